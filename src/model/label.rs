@@ -1,0 +1,184 @@
+//! Staging labels and tags: the written form of the rotation log.
+//!
+//! | label or tag | means | removed |
+//! |---|---|---|
+//! | `kf-open:<attempt>` on a claim | the attempt is unresolved | when no leftover can exist |
+//! | `kf-cred:<t>:<vendor id>` on a slot | this credential is live and ours: the lease | only after the vendor confirmed the revoke |
+//! | `kf-closed` on the newest tombstone | the slot is closed | moves on |
+//! | AWSPENDING, AWSCURRENT, AWSPREVIOUS | as in AWS | by the steps |
+//!
+//! `t` is AWS's date of the claim's answer in whole seconds, base 36. A vendor id that a label
+//! can't hold (over 128 characters, or others than `[A-Za-z0-9_.:-]`) stands as `~<sha256 hex>` and
+//! is found again in the vendor's listing.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::attempt::Attempt;
+use crate::model::name::VendorId;
+use crate::model::time::Timestamp;
+
+/// Tag: whose secret this is. AWS's filters match prefixes, so compare the value exactly.
+pub const TAG_DEPLOYMENT: &str = "keyferry:deployment";
+/// Tag: which declared credential this secret belongs to.
+pub const TAG_CREDENTIAL: &str = "keyferry:credential";
+/// Tag: the running attempt while a secret has no version yet: `n:nonce:date`.
+pub const TAG_ATTEMPT: &str = "keyferry:attempt";
+/// Tag: the version that a person accepts as ours to go on from, `<version>` or `<version>@<seconds>`.
+pub const TAG_BASE: &str = "keyferry:base";
+/// Tag: no rotation until this date (seconds since the epoch, or RFC 3339); every replica obeys.
+pub const TAG_PAUSE: &str = "keyferry:pause";
+
+/// How a vendor's id stands in a `kf-cred` label.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Tracked {
+    /// The id itself.
+    Plain(VendorId),
+    /// SHA-256 of the id, in lower-case hex.
+    Hashed(String),
+}
+
+impl Tracked {
+    /// The form in which `id` is tracked.
+    pub fn of(id: &VendorId) -> Self {
+        let text = id.as_str();
+        let plain = text.len() <= 128 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
+        if plain { Self::Plain(id.clone()) } else { Self::Hashed(hex(text)) }
+    }
+
+    /// Whether this is `id`.
+    pub fn is(&self, id: &VendorId) -> bool {
+        match self {
+            Self::Plain(own) => own == id,
+            Self::Hashed(digest) => *digest == hex(id.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Tracked {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(id) => fmt::Display::fmt(id, out),
+            Self::Hashed(digest) => write!(out, "~{digest}"),
+        }
+    }
+}
+
+fn hex(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A live credential of ours, as its slot's label says it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Lease {
+    /// AWS's date of the claim's answer, whole seconds: the credential's age counts from here.
+    pub since: Timestamp,
+    /// The vendor's id.
+    pub tracked: Tracked,
+}
+
+/// A staging label, read.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Label {
+    /// What readers get by default.
+    Current,
+    /// The value before.
+    Previous,
+    /// A candidate.
+    Pending,
+    /// An unresolved attempt, on its claim.
+    Open(Attempt),
+    /// A live credential, on its slot.
+    Cred(Lease),
+    /// The newest tombstone.
+    Closed,
+    /// Not ours.
+    Foreign(String),
+}
+
+impl Label {
+    /// Reads a label; one that we would not write ourselves is foreign.
+    pub fn parse(text: &str) -> Self {
+        Self::parse_ours(text).filter(|label| label.to_string() == text).unwrap_or_else(|| Self::Foreign(text.into()))
+    }
+
+    fn parse_ours(text: &str) -> Option<Self> {
+        match text {
+            "AWSCURRENT" => return Some(Self::Current),
+            "AWSPREVIOUS" => return Some(Self::Previous),
+            "AWSPENDING" => return Some(Self::Pending),
+            "kf-closed" => return Some(Self::Closed),
+            _ => {}
+        }
+        if let Some(attempt) = text.strip_prefix("kf-open:") {
+            return Attempt::parse(attempt).map(Self::Open);
+        }
+        let (since, id) = text.strip_prefix("kf-cred:")?.split_once(':')?;
+        let since = Timestamp::from_seconds(i64::from_str_radix(since, 36).ok()?);
+        let tracked = match id.strip_prefix('~') {
+            Some(digest) => Tracked::Hashed(digest.into()),
+            None => Tracked::Plain(VendorId::new(id).ok()?),
+        };
+        Some(Self::Cred(Lease { since, tracked }))
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => out.write_str("AWSCURRENT"),
+            Self::Previous => out.write_str("AWSPREVIOUS"),
+            Self::Pending => out.write_str("AWSPENDING"),
+            Self::Closed => out.write_str("kf-closed"),
+            Self::Open(attempt) => write!(out, "kf-open:{attempt}"),
+            Self::Cred(lease) => write!(out, "kf-cred:{}:{}", base36(lease.since.seconds()), lease.tracked),
+            Self::Foreign(text) => out.write_str(text),
+        }
+    }
+}
+
+fn base36(number: i64) -> String {
+    let mut rest = number.max(0);
+    let mut digits = Vec::new();
+    loop {
+        let digit = u32::try_from(rest % 36).expect("a remainder of 36 is small");
+        digits.push(char::from_digit(digit, 36).expect("a remainder of 36 is a digit"));
+        rest /= 36;
+        if rest == 0 {
+            return digits.iter().rev().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_read_back_as_written_or_is_foreign() {
+        let lease = |id: &str| {
+            let tracked = Tracked::of(&VendorId::new(id).unwrap());
+            Label::Cred(Lease { since: Timestamp::from_seconds(1_795_000_000), tracked })
+        };
+        let attempt = Attempt::parse("fbb22bfd-a33b-526d-9168-43ed2e9adb56").unwrap();
+        let strange = "x/../".repeat(60);
+        for label in [Label::Current, Label::Closed, Label::Open(attempt), lease("a:b_c.d-e"), lease(&strange)] {
+            assert_eq!(Label::parse(&label.to_string()), label);
+            assert!(label.to_string().len() <= 256);
+        }
+        for foreign in [
+            "awscurrent",
+            "kf-open:x",
+            "kf-cred:zz",
+            "kf-cred:!:x",
+            "kf-cred:00a:x",
+            "kf-open:FBB22BFD-a33b-526d-9168-43ed2e9adb56",
+        ] {
+            assert_eq!(Label::parse(foreign), Label::Foreign(foreign.into()), "{foreign}");
+        }
+        let Label::Cred(Lease { tracked, .. }) = lease(&strange) else { unreachable!() };
+        assert!(tracked.is(&VendorId::new(&strange).unwrap()));
+        assert!(!tracked.is(&VendorId::new("other").unwrap()));
+    }
+}

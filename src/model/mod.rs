@@ -1,0 +1,30 @@
+//! THE WORDS: the nouns every other room speaks in. No I/O, no clock, no decisions; names nothing
+//! but itself.
+//!
+//! | file | words |
+//! |---|---|
+//! | `name` | credential, vendor, target, deployment, secret and version names, checked once |
+//! | `time` | points in time, whose clock they are from, the clock as a trait |
+//! | `attempt` | attempt, claim, slot and mark ids, all derived, none random |
+//! | `label` | staging labels and tags of the rotation log |
+//! | `secret` | values that must never be printed |
+//! | `payload` | what is stored in AWS: the shape of the value and how to read it back |
+//! | `option` | typed option tables that vendors declare and the declaration fills |
+//! | `capability` | what a vendor can and cannot do, as data |
+//! | `credential` | one declared credential, as meant |
+//! | `policy` | when to rotate, how long to overlap, how long to wait |
+//! | `observed` | what the store and a vendor showed: ids, labels, dates, never values |
+//! | `fault` | what went wrong at an edge, and its class |
+
+pub mod attempt;
+pub mod capability;
+pub mod credential;
+pub mod fault;
+pub mod label;
+pub mod name;
+pub mod observed;
+pub mod option;
+pub mod payload;
+pub mod policy;
+pub mod secret;
+pub mod time;

@@ -1,0 +1,108 @@
+//! Typed option tables: each vendor declares the options it knows as data, the declaration fills
+//! them, and the same data gives error messages, the JSON Schema and the reference page.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::model::name::{SecretName, TargetName};
+
+/// What an option's value may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A text of 1 to `char_count_max` characters without control characters.
+    Text {
+        /// Longest text, in characters.
+        char_count_max: usize,
+    },
+    /// A URL with a host; https, or http where the host is a loopback address.
+    Url,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// `true` or `false`.
+    Bool,
+    /// A reference to an admin secret; never the secret itself.
+    Secret,
+}
+
+/// One option that a vendor knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Field {
+    /// The key in the declaration.
+    pub name: &'static str,
+    /// What the value may be.
+    pub kind: Kind,
+    /// Whether it must be there.
+    pub required: bool,
+    /// For people: one sentence.
+    pub doc: &'static str,
+}
+
+/// Where an admin secret is read from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reference {
+    /// An environment variable of this process.
+    Env(String),
+    /// A file, without its trailing line break.
+    File(PathBuf),
+    /// A file in `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential=`).
+    SystemdCredential(String),
+    /// AWSCURRENT of another secret, or one key of its JSON.
+    AwsSecret {
+        /// The target it lies in; `None` for the only one.
+        target: Option<TargetName>,
+        /// Its name.
+        name: SecretName,
+        /// The key of its JSON; `None` for the whole text.
+        key: Option<String>,
+    },
+    /// The sandbox's own; only with loopback endpoints.
+    Sandbox,
+}
+
+/// A checked option value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// For `Text`, `Url` and `OneOf`.
+    Text(String),
+    /// For `Bool`.
+    Bool(bool),
+    /// For `Secret`.
+    Secret(Reference),
+}
+
+/// The options of one vendor instance or one credential, checked against the vendor's fields.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options(BTreeMap<&'static str, Value>);
+
+impl Options {
+    /// Sets an option that was checked against `field`.
+    pub fn set(&mut self, field: &Field, value: Value) {
+        self.0.insert(field.name, value);
+    }
+
+    /// The text of an option, if it is there.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name)? {
+            Value::Text(text) => Some(text),
+            Value::Bool(_) | Value::Secret(_) => None,
+        }
+    }
+
+    /// A switch; `false` when it is not there.
+    pub fn bool(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some(Value::Bool(true)))
+    }
+
+    /// The admin secret references, by option name.
+    pub fn references(&self) -> impl Iterator<Item = (&'static str, &Reference)> {
+        self.0.iter().filter_map(|(name, value)| match value {
+            Value::Secret(reference) => Some((*name, reference)),
+            Value::Text(_) | Value::Bool(_) => None,
+        })
+    }
+
+    /// Every option, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+}

@@ -1,0 +1,140 @@
+//! Edge: who issues credentials. One file a vendor; this file has the contract they all keep and
+//! the list of them.
+//!
+//! A driver does single calls and says what came back; it decides nothing about rotation. A new
+//! vendor is one file and two lines here: the `mod` and the entry in [`ALL`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::model::attempt::Mark;
+use crate::model::capability::Capabilities;
+use crate::model::fault::Fault;
+use crate::model::name::{VendorId, VendorName};
+use crate::model::observed::Listing;
+use crate::model::option::{Field, Options};
+use crate::model::payload::Outputs;
+use crate::model::secret::Keyring;
+
+pub mod http;
+pub mod keycard;
+
+/// Every vendor keyferry knows.
+pub const ALL: &[&Spec] = &[&keycard::SPEC];
+
+/// The vendor whose `kind` this is.
+pub fn find(kind: &str) -> Option<&'static Spec> {
+    ALL.iter().copied().find(|spec| spec.kind == kind)
+}
+
+/// What a vendor is, as data.
+pub struct Spec {
+    /// The word in `kind = "…"`.
+    pub kind: &'static str,
+    /// For people: its own name.
+    pub title: &'static str,
+    /// Options of `[vendors.<name>]`.
+    pub fields: &'static [Field],
+    /// The credential types it can make.
+    pub types: &'static [Type],
+    /// Opens an instance; makes no call.
+    pub connect: fn(Instance) -> Result<Arc<dyn Vendor>, Fault>,
+}
+
+/// One credential type of a vendor.
+pub struct Type {
+    /// The word in `type = "…"`.
+    pub name: &'static str,
+    /// Its options in `[[credential]]`. A field that the vendor's own table has too (a zone) takes
+    /// its default from there.
+    pub fields: &'static [Field],
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Names of its outputs that a stored value may hold.
+    pub outputs: &'static [&'static str],
+    /// Those that a stored value must hold, so that a candidate can be proved after a crash. They
+    /// also make the default value.
+    pub proof_outputs: &'static [&'static str],
+}
+
+/// A declared vendor, ready to be opened.
+pub struct Instance {
+    /// Its name in the declaration.
+    pub name: VendorName,
+    /// Its options.
+    pub options: Options,
+    /// Where its admin secrets come from.
+    pub keyring: Arc<dyn Keyring>,
+    /// The one HTTP client.
+    pub client: http::Client,
+}
+
+/// Where one credential is made: its type and options.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The credential type's name.
+    pub type_name: &'static str,
+    /// The credential's options, with the vendor's defaults filled in.
+    pub options: &'a Options,
+}
+
+/// A credential that was just created: the only moment its secret is known.
+pub struct Minted {
+    /// The vendor's id.
+    pub id: VendorId,
+    /// Its pieces, the secret ones included.
+    pub outputs: Outputs,
+}
+
+/// What a login with a candidate showed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The vendor accepted it.
+    Good,
+    /// The vendor said: bad credential.
+    Bad {
+        /// What it said, in checked words.
+        answer: String,
+    },
+}
+
+/// A boxed call.
+pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+
+/// One vendor instance. Every call is a single effect; reads and revokes may be retried inside,
+/// a create is sent at most once.
+pub trait Vendor: Send + Sync {
+    /// Resolves names (zone, application, …) and proves that the admin secret works, without
+    /// changing anything.
+    ///
+    /// # Errors
+    /// `Denied` for a refused admin secret, `Gone` for a name the vendor doesn't know, `Rejected`
+    /// for an ambiguous one.
+    fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()>;
+
+    /// Lists everything in the place, to the last page, with the vendor's own date.
+    ///
+    /// # Errors
+    /// Any incomplete listing is a fault, never a short listing.
+    fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing>;
+
+    /// Creates one credential, with our mark where the vendor keeps one.
+    ///
+    /// # Errors
+    /// Anything but a clear refusal is `InDoubt`.
+    fn create<'a>(&'a self, place: Place<'a>, mark: &'a Mark) -> Call<'a, Minted>;
+
+    /// Logs in with a credential's pieces.
+    ///
+    /// # Errors
+    /// Whatever says nothing about the credential itself: 429, 5xx, DNS, timeouts, wrong requests.
+    fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict>;
+
+    /// Ends one credential. Success means that the vendor confirmed it; an unknown id is `Gone`,
+    /// which is not yet a confirmation.
+    ///
+    /// # Errors
+    /// As classified.
+    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()>;
+}
