@@ -6,6 +6,8 @@
 //! |---|---|
 //! | `model` | the words: names, times, attempts, labels, values, faults; names nothing |
 //! | `vendors` | edge: who issues credentials; one file a vendor |
+//! | `sandbox` | the stage: the pretend world over real HTTP on loopback |
 
 pub mod model;
+pub mod sandbox;
 pub mod vendors;
