@@ -1,0 +1,100 @@
+//! The one next step of a secret that has no value yet.
+//!
+//! While a secret has no version, any put would be published at once (the first version of a
+//! secret becomes AWSCURRENT whatever stages it is given). So there are no claims and no
+//! tombstones here: a tag says who tries, the credential is proved *before* it is stored, and the
+//! put is signed with the date in the tag, so that one that comes late is refused by AWS.
+
+use crate::model::attempt::Attempt;
+use crate::model::capability::Marking;
+use crate::model::label::Label;
+use crate::model::policy::Policy;
+use crate::model::time::Now;
+use crate::rotation::calendar;
+use crate::rotation::decide::{Decision, FRESH_MAX, Step};
+use crate::rotation::reason::Reason;
+use crate::rotation::sweep::{self, Sweep};
+use crate::rotation::view::{Bootstrap, Hand, Secret, Seen, View, short};
+
+/// There is no secret of that name.
+pub fn without_secret(view: &View, policy: &Policy) -> Decision {
+    if !policy.create_secret {
+        return Decision::wait(Reason::SecretAbsent, None);
+    }
+    if matches!(view.hand, Hand::Tagged { .. }) {
+        // We created it a moment ago; this read is older than that.
+        return Decision::wait(Reason::Settling, None);
+    }
+    match &view.listing {
+        // A vendor that does not answer now would not mint either: create nothing.
+        None => Decision::wait(Reason::VendorSilent, None),
+        Some(listing) => Decision::act(Step::CreateSecret { before: before(listing, policy) }, Reason::SecretMissing),
+    }
+}
+
+/// The secret is there and no version is current.
+pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Decision {
+    if !secret.versions.is_empty() {
+        return without_label(secret, view, policy, now);
+    }
+    let Some(tag) = &secret.bootstrap else {
+        return match &view.listing {
+            None => Decision::wait(Reason::VendorSilent, None),
+            Some(listing) => {
+                Decision::act(Step::Tag { number: 1, before: before(listing, policy) }, Reason::SecretEmpty)
+            }
+        };
+    };
+    let age = now.store.since(tag.at);
+    if matches!(&view.hand, Hand::Tagged { nonce } if *nonce == tag.nonce) && age < FRESH_MAX {
+        let attempt = Attempt::derive(&secret.arn, &None, tag.number);
+        return Decision::act(Step::MintFirst { attempt, since: tag.at }, Reason::ClaimWon);
+    }
+    if age <= policy.settle {
+        return Decision::wait(Reason::AttemptOpen, Some(tag.at.plus(policy.settle)));
+    }
+    next_try(secret, tag, view, policy, now)
+}
+
+fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now: Now) -> Decision {
+    if view.listing.is_none() {
+        return Decision::wait(Reason::VendorSilent, None);
+    }
+    match sweep::sweep(secret, None, view, policy, now) {
+        Sweep::Revoke(id) => return Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover),
+        Sweep::TooMany => return Decision::wait(Reason::TooManyLeftovers, None),
+        Sweep::Nothing => {}
+    }
+    let over = tag.at.plus(calendar::backoff(policy, tag.number));
+    if now.store < over {
+        return Decision::wait(Reason::BackingOff, Some(over));
+    }
+    // What was listed before the first try stays what leftovers are told from.
+    Decision::act(Step::Tag { number: tag.number + 1, before: tag.before.clone() }, Reason::SecretEmpty)
+}
+
+/// There are versions and none is current: the first put did not publish, or someone took the
+/// versions' labels off. The first put's own candidate is proved and promoted; anything else is a
+/// person's.
+fn without_label(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Decision {
+    let first = secret.with(&Label::Pending).filter(|version| version.base() == Some(&None));
+    let Some(candidate) = first else { return Decision::wait(Reason::NoCurrent, None) };
+    let version = candidate.id.clone();
+    match &view.hand {
+        Hand::Proved { version: proved, at } if *proved == version && now.store.since(*at) < FRESH_MAX => {
+            Decision::act(Step::Promote { version, from: None, proved: *at }, Reason::CandidateProved)
+        }
+        _ if policy.capabilities.marking == Marking::InPlace => {
+            Decision::act(Step::Apply { version }, Reason::CandidateUnproved)
+        }
+        _ => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
+    }
+}
+
+/// What the vendor listed before the first try, where leftovers can't be told by a mark.
+fn before(listing: &[Seen], policy: &Policy) -> Vec<String> {
+    match policy.capabilities.marking {
+        Marking::Unnamed => listing.iter().map(|seen| short(&seen.id)).collect(),
+        Marking::Named | Marking::InPlace => Vec::new(),
+    }
+}

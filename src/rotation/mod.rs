@@ -1,0 +1,36 @@
+//! THE BRAIN: what to do next, as a pure function of what was observed. No I/O, no async, no
+//! clock, no randomness; names only `model`.
+//!
+//! ```text
+//!   observe ──▶ view ──▶ decide(view, policy, now) ──▶ one step, a reason, when to look again
+//!      ▲                                                       │
+//!      └───────────────────── perform ◀────────────────────────┘
+//! ```
+//!
+//! There is no recovery code: every start, tick and error goes back to *observe*. The log of a
+//! rotation lives in the AWS secret itself as claims, slots, labels and tags, so a crash at any
+//! point is a state like any other.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `view` | turns what was observed into what the rules speak of |
+//! | `decide` | the one next step of one secret |
+//! | `bootstrap` | the same while the secret has no version yet |
+//! | `sweep` | which leftovers at the vendor are provably ours |
+//! | `own` | what the process that holds a fresh credential does with it |
+//! | `calendar` | when a credential is due |
+//! | `fleet` | which secrets of a listing need no further look |
+//! | `reason` | the closed list of reasons, and whose turn each one makes it |
+
+pub mod bootstrap;
+pub mod calendar;
+pub mod decide;
+pub mod fleet;
+pub mod own;
+pub mod reason;
+pub mod sweep;
+pub mod view;
+
+pub use decide::{Decision, Step, decide};
+pub use reason::{Reason, Turn};
+pub use view::View;

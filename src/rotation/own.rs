@@ -1,0 +1,122 @@
+//! What the process that holds a fresh credential does with it: store it, or end it, or leave it.
+//!
+//! The secret exists only in this process's memory, so nobody else can finish this part. The rule
+//! (*own id*): the process revokes what it created itself only if
+//!
+//! - (a) AWS said that the slot holds something else, or
+//! - (b) every send of the put was refused outright and none is in doubt, or
+//! - (c) its own tombstone went into the slot.
+//!
+//! Otherwise a put may still land and be published, so it leaves the credential alone: the steps
+//! *abandon*, *close* and *sweep* finish it. This holds on SIGTERM too.
+
+use std::time::Duration;
+
+use crate::model::time::Timestamp;
+
+/// How long a throttled or unanswered put is sent again.
+const RESEND_MAX: Duration = Duration::from_secs(600);
+
+/// What came back from the last call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Answer {
+    /// Nothing was sent yet.
+    NotSent,
+    /// The put is stored.
+    Stored,
+    /// The slot holds something else.
+    Taken,
+    /// Surely not applied, and may go through later.
+    Throttled,
+    /// Surely not applied, and would not be later.
+    Refused,
+    /// Sent, and whether it was applied is unknown.
+    InDoubt,
+    /// Our tombstone is in the slot.
+    Closed,
+    /// Whether our tombstone is in the slot is unknown, or something else is in it.
+    NotClosed,
+}
+
+/// How far the process is with its credential.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Own {
+    /// AWS's date when the credential was created.
+    pub since: Timestamp,
+    /// Whether any send of the put is in doubt.
+    pub in_doubt: bool,
+    /// Whether a tombstone can be written (not while the secret has no version).
+    pub can_close: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Next {
+    /// Put the same bytes into the slot (again).
+    Put,
+    /// Put our tombstone into the slot.
+    Close,
+    /// Revoke the credential at the vendor: nothing can refer to it.
+    Revoke,
+    /// Done with it: it is stored, or others finish it.
+    Leave,
+}
+
+/// The next thing to do after `answer`; updates what is in doubt. `stopping` means that the
+/// process was asked to end.
+pub fn next(own: &mut Own, answer: Answer, now: Timestamp, stopping: bool) -> Next {
+    match answer {
+        Answer::NotSent => Next::Put,
+        Answer::Stored => Next::Leave,
+        Answer::Taken | Answer::Closed => Next::Revoke,
+        Answer::NotClosed => Next::Leave,
+        Answer::InDoubt | Answer::Throttled => {
+            own.in_doubt |= answer == Answer::InDoubt;
+            if !stopping && now.since(own.since) < RESEND_MAX { Next::Put } else { give_up(own) }
+        }
+        Answer::Refused => give_up(own),
+    }
+}
+
+fn give_up(own: &Own) -> Next {
+    match (own.in_doubt, own.can_close) {
+        (false, _) => Next::Revoke,
+        (true, true) => Next::Close,
+        (true, false) => Next::Leave,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_ended_by_its_maker_only_where_no_put_can_land() {
+        let start = Timestamp::from_seconds(1_000);
+        let soon = start.plus(Duration::from_secs(1));
+        let late = start.plus(RESEND_MAX);
+        // (answers in turn, date of the last, stopping, can close) -> next
+        let rows: [(&[Answer], Timestamp, bool, bool, Next); 12] = [
+            (&[Answer::NotSent], soon, true, true, Next::Put),
+            (&[Answer::Stored], soon, false, true, Next::Leave),
+            (&[Answer::Taken], soon, false, true, Next::Revoke),
+            (&[Answer::InDoubt, Answer::Taken], soon, false, true, Next::Revoke),
+            (&[Answer::Throttled], soon, false, true, Next::Put),
+            (&[Answer::Throttled], late, false, true, Next::Revoke),
+            (&[Answer::Refused], soon, false, true, Next::Revoke),
+            (&[Answer::InDoubt, Answer::Refused], soon, false, true, Next::Close),
+            (&[Answer::InDoubt, Answer::Throttled], late, false, true, Next::Close),
+            (&[Answer::InDoubt], soon, true, false, Next::Leave),
+            (&[Answer::InDoubt, Answer::Closed], soon, true, true, Next::Revoke),
+            (&[Answer::InDoubt, Answer::NotClosed], soon, true, true, Next::Leave),
+        ];
+        for (answers, now, stopping, can_close, expected) in rows {
+            let mut own = Own { since: start, in_doubt: false, can_close };
+            let mut last = Next::Put;
+            for answer in answers {
+                last = next(&mut own, *answer, now, stopping);
+            }
+            assert_eq!(last, expected, "{answers:?} stopping: {stopping}");
+        }
+    }
+}

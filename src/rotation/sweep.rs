@@ -1,0 +1,185 @@
+//! Which live credentials at the vendor are leftovers of ours: made by us, and nothing tracks them.
+//!
+//! A credential that no lease tracks is revoked only if it is provably a leftover:
+//!
+//! - it is older than twice settle by the vendor's own date, so whoever made it is past storing it;
+//! - its attempt is closed: the slot holds something else, or a tombstone;
+//! - where the vendor keeps no marks: the declaration says that nobody else makes credentials
+//!   there, no attempt is open, it was not there before the attempt, appeared in the attempt's
+//!   window and was **never used** (nobody can use a secret that was lost).
+//!
+//! Everything else is foreign: reported, never touched.
+
+use std::time::Duration;
+
+use crate::model::attempt::Attempt;
+use crate::model::capability::Marking;
+use crate::model::label::Label;
+use crate::model::name::VendorId;
+use crate::model::policy::{Ownership, Policy};
+use crate::model::time::{Now, Timestamp};
+use crate::rotation::reason::earlier;
+use crate::rotation::view::{Bootstrap, Marked, Secret, Seen, Version, View, short};
+
+/// More leftovers than this at once are a person's to judge: something is not as we think.
+const LEFTOVERS_MAX: usize = 3;
+
+/// What a sweep found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Sweep {
+    /// Nothing to do now.
+    Nothing,
+    /// A leftover to revoke.
+    Revoke(VendorId),
+    /// More than keyferry revokes unasked.
+    TooMany,
+}
+
+/// Looks for a leftover that may be revoked now.
+pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &Policy, now: Now) -> Sweep {
+    let Some(listing) = &view.listing else { return Sweep::Nothing };
+    let Some(vendor_now) = now.vendor else { return Sweep::Nothing };
+    let judge = Judge { secret, current, policy, now };
+    let leftovers: Vec<&Seen> = listing
+        .iter()
+        .filter(|seen| vendor_now.since(seen.created) > policy.settle * 2)
+        .filter(|seen| judge.closed_leftover(seen))
+        .collect();
+    match leftovers.first() {
+        None => Sweep::Nothing,
+        Some(_) if leftovers.len() > LEFTOVERS_MAX => Sweep::TooMany,
+        Some(first) => Sweep::Revoke(first.id.clone()),
+    }
+}
+
+/// AWS's date at which a leftover that is too young now is old enough.
+pub fn next(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Option<Timestamp> {
+    let vendor_now = now.vendor?;
+    let judge = Judge { secret, current: secret.with(&Label::Current), policy, now };
+    let young = view.listing.iter().flatten().filter(|seen| judge.closed_leftover(seen));
+    young
+        .map(|seen| {
+            now.store.plus((policy.settle * 2 + Duration::from_secs(1)).saturating_sub(vendor_now.since(seen.created)))
+        })
+        .fold(None, |soonest, date| earlier(soonest, Some(date)))
+}
+
+/// Whether a listed credential carries this secret's mark.
+pub fn ours(seen: &Seen) -> bool {
+    match seen.marked {
+        Marked::Ours(_) | Marked::First(_) => true,
+        Marked::No => false,
+    }
+}
+
+/// Whether the listing still shows something that `attempt` may have left, however young.
+pub fn leaves(attempt: Attempt, secret: &Secret, policy: &Policy, listing: &[Seen]) -> bool {
+    listing.iter().filter(|seen| !secret.tracks(&seen.id)).any(|seen| match policy.capabilities.marking {
+        Marking::Named => seen.marked == Marked::Ours(attempt) || seen.marked == Marked::First(attempt),
+        Marking::Unnamed => exclusive(policy) && appeared(seen, attempt, secret, policy),
+        Marking::InPlace => false,
+    })
+}
+
+/// Whether nothing that the attempts at a first version may have left is at the vendor any more,
+/// so that the bootstrap tag may go.
+pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy, now: Now) -> bool {
+    match policy.capabilities.marking {
+        // Their marks tell them, with or without the tag.
+        Marking::Named | Marking::InPlace => true,
+        Marking::Unnamed if !exclusive(policy) => true,
+        Marking::Unnamed => {
+            let Some(listing) = &view.listing else { return false };
+            let left = listing.iter().any(|seen| !secret.tracks(&seen.id) && first_unmarked(seen, tag));
+            !left && now.store.since(tag.at) > policy.settle * 2
+        }
+    }
+}
+
+fn exclusive(policy: &Policy) -> bool {
+    policy.ownership == Ownership::Exclusive && policy.capabilities.last_used
+}
+
+/// Whether an unmarked credential was not there before the first try, and was never used.
+fn first_unmarked(seen: &Seen, tag: &Bootstrap) -> bool {
+    seen.last_used.is_none() && !tag.before.contains(&short(&seen.id))
+}
+
+/// Whether an unmarked credential appeared in the window of `attempt` and was never used.
+fn appeared(seen: &Seen, attempt: Attempt, secret: &Secret, policy: &Policy) -> bool {
+    let Some(claim) = secret.claim_of(attempt) else { return false };
+    let claimed = secret.versions.iter().find(|version| version.claim().is_some_and(|of| of.attempt == attempt));
+    let Some(claimed) = claimed.map(|version| version.created) else { return false };
+    // AWS's date against the vendor's: settle is far more than their clocks differ.
+    let window = claimed.minus(policy.settle)..=claimed.plus(policy.settle);
+    seen.last_used.is_none() && !claim.before.contains(&seen.id) && window.contains(&seen.created)
+}
+
+struct Judge<'a> {
+    secret: &'a Secret,
+    current: Option<&'a Version>,
+    policy: &'a Policy,
+    now: Now,
+}
+
+impl Judge<'_> {
+    /// Whether it is a leftover of a closed attempt, its age apart.
+    fn closed_leftover(&self, seen: &Seen) -> bool {
+        if self.secret.tracks(&seen.id) {
+            return false;
+        }
+        match self.policy.capabilities.marking {
+            Marking::InPlace => false,
+            Marking::Named => match &seen.marked {
+                Marked::No => false,
+                Marked::First(attempt) => self.first_closed(*attempt),
+                Marked::Ours(attempt) => self.closed(*attempt, seen),
+            },
+            Marking::Unnamed => exclusive(self.policy) && self.unmarked_leftover(seen),
+        }
+    }
+
+    /// Attempts at a first version have no claim: closed by another content of the slot, or by
+    /// age, for their put is signed with the date in the tag.
+    fn first_closed(&self, attempt: Attempt) -> bool {
+        self.secret.slot_of(attempt).is_some() || self.current.is_some() || self.tag_settled()
+    }
+
+    fn tag_settled(&self) -> bool {
+        self.secret.bootstrap.as_ref().is_none_or(|tag| self.now.store.since(tag.at) > self.policy.settle)
+    }
+
+    fn closed(&self, attempt: Attempt, seen: &Seen) -> bool {
+        if self.secret.slot_of(attempt).is_some() {
+            return true;
+        }
+        let claimed =
+            self.secret.versions.iter().any(|version| version.claim().is_some_and(|of| of.attempt == attempt));
+        if claimed {
+            return false;
+        }
+        // Its claim is gone (AWS prunes old versions): only once something newer was promoted and
+        // has been current for the overlap.
+        let promoted = self.current.and_then(Version::lease).map(|lease| lease.since);
+        promoted.is_some_and(|since| {
+            let waited = since.plus(self.policy.candidate_age_max).plus(self.policy.overlap);
+            seen.created.plus(self.policy.settle * 2) < since && self.now.store >= waited
+        })
+    }
+
+    fn unmarked_leftover(&self, seen: &Seen) -> bool {
+        let open = |version: &Version| version.claim().is_some_and(|of| self.secret.slot_of(of.attempt).is_none());
+        if self.secret.versions.iter().any(open) {
+            return false;
+        }
+        let of_claim = self.secret.claims.iter().any(|claim| {
+            self.secret.slot_of(claim.attempt).is_some() && appeared(seen, claim.attempt, self.secret, self.policy)
+        });
+        let of_first = self
+            .secret
+            .bootstrap
+            .as_ref()
+            .is_some_and(|tag| (self.current.is_some() || self.tag_settled()) && first_unmarked(seen, tag));
+        of_claim || of_first
+    }
+}

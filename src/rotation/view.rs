@@ -1,0 +1,470 @@
+//! What was observed, in the words the rules speak: which version is whose claim or slot, which
+//! vendor credential carries which attempt's mark.
+//!
+//! A view is built from one observation and never changed. It may be stale: every rule must be
+//! safe on any state that AWS or the vendor showed within the last `settle`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use crate::model::attempt::{Attempt, Base, Cause, attempt_of_mark, mark_prefix};
+use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, Tracked};
+use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
+use crate::model::observed::{self, Claim, Listing, Obstacle};
+use crate::model::time::Timestamp;
+
+/// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
+/// oldest first, so the numbers still listed may start high.
+const ATTEMPT_GAP_MAX: u32 = 64;
+/// The same for the version that is current, on which a failing vendor may make attempts for months.
+const ATTEMPT_GAP_MAX_CURRENT: u32 = 1024;
+
+/// What a version is to the protocol.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Says that an attempt was begun.
+    Claim(Try),
+    /// Holds an attempt's result, or its tombstone.
+    Slot(Try),
+    /// Not made by the protocol.
+    Other,
+}
+
+/// An attempt and, where it can be told, what it wanted to replace.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Try {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its base and number; `None` when its base is no longer listed.
+    pub origin: Option<(Base, u32)>,
+}
+
+/// A version with its role.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Version {
+    /// Its id.
+    pub id: VersionId,
+    /// What it is to the protocol.
+    pub role: Role,
+    /// Its labels.
+    pub labels: Vec<Label>,
+    /// AWS's date of its creation.
+    pub created: Timestamp,
+}
+
+impl Version {
+    /// Whether it has this label.
+    pub fn has(&self, label: &Label) -> bool {
+        self.labels.contains(label)
+    }
+
+    /// Its lease: the credential in it is live and ours.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.labels.iter().find_map(|label| match label {
+            Label::Cred(lease) => Some(lease),
+            Label::Current | Label::Previous | Label::Pending | Label::Open(_) | Label::Closed | Label::Foreign(_) => {
+                None
+            }
+        })
+    }
+
+    /// Whether a reader or a promotion may still come upon it.
+    pub fn referenced(&self) -> bool {
+        self.has(&Label::Current) || self.has(&Label::Previous) || self.has(&Label::Pending)
+    }
+
+    /// The attempt whose slot it is.
+    pub fn slot(&self) -> Option<&Try> {
+        match &self.role {
+            Role::Slot(of) => Some(of),
+            Role::Claim(_) | Role::Other => None,
+        }
+    }
+
+    /// The attempt whose claim it is.
+    pub fn claim(&self) -> Option<&Try> {
+        match &self.role {
+            Role::Claim(of) => Some(of),
+            Role::Slot(_) | Role::Other => None,
+        }
+    }
+
+    /// The version it was made to replace.
+    pub fn base(&self) -> Option<&Base> {
+        self.slot()?.origin.as_ref().map(|(base, _)| base)
+    }
+}
+
+/// Whose secret it is, by its tags.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Owner {
+    /// Ours: both tags name us.
+    Us,
+    /// Nobody's tag, but our claims or slots are in it: a tool stripped the tags.
+    Stripped,
+    /// Nobody's.
+    Nobody,
+    /// Another deployment's or another credential's.
+    Other {
+        /// What its tags say.
+        deployment: String,
+        /// What its tags say.
+        credential: String,
+    },
+}
+
+/// The bootstrap tag: an attempt to make the secret's first version.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Bootstrap {
+    /// Which try.
+    pub number: u32,
+    /// Who tries.
+    pub nonce: String,
+    /// AWS's date shortly before the tag was sent.
+    pub at: Timestamp,
+    /// Short hashes of what the vendor listed before the first try, where it keeps no marks.
+    pub before: Vec<String>,
+}
+
+impl Bootstrap {
+    /// As it stands in the tag: `n:nonce:date`, with `:hash.hash` where the vendor keeps no marks.
+    pub fn to_tag(&self) -> String {
+        let mut text = format!("{}:{}:{}", self.number, self.nonce, self.at.seconds());
+        if !self.before.is_empty() {
+            text.push(':');
+            text.push_str(&self.before.join("."));
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(4, ':');
+        let number = parts.next()?.parse().ok()?;
+        let nonce = parts.next()?.into();
+        let at = Timestamp::from_seconds(parts.next()?.parse().ok()?);
+        let before = parts.next().map(|list| list.split('.').map(Into::into).collect()).unwrap_or_default();
+        Some(Self { number, nonce, at, before })
+    }
+}
+
+/// A version that a person accepted as ours to go on from.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Accepted {
+    /// Which.
+    pub version: VersionId,
+    /// When, if the tag says so; the secret's last change counts as well.
+    pub at: Option<Timestamp>,
+}
+
+/// The AWS secret.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Secret {
+    /// Its ARN.
+    pub arn: Arn,
+    /// All listed versions.
+    pub versions: Vec<Version>,
+    /// When it last changed.
+    pub changed: Timestamp,
+    /// Why it must not be touched.
+    pub obstacle: Option<Obstacle>,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The bootstrap tag.
+    pub bootstrap: Option<Bootstrap>,
+    /// The acceptance tag.
+    pub accepted: Option<Accepted>,
+    /// The pause tag.
+    pub paused_until: Option<Timestamp>,
+    /// What the claims that still carry `kf-open` say, as far as they could be read.
+    pub claims: Vec<Claim>,
+}
+
+impl Secret {
+    /// Gives every version its role and reads the tags.
+    pub fn new(secret: &observed::Secret, deployment: &Deployment, name: &Name, claims: Vec<Claim>) -> Self {
+        let roles = roles(secret);
+        let versions: Vec<Version> = secret
+            .versions
+            .iter()
+            .map(|version| Version {
+                id: version.id.clone(),
+                role: roles.get(&version.id).cloned().unwrap_or(Role::Other),
+                labels: version.labels.clone(),
+                created: version.created,
+            })
+            .collect();
+        let ours = versions.iter().any(|version| version.role != Role::Other);
+        Self {
+            arn: secret.arn.clone(),
+            owner: owner(&secret.tags, deployment, name, ours),
+            bootstrap: secret.tags.get(TAG_ATTEMPT).and_then(|text| Bootstrap::parse(text)),
+            accepted: secret.tags.get(TAG_BASE).and_then(|text| accepted(text)),
+            paused_until: secret.tags.get(TAG_PAUSE).and_then(|text| date(text)),
+            versions,
+            changed: secret.changed,
+            obstacle: secret.obstacle.clone(),
+            claims,
+        }
+    }
+
+    /// The version with a label.
+    pub fn with(&self, label: &Label) -> Option<&Version> {
+        self.versions.iter().find(|version| version.has(label))
+    }
+
+    /// The version that is this attempt's slot.
+    pub fn slot_of(&self, attempt: Attempt) -> Option<&Version> {
+        self.versions.iter().find(|version| version.slot().is_some_and(|of| of.attempt == attempt))
+    }
+
+    /// Whether a lease tracks this vendor id.
+    pub fn tracks(&self, id: &VendorId) -> bool {
+        self.versions.iter().any(|version| version.lease().is_some_and(|lease| lease.tracked.is(id)))
+    }
+
+    /// What an attempt's claim says, while it can be read.
+    pub fn claim_of(&self, attempt: Attempt) -> Option<&Claim> {
+        self.claims.iter().find(|claim| claim.attempt == attempt)
+    }
+}
+
+/// Ids of the claims whose text the rules need: those that still carry `kf-open`.
+pub fn open_claims(secret: &observed::Secret) -> Vec<(VersionId, Attempt)> {
+    let opened = |version: &observed::Version| {
+        version.labels.iter().find_map(|label| match label {
+            Label::Open(attempt) if attempt.claim_id() == version.id => Some((version.id.clone(), *attempt)),
+            _ => None,
+        })
+    };
+    secret.versions.iter().filter_map(opened).collect()
+}
+
+fn roles(secret: &observed::Secret) -> HashMap<VersionId, Role> {
+    let listed: HashMap<&VersionId, ()> = secret.versions.iter().map(|version| (&version.id, ())).collect();
+    let mut roles = HashMap::new();
+    let mut take = |of: Try| {
+        let mut found = false;
+        for (id, role) in
+            [(of.attempt.claim_id(), Role::Claim(of.clone())), (of.attempt.slot_id(), Role::Slot(of.clone()))]
+        {
+            if listed.contains_key(&id) {
+                roles.insert(id, role);
+                found = true;
+            }
+        }
+        found
+    };
+    for (_, attempt) in open_claims(secret) {
+        take(Try { attempt, origin: None });
+    }
+    let mut bases: Vec<(Base, u32)> = vec![(None, ATTEMPT_GAP_MAX)];
+    for version in secret.versions.iter().filter(|version| !version.labels.is_empty()) {
+        let current = version.labels.contains(&Label::Current);
+        bases.push((Some(version.id.clone()), if current { ATTEMPT_GAP_MAX_CURRENT } else { ATTEMPT_GAP_MAX }));
+    }
+    for (base, gap) in bases {
+        let mut number = 1;
+        let mut last = 0;
+        while number <= last + gap {
+            let attempt = Attempt::derive(&secret.arn, &base, number);
+            if take(Try { attempt, origin: Some((base.clone(), number)) }) {
+                last = number;
+            }
+            number += 1;
+        }
+    }
+    roles
+}
+
+fn owner(tags: &BTreeMap<String, String>, deployment: &Deployment, name: &Name, ours: bool) -> Owner {
+    match (tags.get(TAG_DEPLOYMENT), tags.get(TAG_CREDENTIAL)) {
+        (Some(whose), Some(which)) if whose == deployment.as_str() && which == name.as_str() => Owner::Us,
+        (None, None) if ours => Owner::Stripped,
+        (None, None) => Owner::Nobody,
+        (whose, which) => Owner::Other {
+            deployment: whose.cloned().unwrap_or_default(),
+            credential: which.cloned().unwrap_or_default(),
+        },
+    }
+}
+
+fn accepted(text: &str) -> Option<Accepted> {
+    let (version, at) = match text.split_once('@') {
+        Some((version, at)) => (version, Some(Timestamp::from_seconds(at.parse().ok()?))),
+        None => (text, None),
+    };
+    Some(Accepted { version: VersionId::new(version).ok()?, at })
+}
+
+fn date(text: &str) -> Option<Timestamp> {
+    text.parse().ok().map(Timestamp::from_seconds).or_else(|| Timestamp::parse_rfc3339(text))
+}
+
+/// Twelve hex digits that stand for a vendor's id in the bootstrap tag.
+pub fn short(id: &VendorId) -> String {
+    Sha256::digest(id.as_str().as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whose a listed credential is, by its mark alone.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Marked {
+    /// It carries the mark of an attempt of this secret.
+    Ours(Attempt),
+    /// It carries the mark of an attempt to make this secret's first version.
+    First(Attempt),
+    /// It carries no mark of this secret.
+    No,
+}
+
+/// A credential that the vendor listed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Seen {
+    /// The vendor's id.
+    pub id: VendorId,
+    /// Its mark.
+    pub marked: Marked,
+    /// The vendor's date of its creation.
+    pub created: Timestamp,
+    /// When it was last used, where the vendor says.
+    pub last_used: Option<Timestamp>,
+}
+
+/// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
+pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
+    let prefix = arn.map(mark_prefix);
+    let firsts: Vec<Attempt> = arn
+        .map(|arn| (1..=ATTEMPT_GAP_MAX).map(|number| Attempt::derive(arn, &None, number)).collect())
+        .unwrap_or_default();
+    let marked =
+        |mark: &Option<String>| match prefix.as_ref().and_then(|prefix| attempt_of_mark(prefix, mark.as_deref()?)) {
+            Some(attempt) if firsts.contains(&attempt) => Marked::First(attempt),
+            Some(attempt) => Marked::Ours(attempt),
+            None => Marked::No,
+        };
+    listing
+        .credentials
+        .iter()
+        .map(|one| Seen {
+            id: one.id.clone(),
+            marked: marked(&one.mark),
+            created: one.created,
+            last_used: one.last_used,
+        })
+        .collect()
+}
+
+/// What this very process did a moment ago and nobody else can know. Lost in a crash, and every
+/// rule is safe without it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Hand {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Its claim was accepted.
+    Claimed {
+        /// The attempt.
+        attempt: Attempt,
+        /// AWS's date of the answer.
+        at: Timestamp,
+    },
+    /// It wrote a bootstrap tag; whoever reads back its own nonce goes on.
+    Tagged {
+        /// Its own nonce.
+        nonce: String,
+    },
+    /// The vendor accepted a login with this candidate.
+    Proved {
+        /// The candidate.
+        version: VersionId,
+        /// AWS's date when the login was sent.
+        at: Timestamp,
+    },
+    /// The vendor refused a login with this candidate.
+    Refused {
+        /// The candidate.
+        version: VersionId,
+        /// AWS's date of the first refusal.
+        since: Timestamp,
+    },
+    /// Its removal of AWSPREVIOUS was accepted.
+    Retired {
+        /// The version that lost the label.
+        version: VersionId,
+    },
+    /// The vendor confirmed that this credential is dead.
+    Ended {
+        /// Its lease.
+        tracked: Tracked,
+    },
+    /// The vendor does not know this credential (any more, or yet).
+    Unknown {
+        /// Its lease.
+        tracked: Tracked,
+    },
+    /// An in-place vendor took AWSCURRENT's value back.
+    Restored {
+        /// The candidate that was set before.
+        version: VersionId,
+    },
+}
+
+/// Everything a decision is made from, besides the policy and the date.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct View {
+    /// The secret; `None` when there is none of that name.
+    pub secret: Option<Secret>,
+    /// What the vendor listed; `None` when it was not asked or did not answer.
+    pub listing: Option<Vec<Seen>>,
+    /// What a person asked for.
+    pub request: Option<Cause>,
+    /// What this process did a moment ago.
+    pub hand: Hand,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::name::SecretName;
+
+    #[test]
+    fn every_version_gets_its_role_from_ids_alone() {
+        let arn = Arn::new("arn:aws:secretsmanager:eu-central-1:111122223333:secret:app-a1b2c3").unwrap();
+        let first = Attempt::derive(&arn, &None, 1);
+        let base = Some(first.slot_id());
+        let third = Attempt::derive(&arn, &base, 3);
+        let version = |id: VersionId, labels: &[&str]| observed::Version {
+            id,
+            labels: labels.iter().map(|text| Label::parse(text)).collect(),
+            created: Timestamp::default(),
+        };
+        let secret = observed::Secret {
+            versions: vec![
+                version(first.slot_id(), &["AWSCURRENT", "kf-cred:1:x"]),
+                version(third.claim_id(), &[&format!("kf-open:{third}")]),
+                version(VersionId::new(&"f".repeat(32)).unwrap(), &["AWSPENDING"]),
+            ],
+            arn,
+            name: SecretName::new("app").unwrap(),
+            tags: BTreeMap::from([
+                (TAG_BASE.into(), format!("{}@77", first.slot_id())),
+                (TAG_PAUSE.into(), "99".into()),
+            ]),
+            changed: Timestamp::default(),
+            obstacle: None,
+            kms_key_id: None,
+            description: None,
+        };
+        let view = Secret::new(&secret, &Deployment::new("prod").unwrap(), &Name::new("app").unwrap(), Vec::new());
+        assert_eq!(view.versions[0].base(), Some(&None));
+        assert_eq!(
+            view.versions[1].claim(),
+            Some(&Try { attempt: third, origin: Some((base, 3)) }),
+            "attempts 1 and 2 were pruned"
+        );
+        assert_eq!(view.versions[2].role, Role::Other);
+        assert_eq!(view.owner, Owner::Stripped);
+        assert_eq!(view.accepted, Some(Accepted { version: first.slot_id(), at: Some(Timestamp::from_seconds(77)) }));
+        assert_eq!(view.paused_until, Some(Timestamp::from_seconds(99)));
+    }
+}
