@@ -188,6 +188,15 @@ impl Shape {
         Self::Object(names.iter().map(|name| ((*name).into(), Template(vec![Part::Output((*name).into())]))).collect())
     }
 
+    /// The key of the JSON object under which an output stands alone, if there is one.
+    pub fn key_of(&self, output: &str) -> Option<&str> {
+        let alone = |template: &Template| matches!(template.0.as_slice(), [Part::Output(name)] if name == output);
+        match self {
+            Self::Object(fields) => fields.iter().find(|(_, template)| alone(template)).map(|(key, _)| key.as_str()),
+            Self::Plain(_) => None,
+        }
+    }
+
     /// The outputs that stand somewhere in the shape.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let templates: Vec<&Template> = match self {

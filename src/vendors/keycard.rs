@@ -1,6 +1,339 @@
-//! Keycard.
+//! Keycard: OAuth 2.0 client ids and secrets of applications (`password` application credentials).
+//!
+//! What the driver builds on:
+//!
+//! - The secret is in the create's answer and nowhere else. There is no rotate call and no
+//!   idempotency key, so a create is sent once; only a 401, which says that nothing was looked at,
+//!   lets it go out again with a fresh token.
+//! - The caller chooses `identifier`, which is the client id: our mark goes there.
+//! - Management calls carry a bearer token fetched with a service account's id and secret.
+//! - A pair is proved at its zone's own token endpoint. Of the answers there only `invalid_client`
+//!   is about the pair; `invalid_target`, `access_denied` and their like come after the login.
+//!
+//! Other credential types of Keycard hold no secret that could be rotated here.
 
-use super::Spec;
+#![expect(clippy::disallowed_methods, reason = "a vendor driver checks the pair it logs in with")]
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reqwest::Method;
+use reqwest::header::HeaderValue;
+use serde_json::json;
+
+use super::http::{self, Effect, Endpoint, Line, Request};
+use super::{Call, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
+use crate::model::attempt::Mark;
+use crate::model::capability::{Capabilities, Marking, Proof};
+use crate::model::fault::{Class, Fault};
+use crate::model::name::{VendorId, VendorName};
+use crate::model::observed::Listing;
+use crate::model::option::{Field, Kind};
+use crate::model::payload::Outputs;
+use crate::model::secret::{Keyring, SecretValue};
+use crate::model::time::Clock;
+
+mod api;
+mod names;
+mod wire;
+
+const BASE_URL: &str = "https://api.keycard.ai";
+
+const ZONE: Field = Field {
+    name: "zone",
+    kind: Kind::Text { char_count_max: 255 },
+    required: false,
+    doc: "The zone's slug or id; a default for the credentials of this vendor.",
+};
 
 /// Keycard, as data.
-pub const SPEC: Spec = Spec { kind: "keycard", title: "Keycard", fields: &[], types: &[], connect: |_| todo!() };
+pub const SPEC: Spec = Spec {
+    kind: "keycard",
+    title: "Keycard",
+    fields: &[
+        Field {
+            name: "base_url",
+            kind: Kind::Url,
+            required: false,
+            doc: "Address of the management API; https://api.keycard.ai if left out.",
+        },
+        ZONE,
+        Field {
+            name: "client_id",
+            kind: Kind::Secret,
+            required: true,
+            doc: "Client id of a service account of the organization.",
+        },
+        Field {
+            name: "client_secret",
+            kind: Kind::Secret,
+            required: true,
+            doc: "Client secret of the same service account.",
+        },
+    ],
+    types: &[Type {
+        name: "password",
+        fields: &[
+            Field { required: true, doc: "The zone's slug or id; from the vendor's table if left out.", ..ZONE },
+            Field {
+                name: "application",
+                kind: Kind::Text { char_count_max: 255 },
+                required: true,
+                doc: "The application's slug or id.",
+            },
+            Field {
+                name: "resource",
+                kind: Kind::Text { char_count_max: 2048 },
+                required: false,
+                doc: "Identifier of a resource to ask a token for when a pair is proved; never one backed by a vault.",
+            },
+        ],
+        capabilities: Capabilities { marking: Marking::Named, live_max: None, last_used: false, proof: Proof::Login },
+        outputs: &["client_id", "client_secret", "token_endpoint", "issuer", "zone_id", "application_id"],
+        proof_outputs: &["client_id", "client_secret"],
+    }],
+    connect,
+};
+
+fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
+    let text = instance.options.text("base_url").unwrap_or(BASE_URL);
+    let base = Endpoint::parse(text).map_err(|invalid| {
+        let doing = format!("reading `base_url` of keycard `{}`", instance.name);
+        Fault::new(Class::Rejected, doing, format!("expected {invalid}"))
+    })?;
+    Ok(Arc::new(Keycard {
+        name: instance.name,
+        base,
+        keyring: instance.keyring,
+        line: instance.client.line(),
+        clock: instance.clock,
+        token: tokio::sync::Mutex::new(None),
+        zones: Mutex::default(),
+        applications: Mutex::default(),
+    }))
+}
+
+struct Keycard {
+    name: VendorName,
+    base: Endpoint,
+    keyring: Arc<dyn Keyring>,
+    line: Line,
+    clock: Arc<dyn Clock>,
+    // Held across a fetch, so that one fetch serves everybody who waits.
+    token: tokio::sync::Mutex<Option<api::Token>>,
+    // Both caches hold what a declared name resolved to, until a 404 puts it in doubt.
+    zones: Mutex<HashMap<String, Zone>>,
+    applications: Mutex<HashMap<(String, String), String>>,
+}
+
+#[derive(Clone)]
+struct Zone {
+    id: String,
+    issuer: String,
+    token_endpoint: Endpoint,
+}
+
+/// A place's options, read, with the words that name it in every sentence.
+struct Spot<'a> {
+    zone: &'a str,
+    application: &'a str,
+    resource: Option<&'a str>,
+    at: String,
+}
+
+impl Vendor for Keycard {
+    fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            self.forget(&spot);
+            let zone = self.zone(&spot).await?;
+            self.application(&spot, &zone).await.map(drop)
+        })
+    }
+
+    fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            let listing = self.credentials(&spot).await;
+            self.forget_if_gone(&spot, listing)
+        })
+    }
+
+    fn create<'a>(&'a self, place: Place<'a>, mark: &'a Mark) -> Call<'a, Minted> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            let minted = self.mint(&spot, mark).await;
+            self.forget_if_gone(&spot, minted)
+        })
+    }
+
+    fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            self.log_in(&spot, outputs).await
+        })
+    }
+
+    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            // Not asked for the application: a credential may outlive our reading of it.
+            let deleted = self.delete(&spot, id).await;
+            self.forget_if_gone(&spot, deleted)
+        })
+    }
+}
+
+impl Keycard {
+    fn spot<'a>(&self, place: Place<'a>) -> Result<Spot<'a>, Fault> {
+        let missing = |what: &str| {
+            let doing = format!("reading a credential's options for keycard `{}`", self.name);
+            Fault::new(Class::Rejected, doing, format!("no {what}"))
+        };
+        if place.type_name != "password" {
+            return Err(missing("credential type of that name"));
+        }
+        let zone = place.options.text("zone").ok_or_else(|| missing("`zone`"))?;
+        let application = place.options.text("application").ok_or_else(|| missing("`application`"))?;
+        let at = format!("at keycard `{}`, zone `{zone}`, application `{application}`", self.name);
+        Ok(Spot { zone, application, resource: place.options.text("resource"), at })
+    }
+
+    async fn credentials(&self, spot: &Spot<'_>) -> Result<Listing, Fault> {
+        let doing = format!("listing credentials {}", spot.at);
+        let zone = self.zone(spot).await?;
+        let application = self.application(spot, &zone).await?;
+        let url = self.url(&doing, &["zones", &zone.id, "applications", &application, "application-credentials"])?;
+        let mut credentials = Vec::new();
+        let mut known = HashSet::new();
+        let mut unreadable = 0_usize;
+        let request = || Request::new(&doing, Method::GET, url.clone(), Effect::Nothing);
+        let at = self
+            .walk(request, |entry| match wire::listed(entry, &application) {
+                // A page border can move under a walk and show an entry twice.
+                Ok(Some(listed)) if known.insert(listed.id.clone()) => credentials.push(listed),
+                Ok(_) => {}
+                Err(()) => unreadable += 1,
+            })
+            .await?;
+        if unreadable > 0 {
+            let answer = format!("{unreadable} of the listed credentials can't be read, so the list is not used");
+            return Err(Fault::new(Class::Retry { after: None }, doing, answer));
+        }
+        let Some(at) = at else {
+            let answer = "the answer has no Date header, without which its age is unknown";
+            return Err(Fault::new(Class::Retry { after: None }, doing, answer));
+        };
+        Ok(Listing { at, credentials })
+    }
+
+    async fn mint(&self, spot: &Spot<'_>, mark: &Mark) -> Result<Minted, Fault> {
+        let doing = format!("creating a password credential {}", spot.at);
+        let resolve = async {
+            let zone = self.zone(spot).await?;
+            let application = self.application(spot, &zone).await?;
+            Ok((zone, application))
+        };
+        let (zone, application) = api::prepared(&doing, Effect::Once, resolve).await?;
+        let url = self.url(&doing, &["zones", &zone.id, "application-credentials"])?;
+        let body = json!({"application_id": application, "type": "password", "identifier": mark.as_str()});
+        let request = Request::new(doing, Method::POST, url, Effect::Once).json(body);
+        let (request, answer) = self.call(request).await?;
+        if !answer.is_success() {
+            let mut fault = self.fault(&request, &answer);
+            if answer.status() == 409 {
+                // The mark belongs to this attempt alone, so whatever has it came from it.
+                fault.class = Class::InDoubt;
+                fault.answer.push_str(": a credential with our mark may exist from an earlier send");
+            }
+            return Err(fault);
+        }
+        let created: wire::Created = answer.json().ok_or_else(|| self.fault(&request, &answer))?;
+        let id = VendorId::new(&created.id).ok();
+        let foreign = created.application_id.as_ref().is_some_and(|owner| *owner != application);
+        match (id, created.password) {
+            (Some(id), Some(wire::Sealed(secret)))
+                if created.identifier == mark.as_str() && !foreign && !secret.is_empty() =>
+            {
+                let outputs = Outputs::default()
+                    .public("client_id", created.identifier)
+                    .secret("client_secret", secret)
+                    .public("token_endpoint", zone.token_endpoint.to_string())
+                    .public("issuer", zone.issuer)
+                    .public("zone_id", zone.id)
+                    .public("application_id", application);
+                Ok(Minted { id, outputs })
+            }
+            _ => {
+                let id = http::checked_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
+                let said = "answered with a credential that lacks its id, its secret, our mark or our application";
+                Err(Fault::new(Class::InDoubt, request.doing(), format!("{said}{id}")))
+            }
+        }
+    }
+
+    async fn log_in(&self, spot: &Spot<'_>, outputs: &Outputs) -> Result<Verdict, Fault> {
+        let doing = format!("logging in with a candidate {}", spot.at);
+        let zone = self.zone(spot).await?;
+        let piece = |name: &str| {
+            let found = outputs.get(name).filter(|value| !value.is_empty());
+            found.ok_or_else(|| Fault::new(Class::Rejected, &doing, format!("the stored value has no `{name}`")))
+        };
+        let header = login(&doing, &piece("client_id")?, &piece("client_secret")?)?;
+        let mut form = vec![("grant_type", "client_credentials".to_owned())];
+        form.extend(spot.resource.map(|resource| ("resource", resource.to_owned())));
+        let request = Request::new(doing, Method::POST, zone.token_endpoint.url(), Effect::Nothing).form(form);
+        let request = request.authorization(header);
+        let answer = self.line.send(&request).await?;
+        if answer.status() == 404 {
+            self.forget(spot);
+        }
+        let granted = || answer.json::<wire::Granted>().is_some_and(|granted| granted.token.is_some());
+        if answer.is_success() && granted() {
+            return Ok(Verdict::Good);
+        }
+        judge(answer.status(), answer.error_word()).ok_or_else(|| {
+            let mut fault = answer.fault(&request);
+            fault.class = Class::Retry { after: answer.retry_after() };
+            fault.with_hint("this says nothing about the credential; it is tried again")
+        })
+    }
+
+    async fn delete(&self, spot: &Spot<'_>, id: &VendorId) -> Result<(), Fault> {
+        let doing = format!("deleting credential {id} {}", spot.at);
+        let zone = self.zone(spot).await?;
+        let url = self.url(&doing, &["zones", &zone.id, "application-credentials", id.as_str()])?;
+        let (request, answer) = self.call(Request::new(doing, Method::DELETE, url, Effect::Idempotent)).await?;
+        if answer.is_success() { Ok(()) } else { Err(self.fault(&request, &answer)) }
+    }
+}
+
+/// What the answer of a token endpoint says about the pair, by its `error` field (RFC 6749 section
+/// 5.2): `invalid_client` is the only word about the pair itself, and some others can only be
+/// said after the login. `None` where it says nothing.
+fn judge(status: u16, word: Option<String>) -> Option<Verdict> {
+    if !(400..500).contains(&status) || matches!(status, 408 | 429) {
+        return None;
+    }
+    match word.as_deref()? {
+        "invalid_client" => Some(Verdict::Bad { answer: "invalid_client".into() }),
+        "invalid_target" | "access_denied" | "insufficient_authorization" | "unauthorized_client" | "invalid_scope" => {
+            Some(Verdict::Good)
+        }
+        _ => None,
+    }
+}
+
+fn login(doing: &str, id: &SecretValue, secret: &SecretValue) -> Result<HeaderValue, Fault> {
+    if id.expose().contains(':') {
+        return Err(Fault::new(Class::Rejected, doing, "the client id has a colon, which HTTP Basic can't carry"));
+    }
+    Ok(http::basic(id, secret))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

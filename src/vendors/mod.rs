@@ -16,6 +16,7 @@ use crate::model::observed::Listing;
 use crate::model::option::{Field, Options};
 use crate::model::payload::Outputs;
 use crate::model::secret::Keyring;
+use crate::model::time::Clock;
 
 pub mod http;
 pub mod keycard;
@@ -68,6 +69,8 @@ pub struct Instance {
     pub keyring: Arc<dyn Keyring>,
     /// The one HTTP client.
     pub client: http::Client,
+    /// For its monotonic time: when a fetched token must be renewed.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Where one credential is made: its type and options.
