@@ -7,9 +7,11 @@
 //! | `model` | the words: names, times, attempts, labels, values, faults; names nothing |
 //! | `rotation` | the brain: what to do next, as a pure function of what was observed |
 //! | `vendors` | edge: who issues credentials; one file a vendor |
+//! | `stores` | edge: AWS Secrets Manager; where claims, slots and labels become calls |
 //! | `sandbox` | the stage: the pretend world over real HTTP on loopback |
 
 pub mod model;
 pub mod rotation;
 pub mod sandbox;
+pub mod stores;
 pub mod vendors;

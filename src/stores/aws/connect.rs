@@ -1,0 +1,323 @@
+//! From a declared target to a connected [`Store`]: Region, credentials, timeouts, and whose
+//! account it is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_secretsmanager::config::StalledStreamProtectionConfig;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use super::classify::Call;
+use super::pacing::{Pacer, Pacing};
+use super::signing::AwsTime;
+use super::wire::{Wire, is_loopback};
+use super::{Inner, Store};
+use crate::model::fault::{Class, Fault};
+use crate::model::name::TargetName;
+use crate::model::time::Clock;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Finding the Region may ask instance metadata, which is slow where there is none.
+const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Both print secrets at trace level: the first request bodies (`aws-sigv4`), the second answers
+/// (`aws-smithy-runtime`).
+const LEAKY_VARIABLES: [&str; 2] = ["LOG_SIGNABLE_BODY", "LOG_SENSITIVE_BODIES"];
+
+/// One declared AWS target: an account and Region, and how to get there.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name in the declaration.
+    pub name: TargetName,
+    /// Its Region; `None` to take it from the environment, the profile or instance metadata.
+    pub region: Option<String>,
+    /// The account that it must be, 12 digits; checked by [`Store::identity`].
+    pub account: Option<String>,
+    /// The role to take on first.
+    pub assume_role: Option<AssumeRole>,
+    /// Where to send requests instead of AWS; plain `http` only on loopback.
+    pub endpoint_url: Option<String>,
+    /// Where the caller's own credentials come from.
+    pub credentials: Credentials,
+    /// An HTTP proxy for its calls; `None` for what the environment says. Never used for this
+    /// machine and its link.
+    pub proxy: Option<String>,
+    /// CA certificates (PEM) besides the system's own.
+    pub ca_file: Option<PathBuf>,
+    /// How fast it is asked.
+    pub pacing: Pacing,
+}
+
+impl Target {
+    /// Whether it lies on this machine, so that nothing asked of it can reach a real account.
+    pub fn is_loopback(&self) -> bool {
+        let url = self.endpoint_url.as_deref().and_then(|text| reqwest::Url::parse(text).ok());
+        url.is_some_and(|url| url.host_str().is_some_and(is_loopback))
+    }
+}
+
+/// A role to take on before anything else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AssumeRole {
+    /// Its ARN.
+    pub arn: String,
+    /// What its trust policy may ask for.
+    pub external_id: Option<String>,
+}
+
+/// Where the caller's credentials come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Credentials {
+    /// The SDK's chain: environment, profile files, web identity, container, instance metadata.
+    Chain,
+    /// The sandbox's fixed key id `sandbox`; reads neither environment nor files.
+    Sandbox,
+}
+
+/// Whom AWS sees.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The account, 12 digits.
+    pub account: String,
+    /// The user's or session's ARN.
+    pub arn: String,
+}
+
+/// Refuses to run where the SDK would print secrets into the log.
+///
+/// # Errors
+/// Names the variable that is set.
+pub fn refuse_leaky_environment() -> Result<(), Fault> {
+    refuse_leaky(|variable| std::env::var_os(variable).is_some())
+}
+
+fn refuse_leaky(is_set: impl Fn(&str) -> bool) -> Result<(), Fault> {
+    match LEAKY_VARIABLES.into_iter().find(|variable| is_set(variable)) {
+        None => Ok(()),
+        Some(variable) => {
+            Err(Fault::new(Class::Rejected, "start", format!("{variable} is set, which prints secret values"))
+                .with_hint(format!("unset {variable}")))
+        }
+    }
+}
+
+impl Store {
+    /// Opens a target. Sends nothing to Secrets Manager; finding the Region may read profile files
+    /// and ask instance metadata.
+    ///
+    /// # Errors
+    /// `Rejected` for a target that can't be: no Region, plain `http` beyond loopback, an
+    /// unreadable CA file; `Retry` when looking for the Region takes too long.
+    pub async fn connect(target: &Target, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        refuse_leaky_environment()?;
+        let opening = Opening { target };
+        opening.check_endpoint()?;
+        let wire = opening.wire()?;
+        let time = AwsTime::new(clock);
+        let base = opening.base(&time, &wire).await?;
+        let Some(region) = base.region().map(ToString::to_string) else {
+            return Err(opening.fault(Class::Rejected, "no Region").with_hint(
+                "looked at the declaration, AWS_REGION, AWS_DEFAULT_REGION, the profile, instance metadata",
+            ));
+        };
+        let base = opening.with_role(base).await;
+        let mut secrets = aws_sdk_secretsmanager::config::Builder::from(&base)
+            .retry_config(RetryConfig::disabled())
+            .disable_clock_skew_correction(true);
+        let mut sts = aws_sdk_sts::config::Builder::from(&base)
+            .retry_config(RetryConfig::disabled())
+            .disable_clock_skew_correction(true);
+        if let Some(url) = &target.endpoint_url {
+            // Said again here, because a service's own AWS_ENDPOINT_URL_… would win otherwise.
+            secrets = secrets.endpoint_url(url);
+            sts = sts.endpoint_url(url);
+        }
+        Ok(Self(Arc::new(Inner {
+            target: target.name.clone(),
+            account: target.account.clone(),
+            region,
+            client: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
+            sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            time,
+            pacer: Pacer::new(target.pacing),
+        })))
+    }
+
+    /// Asks AWS who we are, and whether this is the declared account.
+    ///
+    /// # Errors
+    /// `Denied` when AWS does not know us or when it is another account.
+    pub async fn identity(&self) -> Result<Identity, Fault> {
+        let call = Call::read("sts:GetCallerIdentity", format!("ask AWS who we are for target {}", self.0.target));
+        let sts = &self.0.sts;
+        let (answer, seen) =
+            self.read(&call, |probe| sts.get_caller_identity().customize().interceptor(probe).send()).await?;
+        let (Some(account), Some(arn)) = (answer.account, answer.arn) else {
+            return Err(call.lost(&seen, "an answer without account or ARN"));
+        };
+        if let Some(declared) = self.0.account.as_ref().filter(|declared| **declared != account) {
+            return Err(call
+                .fault(Class::Denied, format!("this is account {account}, not the declared {declared}"))
+                .with_hint(format!(
+                    "we are {arn}; use other credentials, or declare the account or role that is meant"
+                )));
+        }
+        Ok(Identity { account, arn })
+    }
+}
+
+/// The making of a connection.
+struct Opening<'a> {
+    target: &'a Target,
+}
+
+impl Opening<'_> {
+    fn fault(&self, class: Class, answer: impl fmt::Display) -> Fault {
+        Fault::new(class, format!("connect to target {}", self.target.name), answer.to_string())
+    }
+
+    fn check_endpoint(&self) -> Result<(), Fault> {
+        let Some(text) = &self.target.endpoint_url else {
+            return match self.target.credentials {
+                Credentials::Chain => Ok(()),
+                Credentials::Sandbox => Err(self.fault(Class::Rejected, "sandbox credentials without an endpoint")),
+            };
+        };
+        let url = reqwest::Url::parse(text).map_err(|_| self.fault(Class::Rejected, "the endpoint is not a URL"))?;
+        let safe = url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_loopback);
+        if safe {
+            Ok(())
+        } else {
+            let answer = "the endpoint is neither https nor http on loopback: values would travel in the clear";
+            Err(self.fault(Class::Rejected, answer))
+        }
+    }
+
+    fn wire(&self) -> Result<Wire, Fault> {
+        let pem = match &self.target.ca_file {
+            None => None,
+            Some(path) => Some(std::fs::read(path).map_err(|error| {
+                self.fault(Class::Rejected, format!("can't read the CA file {}: {error}", path.display()))
+            })?),
+        };
+        let proxy = match &self.target.proxy {
+            None => None,
+            // The text is not repeated: it may hold a password.
+            Some(url) => {
+                Some(reqwest::Proxy::all(url).map_err(|_| self.fault(Class::Rejected, "the proxy is not a URL"))?)
+            }
+        };
+        let wire = Wire::new(pem.as_deref(), proxy)
+            .map_err(|_| self.fault(Class::Rejected, "the CA file holds something else than PEM certificates"))?;
+        wire.prepare(CONNECT_TIMEOUT).map_err(|_| {
+            self.fault(Class::Rejected, "no TLS connection can be made: no usable CA certificates")
+                .with_hint("install CA certificates, or name a bundle by SSL_CERT_FILE or the target's CA file")
+        })?;
+        Ok(wire)
+    }
+
+    async fn base(&self, time: &AwsTime, wire: &Wire) -> Result<SdkConfig, Fault> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        let config = match self.target.credentials {
+            Credentials::Sandbox => {
+                let keys = aws_credential_types::Credentials::new("sandbox", "sandbox", None, None, "sandbox");
+                SdkConfig::builder()
+                    .behavior_version(BehaviorVersion::v2026_01_12())
+                    .region(Region::new(self.target.region.clone().unwrap_or_else(|| "us-east-1".into())))
+                    .credentials_provider(SharedCredentialsProvider::new(keys))
+                    .identity_cache(aws_config::identity::IdentityCache::lazy().build())
+                    .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
+                    .time_source(time.clone())
+                    .http_client(wire.clone())
+                    .timeout_config(timeouts)
+                    .build()
+            }
+            Credentials::Chain => {
+                let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+                    .time_source(time.clone())
+                    .http_client(wire.clone())
+                    .timeout_config(timeouts)
+                    .identity_cache(
+                        aws_config::identity::IdentityCache::lazy().load_timeout(ATTEMPT_TIMEOUT / 2).build(),
+                    );
+                if let Some(region) = &self.target.region {
+                    loader = loader.region(Region::new(region.clone()));
+                }
+                tokio::time::timeout(CONFIGURE_TIMEOUT, loader.load()).await.map_err(|_| {
+                    self.fault(Class::Retry { after: None }, "looking for Region and profile took over 15 s")
+                        .with_hint("declare the Region; set AWS_EC2_METADATA_DISABLED=true where there is no metadata")
+                })?
+            }
+        };
+        let mut config = config.into_builder().stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if self.target.endpoint_url.is_some() {
+            config.set_endpoint_url(self.target.endpoint_url.clone());
+        }
+        Ok(config.build())
+    }
+
+    async fn with_role(&self, base: SdkConfig) -> SdkConfig {
+        let Some(role) = &self.target.assume_role else { return base };
+        let mut builder = AssumeRoleProvider::builder(&role.arn).session_name("keyferry").configure(&base);
+        if let Some(id) = &role.external_id {
+            builder = builder.external_id(id);
+        }
+        let provider = builder.build().await;
+        base.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaky_environment_is_refused_by_name() {
+        assert_eq!(refuse_leaky(|_| false), Ok(()));
+        for variable in LEAKY_VARIABLES {
+            let fault = refuse_leaky(|asked| asked == variable).unwrap_err();
+            assert!(fault.answer.contains(variable) && fault.class == Class::Rejected);
+        }
+    }
+
+    #[test]
+    fn values_never_travel_in_the_clear() {
+        for (endpoint, fine) in [
+            (Some("http://127.0.0.1:4566"), true),
+            (Some("http://[::1]:4566"), true),
+            (Some("http://localhost:4566"), true),
+            (Some("https://secretsmanager.eu-central-1.amazonaws.com"), true),
+            (Some("http://secretsmanager.eu-central-1.amazonaws.com"), false),
+            (Some("http://localhost.example.com"), false),
+            (Some("ftp://127.0.0.1"), false),
+            (Some("nonsense"), false),
+            (None, false),
+        ] {
+            let target = Target {
+                name: TargetName::new("t").unwrap(),
+                region: None,
+                account: None,
+                assume_role: None,
+                endpoint_url: endpoint.map(Into::into),
+                credentials: Credentials::Sandbox,
+                proxy: None,
+                ca_file: None,
+                pacing: Pacing::default(),
+            };
+            assert_eq!(Opening { target: &target }.check_endpoint().is_ok(), fine, "{endpoint:?}");
+            let plain = endpoint.is_some_and(|url| url.starts_with("http:"));
+            assert!(!fine || target.is_loopback() == plain, "{endpoint:?}");
+        }
+    }
+}
