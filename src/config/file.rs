@@ -1,0 +1,226 @@
+//! The declaration as written: which files belong to it, and whether they may be trusted and read.
+//!
+//! What the texts mean is not decided here. `check` wants no more than these files: nothing that
+//! the declaration refers to (admin secrets, CA files) is opened.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::{Code, Location, Problem};
+use super::notes::Notes;
+use super::tree::{Table, Text};
+
+/// Longest declaration file, in bytes.
+const BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Most files that `include` may bring in.
+const INCLUDED_COUNT_MAX: usize = 1_000;
+
+/// One file as it was read; an empty text where it could not be.
+pub(super) struct File {
+    pub path: String,
+    pub text: String,
+}
+
+/// Where files come from: the disk, or texts at hand.
+pub(super) enum Shelf<'a> {
+    Disk,
+    Given(&'a [(&'a str, &'a str)]),
+}
+
+impl Shelf<'_> {
+    /// Reads a file as the next source, and notes what speaks against it.
+    pub fn read(&self, path: &Path, source: usize, notes: &mut Notes<'_>) -> File {
+        let shown = path.display().to_string();
+        let text = match self {
+            Self::Disk => read_bytes(path, source, notes).and_then(|bytes| to_text(bytes, source, notes)),
+            Self::Given(files) => {
+                files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned())
+            }
+        };
+        if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            let help = if source == 0 {
+                "write at least `deployment = \"…\"`; config/keyferry.toml in the sources is a commented example"
+            } else {
+                "write `[[credential]]` tables, or remove the file"
+            };
+            notes.push(Problem::error(Code::Empty, whole(source), format!("`{shown}` has nothing in it")).help(help));
+        }
+        let text = text.unwrap_or_default();
+        File { path: shown, text }
+    }
+
+    fn matching(&self, pattern: &Path, notes: &mut Notes<'_>, at: Text<'_>) -> Option<Vec<PathBuf>> {
+        let malformed = |problem: glob::PatternError| {
+            Problem::error(Code::Include, at.span, format!("this is not a file pattern: {}", problem.msg))
+                .help("`*` stands for any text within a name, `**` for any folders, `[ab]` for one of these characters")
+        };
+        let text = pattern.to_string_lossy();
+        match self {
+            Self::Disk => match glob::glob(&text) {
+                Ok(found) => {
+                    let (mut paths, mut failed) = (Vec::new(), None);
+                    for entry in found.take(INCLUDED_COUNT_MAX + 1) {
+                        match entry {
+                            Ok(path) if path.is_dir() => {}
+                            Ok(path) => paths.push(path),
+                            Err(problem) => failed = Some(problem.to_string()),
+                        }
+                    }
+                    if let Some(problem) = failed {
+                        notes.push(
+                            Problem::error(Code::Unreadable, at.span, format!("can't look for files: {problem}"))
+                                .help("let keyferry's user read these folders"),
+                        );
+                        return None;
+                    }
+                    Some(paths)
+                }
+                Err(problem) => {
+                    notes.push(malformed(problem));
+                    None
+                }
+            },
+            Self::Given(files) => match glob::Pattern::new(&text) {
+                Ok(pattern) => Some(
+                    files.iter().map(|(name, _)| PathBuf::from(name)).filter(|n| pattern.matches_path(n)).collect(),
+                ),
+                Err(problem) => {
+                    notes.push(malformed(problem));
+                    None
+                }
+            },
+        }
+    }
+
+    /// Whether two paths are one file, also where one begins with `./` and the other does not.
+    fn is_same(&self, one: &Path, other: &Path) -> bool {
+        one == other
+            || (matches!(self, Self::Disk)
+                && one.file_name() == other.file_name()
+                && fs::canonicalize(one).is_ok_and(|one| fs::canonicalize(other).is_ok_and(|other| one == other)))
+    }
+
+    /// The files that `include` names, in the order of their paths, each once, without `own`.
+    pub fn included(&self, root: Table<'_>, own: &Path, notes: &mut Notes<'_>) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        let Some(item) = root.get("include") else { return paths };
+        let Some(items) = item.items() else {
+            notes.wrong_type("include", item, "an array of strings", "include = [\"teams/*.toml\"]");
+            return paths;
+        };
+        let folder = own.parent().unwrap_or(Path::new(""));
+        for item in items {
+            let Some(pattern) = item.as_text() else {
+                notes.wrong_type("include", item, "an array of strings", "include = [\"teams/*.toml\"]");
+                continue;
+            };
+            // The folder is no pattern, whatever characters are in its name.
+            let escaped = PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy()));
+            let Some(found) = self.matching(&escaped.join(pattern.text), notes, pattern) else { continue };
+            let found: Vec<PathBuf> = found.into_iter().filter(|path| !self.is_same(path, own)).collect();
+            if found.is_empty() {
+                let place = folder.join(pattern.text);
+                notes.push(
+                    Problem::error(Code::Include, pattern.span, "no file matches this pattern")
+                        .label(format!("looked for `{}`", place.display()))
+                        .help("patterns are relative to the folder of the declaration; remove it if nothing is meant"),
+                );
+            }
+            paths.extend(found);
+        }
+        paths.sort();
+        paths.dedup();
+        if paths.len() > INCLUDED_COUNT_MAX {
+            let message = format!("`include` brings in more than {INCLUDED_COUNT_MAX} files");
+            notes.push(Problem::error(Code::Include, item.span, message).help("put more credentials into one file"));
+            paths.truncate(INCLUDED_COUNT_MAX);
+        }
+        paths
+    }
+}
+
+/// A whole file.
+pub(super) fn whole(source: usize) -> Location {
+    Location { source, range: None }
+}
+
+fn read_bytes(path: &Path, source: usize, notes: &mut Notes<'_>) -> Option<Vec<u8>> {
+    let shown = path.display();
+    let unreadable = |problem: &std::io::Error| {
+        use std::io::ErrorKind;
+        if problem.kind() == ErrorKind::NotFound {
+            return Problem::error(Code::Missing, whole(source), format!("there is no file `{shown}`"))
+                .help("name the declaration with `--config FILE` or in KEYFERRY_CONFIG");
+        }
+        let help = match problem.kind() {
+            ErrorKind::PermissionDenied => "let keyferry's user read the file and enter its folders",
+            _ => "name another file with `--config FILE` or in KEYFERRY_CONFIG",
+        };
+        Problem::error(Code::Unreadable, whole(source), format!("can't read `{shown}`: {problem}")).help(help)
+    };
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    match fs::metadata(path) {
+        Ok(about) if !about.is_file() => {
+            let message = format!("`{shown}` is not a regular file");
+            let help = "name the declaration with `--config FILE` or in KEYFERRY_CONFIG";
+            notes.push(Problem::error(Code::Unreadable, whole(source), message).help(help));
+            return None;
+        }
+        Ok(_) => {}
+        Err(problem) => {
+            notes.push(unreadable(&problem));
+            return None;
+        }
+    }
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| {
+        let mode = file.metadata()?.permissions().mode();
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(mode)
+    });
+    let mode = match read {
+        Ok(mode) => mode,
+        Err(problem) => {
+            notes.push(unreadable(&problem));
+            return None;
+        }
+    };
+    if mode & 0o022 != 0 {
+        let who = if mode & 0o002 != 0 { "everybody" } else { "its group" };
+        let message = format!("{who} may write `{shown}` (mode {:04o})", mode & 0o7777);
+        notes.push(
+            Problem::error(Code::Unsafe, whole(source), message)
+                .help(format!("who writes it decides what is rotated and where it goes: chmod go-w '{shown}'")),
+        );
+    }
+    if bytes.len() as u64 > BYTES_MAX {
+        let message = format!("`{shown}` is longer than {} MiB", BYTES_MAX / 1024 / 1024);
+        notes.push(
+            Problem::error(Code::TooLong, whole(source), message)
+                .help("is it the right file? if it is, spread the credentials over several files with `include`"),
+        );
+        return None;
+    }
+    Some(bytes)
+}
+
+fn to_text(bytes: Vec<u8>, source: usize, notes: &mut Notes<'_>) -> Option<String> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(problem) => {
+            let offset = problem.utf8_error().valid_up_to();
+            let line = problem.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let message = format!("the file is not UTF-8: byte {offset} (counted from 0), in line {line}, is no text");
+            let help = if problem.as_bytes().starts_with(&[0xff, 0xfe]) || problem.as_bytes().starts_with(&[0xfe, 0xff])
+            {
+                "it looks like UTF-16: save it as UTF-8"
+            } else {
+                "save it as UTF-8"
+            };
+            notes.push(Problem::error(Code::NotUtf8, whole(source), message).help(help));
+            None
+        }
+    }
+}

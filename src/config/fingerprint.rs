@@ -1,0 +1,58 @@
+//! Hashes that stand for a declaration where the declaration itself is not at hand.
+
+use sha2::{Digest, Sha256};
+
+use super::delivery::Value;
+use crate::model::name::{Deployment, Name, TargetName};
+use crate::model::option::{self, Options, Reference};
+
+/// 16 hex digits over all that makes the value what it is. Each piece goes in with its length, so
+/// that no two lists of pieces look alike.
+pub(super) fn of(vendor_kind: &str, type_name: &str, options: &Options, value: &Value) -> String {
+    let mut digest = Sha256::new();
+    let mut add = |piece: &str| {
+        digest.update((piece.len() as u64).to_be_bytes());
+        digest.update(piece);
+    };
+    add(vendor_kind);
+    add(type_name);
+    for (name, value) in options.iter() {
+        add(name);
+        match value {
+            option::Value::Text(text) => add(text),
+            option::Value::Bool(flag) => add(if *flag { "true" } else { "false" }),
+            option::Value::Secret(reference) => add(&canonical(reference)),
+        }
+    }
+    add("value");
+    for (key, template) in &value.canonical {
+        add(if key.is_some() { "field" } else { "plain" });
+        add(key.as_deref().unwrap_or_default());
+        add(template);
+    }
+    digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Seed for a credential's jitter.
+pub(super) fn seed(deployment: &Deployment, name: &Name) -> u64 {
+    let mut digest = Sha256::new();
+    digest.update(deployment.as_str());
+    digest.update("\n");
+    digest.update(name.as_str());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest.finalize()[..8]);
+    u64::from_be_bytes(first)
+}
+
+fn canonical(reference: &Reference) -> String {
+    match reference {
+        Reference::Env(name) => format!("env {name}"),
+        Reference::File(path) => format!("file {}", path.display()),
+        Reference::SystemdCredential(name) => format!("systemd {name}"),
+        Reference::AwsSecret { target, name, key } => {
+            let target = target.as_ref().map(TargetName::as_str).unwrap_or_default();
+            format!("aws {target} {name} {}", key.as_deref().unwrap_or_default())
+        }
+        Reference::Sandbox => "sandbox".into(),
+    }
+}

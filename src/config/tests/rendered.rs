@@ -1,0 +1,99 @@
+//! A few problems in full, as a person and as a program gets them.
+
+use insta::assert_snapshot;
+
+use super::*;
+
+fn rendered(fragment: &str) -> String {
+    load_with(How::Add(Part::Credential), fragment).unwrap_err().render(false)
+}
+
+#[test]
+fn a_misspelt_key() {
+    assert_snapshot!(rendered("rotat = \"30d\""), @r#"
+    error[KF0101]: unknown key `rotat`
+      --> keyferry.toml:16:1
+       |
+    16 | rotat = "30d"
+       | ^^^^^ did you mean `rotate`?
+       |
+       = help: write `rotate`, or remove it
+    "#);
+}
+
+#[test]
+fn two_settings_that_disagree() {
+    assert_snapshot!(rendered("overlap = \"3h\"\nconsumers = { refresh_within = \"6h\" }"), @r#"
+    error[KF0112]: the overlap is shorter than consumers may hold a value
+      --> keyferry.toml:16:11
+       |
+    16 | overlap = "3h"
+       |           ^^^^ the old credential lives 3h longer
+    17 | consumers = { refresh_within = "6h" }
+       |                                ---- held up to 6h
+       |
+       = help: consumers may hold a value for 6h: make `overlap` at least that long, or have them refresh sooner and say so in `consumers = { refresh_within = "…" }`
+    "#);
+}
+
+#[test]
+fn two_settings_in_two_files() {
+    let main = compose(How::Add(Part::Root), "include = [\"b.toml\"]").0;
+    let report = load_text(&[("keyferry.toml", &main), ("b.toml", STANDARD[4].1)]).unwrap_err();
+    assert_snapshot!(report.render(false), @r#"
+    error[KF0106]: two credentials have the name `a`
+      --> b.toml:2:8
+       |
+     2 | name = "a"
+       |        ^^^
+       |
+      ::: keyferry.toml:13:8
+       |
+    13 | name = "a"
+       |        --- the first one
+       |
+       = help: a name stands for one credential for ever: rename or remove one of them
+    "#);
+}
+
+#[test]
+fn a_secret_is_overwritten_where_it_stands() {
+    let fragment = "[vendors.keycard]\nkind = \"keycard\"\nzone = \"z\"\nclient_id = { env = \"A\" }\nclient_secret = \"hunter2-ü\"";
+    let report = load_with(How::Instead(Part::Vendor), fragment).unwrap_err();
+    assert_snapshot!(report.render(false), @r#"
+    error[KF0107]: `client_secret` stands in the declaration itself
+     --> keyferry.toml:8:17
+      |
+    8 | client_secret = "**********"
+      |                 ^^^^^^^^^^^^ not shown
+      |
+      = help: never write a secret inline; write a reference: { env = "NAME" }, { file = "/run/secrets/name" }, { systemd_credential = "name" } or { aws_secret = { name = "…", key = "…" } }. If this was the secret, replace it: it has been in a file
+    "#);
+    assert_snapshot!(format!("{:#}", report.to_json()), @r#"
+    {
+      "left_out": 0,
+      "problems": [
+        {
+          "code": "KF0107",
+          "column": 17,
+          "file": "keyferry.toml",
+          "help": "never write a secret inline; write a reference: { env = \"NAME\" }, { file = \"/run/secrets/name\" }, { systemd_credential = \"name\" } or { aws_secret = { name = \"…\", key = \"…\" } }. If this was the secret, replace it: it has been in a file",
+          "label": "not shown",
+          "line": 8,
+          "message": "`client_secret` stands in the declaration itself",
+          "other": null,
+          "severity": "error",
+          "text": "\"**********\""
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn colours_are_only_for_terminals() {
+    let report = load_with(How::Add(Part::Credential), "rotat = \"30d\"").unwrap_err();
+    assert!(report.render(true).contains("\u{1b}["));
+    assert!(!report.render(false).contains('\u{1b}'));
+    assert_eq!(report.render(false), report.to_string());
+}

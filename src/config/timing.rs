@@ -1,0 +1,142 @@
+//! When one credential is rotated and how long two generations overlap: read, and judged together.
+
+use std::time::Duration;
+
+use super::calendar;
+use super::check::{Frame, Given, refresh_within};
+use super::diagnostic::{Code, Problem};
+use super::notes::Notes;
+use super::schedule::{self, Patterns, Rotation};
+use super::tree::{Length, Table};
+use crate::model::capability::Capabilities;
+use crate::model::policy::{Freeze, Policy, Window};
+use crate::model::time::human;
+
+/// Shortest overlap and interval that a real vendor and AWS are rotated with.
+const OVERLAP_MIN: Duration = Duration::from_secs(2 * 3_600);
+const INTERVAL_MIN: Duration = Duration::from_secs(3_600);
+
+/// The settings about time; `None` stands for one that is wrong or missing.
+pub(super) struct Timing {
+    rotation: Option<Rotation>,
+    overlap: Option<Length>,
+    refresh: Option<Length>,
+    windows: Option<Vec<Window>>,
+    freezes: Option<Vec<Freeze>>,
+}
+
+impl Timing {
+    /// Reads each setting, or takes its default.
+    pub fn read(notes: &mut Notes<'_>, frame: &Frame<'_>, patterns: &mut Patterns, table: Table<'_>, of: &str) -> Self {
+        let rotation = match (table.get("rotate"), &frame.defaults.rotate) {
+            (Some(item), _) => schedule::rotation(notes, patterns, item),
+            (None, Given::Yes(rotation)) => Some(rotation.clone()),
+            (None, Given::Wrong) => None,
+            (None, Given::No) => {
+                notes.missing(table, "rotate", of, "write `rotate = \"30d\"` here or in `[defaults]`");
+                None
+            }
+        };
+        let overlap = if table.has("overlap") {
+            notes.duration(table, "overlap", "overlap = \"24h\"")
+        } else {
+            frame.defaults.overlap
+        };
+        Self {
+            rotation,
+            overlap,
+            refresh: refresh_within(notes, table, frame.defaults.refresh_within),
+            windows: calendar::windows(notes, table),
+            freezes: calendar::freezes(notes, table),
+        }
+    }
+
+    /// The policy, when the settings fit together. `lifted`: the floors don't hold, because vendor
+    /// and AWS are on loopback addresses, where nobody's credential is at stake.
+    pub fn policy(self, notes: &mut Notes<'_>, capabilities: Capabilities, lifted: bool) -> Option<Policy> {
+        let (rotation, overlap, refresh) = (self.rotation?, self.overlap?, self.refresh?);
+        let mut policy = Policy::standard(rotation.rotate.clone(), overlap.length, capabilities);
+        overlap_holds(notes, &rotation, overlap, refresh, lifted)?;
+        interval_holds(notes, &policy, &rotation, overlap, lifted)?;
+        policy.jitter = rotation.jitter;
+        policy.windows = self.windows?;
+        policy.freezes = self.freezes?;
+        Some(policy)
+    }
+}
+
+fn overlap_holds(
+    notes: &mut Notes<'_>,
+    rotation: &Rotation,
+    overlap: Length,
+    refresh: Length,
+    lifted: bool,
+) -> Option<()> {
+    // Where nobody wrote an overlap, whatever made the standard one unfit is pointed at.
+    let at = overlap.span.or(refresh.span).unwrap_or(rotation.span);
+    if overlap.length < refresh.length {
+        let (lives, held) = (human(overlap.length), human(refresh.length));
+        notes.push(
+            Problem::error(Code::Disagreement, at, "the overlap is shorter than consumers may hold a value")
+                .label(if overlap.span.is_some() {
+                    format!("the old credential lives {lives} longer")
+                } else {
+                    format!("held up to {held}, but the standard overlap is {lives}")
+                })
+                .other_if(refresh.span.filter(|_| overlap.span.is_some()), format!("held up to {held}"))
+                .help(format!(
+                    "consumers may hold a value for {held}{}: make `overlap` at least that long, or have them \
+                     refresh sooner and say so in `consumers = {{ refresh_within = \"…\" }}`",
+                    by_default(refresh)
+                )),
+        );
+        return None;
+    }
+    if !lifted && overlap.length < OVERLAP_MIN {
+        notes.push(
+            Problem::error(Code::Floor, at, format!("an overlap of {} is below 2h", human(overlap.length)))
+                .help("AWS's own caches refresh hourly; the floor is lifted only for loopback addresses (the sandbox)"),
+        );
+        return None;
+    }
+    Some(())
+}
+
+fn interval_holds(
+    notes: &mut Notes<'_>,
+    policy: &Policy,
+    rotation: &Rotation,
+    overlap: Length,
+    lifted: bool,
+) -> Option<()> {
+    let Some(interval) = rotation.interval else { return Some(()) };
+    if !lifted && interval < INTERVAL_MIN {
+        notes.push(
+            Problem::error(Code::Floor, rotation.span, format!("a rotation every {} is below 1h", human(interval)))
+                .help("rotate at most hourly; the floor is lifted only for loopback addresses (the sandbox)"),
+        );
+        return None;
+    }
+    let margin = policy.candidate_age_max + 2 * policy.settle;
+    let least = if lifted { overlap.length } else { overlap.length + margin };
+    if interval <= least {
+        let why = if lifted { "the overlap" } else { "the overlap, one hour, and twice 15 minutes to settle" };
+        notes.push(
+            Problem::error(Code::Disagreement, rotation.span, "the next rotation would begin before this one is over")
+                .label(format!("every {}", human(interval)))
+                .other_if(overlap.span, format!("the old credential lives {} longer", human(overlap.length)))
+                .help(format!(
+                    "rotate less often than every {} ({why}), or shorten the overlap of {}{}",
+                    human(least),
+                    human(overlap.length),
+                    by_default(overlap)
+                )),
+        );
+        return None;
+    }
+    Some(())
+}
+
+fn by_default(length: Length) -> &'static str {
+    if length.span.is_none() { " (the standard)" } else { "" }
+}

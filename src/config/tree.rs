@@ -1,0 +1,230 @@
+//! The TOML tree with places: strict tables and typed reads that note what does not fit.
+//!
+//! Lowered by hand and not by serde: serde stops at the first error and loses the places inside
+//! of tables whose type depends on a word in them.
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Code, Problem};
+use super::duration;
+use super::mask;
+use super::notes::{Notes, Span};
+
+/// Any value, and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'t> {
+    pub value: &'t DeValue<'t>,
+    pub span: Span,
+}
+
+/// A table, and where its header (or the whole of it, in braces) stands.
+#[derive(Clone, Copy)]
+pub(super) struct Table<'t> {
+    pub entries: &'t DeTable<'t>,
+    pub span: Span,
+}
+
+/// A text, and where it stands, quotes included.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'t> {
+    pub text: &'t str,
+    pub span: Span,
+}
+
+/// A duration, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Length {
+    pub length: std::time::Duration,
+    /// `None` for a default that nobody wrote.
+    pub span: Option<Span>,
+}
+
+impl<'t> Table<'t> {
+    pub fn get(&self, key: &str) -> Option<Item<'t>> {
+        let value = self.entries.get(key)?;
+        Some(Item { value: value.get_ref(), span: Span::new(self.span.source, value.span()) })
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Keys, where each stands, and their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'t str, Span, Item<'t>)> + use<'t> {
+        let source = self.span.source;
+        self.entries.iter().map(move |(key, value)| {
+            let item = Item { value: value.get_ref(), span: Span::new(source, value.span()) };
+            (key.get_ref().as_ref(), Span::new(source, key.span()), item)
+        })
+    }
+
+    pub fn key_span(&self, key: &str) -> Option<Span> {
+        self.entries.get_key_value(key).map(|(key, _)| Span::new(self.span.source, key.span()))
+    }
+}
+
+impl<'t> Item<'t> {
+    pub fn as_table(&self) -> Option<Table<'t>> {
+        self.value.as_table().map(|entries| Table { entries, span: self.span })
+    }
+
+    pub fn as_text(&self) -> Option<Text<'t>> {
+        self.value.as_str().map(|text| Text { text, span: self.span })
+    }
+
+    pub fn items(&self) -> Option<impl Iterator<Item = Item<'t>> + use<'t>> {
+        let source = self.span.source;
+        let array = self.value.as_array()?;
+        Some(array.iter().map(move |item| Item { value: item.get_ref(), span: Span::new(source, item.span()) }))
+    }
+
+    /// The type, with its article.
+    pub fn type_name(&self) -> &'static str {
+        match self.value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        }
+    }
+}
+
+impl Text<'_> {
+    /// Where bytes `range` of the text stand; the whole text where escapes make that unclear.
+    pub fn part(&self, notes: &Notes<'_>, range: std::ops::Range<usize>) -> Span {
+        let (start, end) = (self.span.start as usize, self.span.end as usize);
+        let raw = notes.texts.get(self.span.source as usize).and_then(|source| source.get(start..end));
+        match raw {
+            Some(raw) if raw.len() == self.text.len() + 2 && raw.get(1..raw.len() - 1) == Some(self.text) => {
+                Span::new(self.span.source, start + 1 + range.start..start + 1 + range.end)
+            }
+            _ => self.span,
+        }
+    }
+}
+
+impl Notes<'_> {
+    /// Refuses keys that are not among `known`. Their values are not shown where they may be a
+    /// misplaced secret: under a name that sounds like one, or anywhere in `guarded` tables.
+    /// `elsewhere`: keys that would be valid at another place, and which.
+    pub fn unknown_keys(
+        &mut self,
+        table: Table<'_>,
+        known: impl Iterator<Item = &'static str> + Clone,
+        guarded: bool,
+        elsewhere: Option<(&[&str], &str)>,
+    ) {
+        for (key, at, item) in table.iter() {
+            if known.clone().any(|name| name == key) {
+                continue;
+            }
+            if guarded || mask::sounds_secret(key) {
+                mask::leaves(self, item);
+            }
+            if let Some((_, place)) = elsewhere.filter(|(keys, _)| keys.contains(&key)) {
+                let problem = Problem::error(Code::UnknownKey, at, format!("`{key}` does not belong here"));
+                let help = "a TOML key belongs to the last `[…]` above it";
+                self.push(problem.label(format!("belongs into {place}")).help(help));
+                continue;
+            }
+            let unset = known.clone().filter(|name| !table.has(name));
+            let near = match self.nearest(key, unset) {
+                Some(near) => {
+                    self.guessed.insert((table.span, near));
+                    Some(near)
+                }
+                None => self.nearest(key, known.clone()),
+            };
+            let problem = Problem::error(Code::UnknownKey, at, format!("unknown key `{key}`"));
+            self.push(match near {
+                Some(near) => {
+                    problem.label(format!("did you mean `{near}`?")).help(format!("write `{near}`, or remove it"))
+                }
+                None => problem
+                    .label("nothing reads this")
+                    .help(format!("valid keys here: {}", super::notes::listed(known.clone()))),
+            });
+        }
+    }
+
+    pub fn wrong_type(&mut self, key: &str, item: Item<'_>, expected: &str, example: &str) {
+        let message = format!("`{key}` must be {expected}, but this is {}", item.type_name());
+        let problem = Problem::error(Code::WrongType, item.span, message).label(format!("expected {expected}"));
+        self.push(if example.is_empty() { problem } else { problem.help(format!("for example `{example}`")) });
+    }
+
+    pub fn missing(&mut self, table: Table<'_>, key: &'static str, of: &str, help: impl Into<String>) {
+        let problem = Problem::error(Code::MissingKey, table.span, format!("{of} has no `{key}`"));
+        if let Some(number) = self.push(problem.label(format!("`{key}` is missing")).help(help)) {
+            self.missing.push((number, table.span, key));
+        }
+    }
+
+    pub fn text<'t>(&mut self, table: Table<'t>, key: &str, example: &str) -> Option<Text<'t>> {
+        let item = table.get(key)?;
+        let text = item.as_text();
+        if text.is_none() {
+            self.wrong_type(key, item, "a string", example);
+        }
+        text
+    }
+
+    pub fn flag(&mut self, table: Table<'_>, key: &str) -> Option<bool> {
+        let item = table.get(key)?;
+        let flag = item.value.as_bool();
+        if flag.is_none() {
+            self.wrong_type(key, item, "`true` or `false`", &format!("{key} = true"));
+        }
+        flag
+    }
+
+    pub fn table<'t>(&mut self, table: Table<'t>, key: &str, example: &str) -> Option<Table<'t>> {
+        let item = table.get(key)?;
+        let inner = item.as_table();
+        if inner.is_none() {
+            self.wrong_type(key, item, "a table", example);
+        }
+        inner
+    }
+
+    /// One of a few words.
+    pub fn word<T: Copy>(&mut self, table: Table<'_>, key: &str, words: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text(table, key, &format!("{key} = \"{}\"", words[0].0))?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.text) {
+            return Some(*value);
+        }
+        let help = self.did_you_mean(text.text, words.iter().map(|(word, _)| *word), "one of");
+        let message = format!("`{key}` can't be `{}`", shortened(text.text));
+        self.push(Problem::error(Code::BadValue, text.span, message).help(help));
+        None
+    }
+
+    pub fn duration(&mut self, table: Table<'_>, key: &str, example: &str) -> Option<Length> {
+        let text = self.text(table, key, example)?;
+        self.duration_of(key, text)
+    }
+
+    pub fn duration_of(&mut self, key: &str, text: Text<'_>) -> Option<Length> {
+        match duration::parse(text.text) {
+            Ok(length) => Some(Length { length, span: Some(text.span) }),
+            Err(problem) => {
+                let at = text.part(self, problem.range);
+                let message = format!("`{key}` is not a duration: {}", problem.message);
+                self.push(Problem::error(Code::Duration, at, message).help(problem.help));
+                None
+            }
+        }
+    }
+}
+
+/// A text for a message: at most 80 characters, control characters escaped.
+pub(super) fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().nth(80).is_some() {
+        short.push('…');
+    }
+    short
+}
