@@ -3,4 +3,12 @@
 //! Written from the services' own papers and never from our adapters: it shares no wire type with
 //! `vendors` or `stores`, so that a misreading on one side shows.
 
+pub mod consumer;
+pub mod control;
 pub mod faults;
+pub mod keycard;
+pub mod line;
+pub mod secrets_manager;
+pub mod spoil;
+pub mod stage;
+pub mod world;

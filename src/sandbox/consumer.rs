@@ -1,0 +1,538 @@
+//! A sample consumer: an application that holds a credential the way applications do.
+//!
+//! It reads AWSCURRENT, keeps the value for a while as AWS's caching clients do, and logs in at the
+//! vendor with what it kept. It knows nothing of keyferry. Its tally is the judge of every
+//! rotation: a login refused with a value it was still entitled to hold is a failure, and so is a
+//! secret whose AWSCURRENT went away. Trouble on the way (throttling, lost connections, 5xx) is
+//! retried as an SDK would and is never a failure of the value.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use reqwest::Response;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::model::time::{Clock, Timestamp};
+
+/// Sends per call, the first included.
+const TRY_COUNT_MAX: u32 = 4;
+/// Between two sends, on the sandbox's clock.
+const TRY_PAUSE: Duration = Duration::from_secs(1);
+/// Real time: the connection's own limit, whatever the sandbox's speed.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
+
+const BODY_BYTES_MAX: u64 = 1 << 20;
+
+/// How the consumer behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where Secrets Manager is reached, `http://127.0.0.1:7701`.
+    pub secrets_endpoint: String,
+    /// The region in the signature's scope.
+    pub region: String,
+    /// Access key id to sign as; the sandbox's is `sandbox`.
+    pub access_key: String,
+    /// Between two rounds, on the sandbox's clock.
+    pub every: Duration,
+    /// How long a read value is kept and used.
+    pub refresh: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            secrets_endpoint: "http://127.0.0.1:7701".into(),
+            region: "eu-central-1".into(),
+            access_key: "sandbox".into(),
+            every: Duration::from_secs(30),
+            refresh: Duration::from_secs(300),
+        }
+    }
+}
+
+/// One secret to live on, and where its pair logs in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Watch {
+    /// Name or ARN of the secret.
+    pub secret: String,
+    /// OAuth token endpoint of the vendor.
+    pub token_endpoint: String,
+    /// Key of the client id in the JSON value.
+    pub id_key: String,
+    /// Key of the client secret in the JSON value.
+    pub secret_key: String,
+}
+
+impl Watch {
+    /// A secret with the default keys `client_id` and `client_secret`.
+    pub fn new(secret: impl Into<String>, token_endpoint: impl Into<String>) -> Self {
+        Self {
+            secret: secret.into(),
+            token_endpoint: token_endpoint.into(),
+            id_key: "client_id".into(),
+            secret_key: "client_secret".into(),
+        }
+    }
+}
+
+/// What happened with one secret so far.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct Tally {
+    /// The watched secret.
+    pub secret: String,
+    /// Values read from Secrets Manager.
+    pub reads: u64,
+    /// Logins that were granted, or refused for a reason other than the pair.
+    pub logins: u64,
+    /// Logins refused with a value that was still good to hold, and disappearances of AWSCURRENT.
+    pub failures: u64,
+    /// Rounds spent on a secret that has not appeared yet.
+    pub waiting: u64,
+    /// Rounds that came to nothing through no fault of the value.
+    pub troubles: u64,
+    /// The first failure, with the sandbox's date.
+    pub first_failure: Option<FirstFailure>,
+    /// The latest trouble, in words.
+    pub last_trouble: Option<String>,
+}
+
+/// When and why a consumer first failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FirstFailure {
+    /// Sandbox date, RFC 3339.
+    pub at: String,
+    /// In our words, without any part of the value.
+    pub reason: String,
+}
+
+/// The consumer. Shared between [`run`] and whoever shows the tally.
+pub struct Consumer {
+    clock: Arc<dyn Clock>,
+    http: reqwest::Client,
+    options: Options,
+    watched: Mutex<BTreeMap<String, Watched>>,
+}
+
+struct Watched {
+    watch: Watch,
+    tally: Tally,
+    kept: Option<Kept>,
+}
+
+/// A value in the consumer's cache. Not printable.
+#[derive(Clone)]
+struct Kept {
+    client_id: String,
+    client_secret: String,
+    read_at: Duration,
+}
+
+enum Read {
+    Value(String),
+    /// No such secret, no AWSCURRENT, or scheduled for deletion.
+    Absent(String),
+    Trouble(String),
+}
+
+enum Login {
+    Good,
+    Refused,
+    Trouble(String),
+}
+
+impl Consumer {
+    /// A consumer that watches nothing yet.
+    ///
+    /// # Panics
+    /// If the HTTP client's TLS cannot be set up, which depends on the build only.
+    pub fn new(clock: Arc<dyn Clock>, options: Options) -> Self {
+        // Loopback: neither proxies nor redirects have a say.
+        let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let http = builder.timeout(HTTP_TIMEOUT).build().expect("a client without options of its own is buildable");
+        Self { clock, http, options, watched: Mutex::default() }
+    }
+
+    /// Watches one more secret from the next round on; one already watched keeps its tally.
+    pub fn watch(&self, watch: Watch) {
+        let tally = Tally { secret: watch.secret.clone(), ..Tally::default() };
+        let key = watch.secret.clone();
+        self.lock().entry(key).or_insert(Watched { watch, tally, kept: None });
+    }
+
+    /// Stops watching a secret, as when it is to be retired; its tally goes too.
+    pub fn unwatch(&self, secret: &str) {
+        self.lock().remove(secret);
+    }
+
+    /// Every secret's tally, by name.
+    pub fn tally(&self) -> Vec<Tally> {
+        self.lock().values().map(|watched| watched.tally.clone()).collect()
+    }
+
+    /// Failures over all secrets.
+    pub fn failure_count(&self) -> u64 {
+        self.lock().values().map(|watched| watched.tally.failures).sum()
+    }
+
+    /// One round: every secret once, in order of names.
+    pub async fn round(&self) {
+        let watches: Vec<Watch> = self.lock().values().map(|watched| watched.watch.clone()).collect();
+        for watch in watches {
+            self.visit(&watch).await;
+        }
+    }
+
+    async fn visit(&self, watch: &Watch) {
+        let mut trouble = String::new();
+        for number in 0..TRY_COUNT_MAX {
+            if number > 0 {
+                self.clock.sleep(TRY_PAUSE).await;
+            }
+            // Asked before every try: after a long pause the value may be past its time, and to
+            // fail with that one would be the consumer's own fault.
+            let kept = match self.kept(&watch.secret) {
+                Some(kept) => kept,
+                None => match self.read(watch).await {
+                    Ok(Some(kept)) => kept,
+                    Ok(None) => return,
+                    Err(reason) => {
+                        trouble = reason;
+                        continue;
+                    }
+                },
+            };
+            match self.log_in(watch, &kept).await {
+                Login::Good => return self.note(watch, |tally| tally.logins += 1),
+                Login::Refused => {
+                    self.forget(&watch.secret);
+                    return self.fail(watch, "the vendor refused the value: invalid_client".into());
+                }
+                Login::Trouble(reason) => trouble = reason,
+            }
+        }
+        self.note(watch, |tally| {
+            tally.troubles += 1;
+            tally.last_trouble = Some(trouble);
+        });
+    }
+
+    fn kept(&self, secret: &str) -> Option<Kept> {
+        let kept = self.lock().get(secret)?.kept.clone()?;
+        let age = self.clock.monotonic().saturating_sub(kept.read_at);
+        (age < self.options.refresh).then_some(kept)
+    }
+
+    fn forget(&self, secret: &str) {
+        if let Some(watched) = self.lock().get_mut(secret) {
+            watched.kept = None;
+        }
+    }
+
+    /// Reads and keeps the value. `Ok(None)` when there is none, which is noted here.
+    async fn read(&self, watch: &Watch) -> Result<Option<Kept>, String> {
+        // The age counts from before the call: what comes back may be as old as that.
+        let read_at = self.clock.monotonic();
+        let text = match self.get_secret_value(&watch.secret).await {
+            Read::Value(text) => text,
+            Read::Trouble(reason) => return Err(reason),
+            Read::Absent(reason) => {
+                if self.has_read(&watch.secret) {
+                    self.fail(watch, format!("AWSCURRENT is no longer there: {reason}"));
+                } else {
+                    self.note(watch, |tally| tally.waiting += 1);
+                }
+                return Ok(None);
+            }
+        };
+        self.note(watch, |tally| tally.reads += 1);
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        let field = |key: &str| value[key].as_str().map(str::to_owned);
+        let Some((client_id, client_secret)) = field(&watch.id_key).zip(field(&watch.secret_key)) else {
+            self.fail(watch, format!("the value holds no {} and {}", watch.id_key, watch.secret_key));
+            return Ok(None);
+        };
+        let kept = Kept { client_id, client_secret, read_at };
+        if let Some(watched) = self.lock().get_mut(&watch.secret) {
+            watched.kept = Some(kept.clone());
+        }
+        Ok(Some(kept))
+    }
+
+    /// `GetSecretValue` without a stage, as applications call it: AWSCURRENT.
+    async fn get_secret_value(&self, secret: &str) -> Read {
+        let endpoint = &self.options.secrets_endpoint;
+        let now = self.clock.wall();
+        let request = self
+            .http
+            .post(format!("{}/", endpoint.trim_end_matches('/')))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", "secretsmanager.GetSecretValue")
+            .header("x-amz-date", amz_date(now))
+            .header("authorization", self.authorization(now))
+            .body(json!({ "SecretId": secret }).to_string());
+        let (status, body) = match receive(request.send().await).await {
+            Ok(answer) => answer,
+            Err(reason) => return Read::Trouble(format!("GetSecretValue: {reason}")),
+        };
+        if status == 200 {
+            return match body["SecretString"].as_str() {
+                Some(text) => Read::Value(text.into()),
+                None => Read::Trouble("GetSecretValue: 200 without SecretString".into()),
+            };
+        }
+        // Some of AWS's protocols prefix the shape's namespace.
+        let code = body["__type"].as_str().unwrap_or_default().rsplit('#').next().unwrap_or_default();
+        match code {
+            "ResourceNotFoundException" | "InvalidRequestException" => Read::Absent(code.into()),
+            _ => Read::Trouble(format!("GetSecretValue: {status} {}", plain(code))),
+        }
+    }
+
+    /// Signature Version 4 in form only: scope and signed headers are right, the signature itself
+    /// is arbitrary. The sandbox's Secrets Manager holds no key to check it with.
+    fn authorization(&self, now: Timestamp) -> String {
+        let (key, region) = (&self.options.access_key, &self.options.region);
+        let signature: String = Sha256::digest(amz_date(now)).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "AWS4-HMAC-SHA256 Credential={key}/{}/{region}/secretsmanager/aws4_request, \
+             SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature={signature}",
+            now.to_utc().format("%Y%m%d"),
+        )
+    }
+
+    async fn log_in(&self, watch: &Watch, kept: &Kept) -> Login {
+        let pair = BASE64_STANDARD.encode(format!("{}:{}", kept.client_id, kept.client_secret));
+        let request = self
+            .http
+            .post(&watch.token_endpoint)
+            .header("authorization", format!("Basic {pair}"))
+            .header("accept", "application/json")
+            .form(&[("grant_type", "client_credentials")]);
+        let (status, body) = match receive(request.send().await).await {
+            Ok(answer) => answer,
+            Err(reason) => return Login::Trouble(format!("login: {reason}")),
+        };
+        // The error code decides, not the status (RFC 6749, section 5.2): codes that come after
+        // client authentication say that the pair is good.
+        match body["error"].as_str() {
+            None if status == 200 && body["access_token"].is_string() => Login::Good,
+            Some("invalid_client") => Login::Refused,
+            Some("invalid_target" | "access_denied" | "unauthorized_client" | "invalid_scope") => Login::Good,
+            Some(code) => Login::Trouble(format!("login: {status} {}", plain(code))),
+            None => Login::Trouble(format!("login: {status} without an OAuth answer")),
+        }
+    }
+
+    fn has_read(&self, secret: &str) -> bool {
+        self.lock().get(secret).is_some_and(|watched| watched.tally.reads > 0)
+    }
+
+    fn note(&self, watch: &Watch, change: impl FnOnce(&mut Tally)) {
+        if let Some(watched) = self.lock().get_mut(&watch.secret) {
+            change(&mut watched.tally);
+        }
+    }
+
+    fn fail(&self, watch: &Watch, reason: String) {
+        let at = self.clock.wall().to_string();
+        self.note(watch, |tally| {
+            tally.failures += 1;
+            tally.first_failure.get_or_insert(FirstFailure { at, reason });
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
+        self.watched.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Rounds without end, until `shutdown` resolves. A round that is under way is given up then.
+pub async fn run(consumer: Arc<Consumer>, shutdown: impl Future<Output = ()>) {
+    let rounds = async {
+        loop {
+            consumer.round().await;
+            consumer.clock.sleep(consumer.options.every).await;
+        }
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = rounds => {}
+    }
+}
+
+/// Status and JSON of an answer; trouble when there is none, when it asks to come back, or when it
+/// is no JSON.
+async fn receive(sent: Result<Response, reqwest::Error>) -> Result<(u16, Value), String> {
+    let answer = sent.map_err(|error| if error.is_timeout() { "timed out" } else { "connection lost" })?;
+    let status = answer.status().as_u16();
+    if status == 429 || status >= 500 {
+        return Err(format!("status {status}"));
+    }
+    if answer.content_length().is_some_and(|length| length > BODY_BYTES_MAX) {
+        return Err(format!("status {status}, far too long"));
+    }
+    let body = answer.bytes().await.map_err(|_| "answer cut off")?;
+    let body = serde_json::from_slice(&body).map_err(|_| format!("status {status}, no JSON"))?;
+    Ok((status, body))
+}
+
+/// An error code for a person's eyes: letters and underscores only, in case it is none.
+fn plain(code: &str) -> String {
+    code.chars().filter(|letter| letter.is_ascii_alphabetic() || *letter == '_').take(60).collect()
+}
+
+fn amz_date(now: Timestamp) -> String {
+    now.to_utc().format("%Y%m%dT%H%M%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::extract::Request;
+    use axum::http::HeaderMap;
+
+    use super::*;
+    use crate::sandbox::faults::Effect;
+    use crate::sandbox::keycard::tests::Stage;
+
+    /// A Secrets Manager of one answer: status and body.
+    type Desk = Arc<Mutex<(u16, Value)>>;
+
+    async fn secrets_manager() -> (String, Desk, Arc<Mutex<Vec<HeaderMap>>>) {
+        let desk: Desk = Arc::new(Mutex::new((400, json!({ "__type": "ResourceNotFoundException" }))));
+        let seen: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
+        let (at_desk, noted) = (Arc::clone(&desk), Arc::clone(&seen));
+        let answering = move |request: Request| {
+            noted.lock().unwrap().push(request.headers().clone());
+            let (status, body) = at_desk.lock().unwrap().clone();
+            async move { (axum::http::StatusCode::from_u16(status).unwrap(), body.to_string()) }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answering)).await });
+        (address, desk, seen)
+    }
+
+    struct Scene {
+        stage: Stage,
+        consumer: Arc<Consumer>,
+        desk: Desk,
+        calls: Arc<Mutex<Vec<HeaderMap>>>,
+    }
+
+    impl Scene {
+        async fn open() -> Self {
+            let stage = Stage::open().await;
+            let (secrets_endpoint, desk, calls) = secrets_manager().await;
+            let options = Options { secrets_endpoint, ..Options::default() };
+            let consumer = Arc::new(Consumer::new(stage.clock.clone(), options));
+            consumer.watch(Watch::new("billing", stage.keycard.token_endpoint("production").unwrap()));
+            Self { stage, consumer, desk, calls }
+        }
+
+        fn publish(&self, identifier: &str) {
+            let pair = self.stage.keycard.seed_credential("production", "billing-worker", Some(identifier));
+            let (id, secret) = pair.unwrap();
+            let text = json!({ "client_id": id, "client_secret": secret }).to_string();
+            self.answer(200, json!({ "SecretString": text }));
+        }
+
+        fn answer(&self, status: u16, body: Value) {
+            *self.desk.lock().unwrap() = (status, body);
+        }
+
+        async fn revoke(&self, identifier: &str) {
+            let facts = self.stage.keycard.credentials();
+            let fact = facts.iter().find(|fact| fact.identifier == identifier).unwrap();
+            assert_eq!(self.stage.delete(&fact.id).await, 204);
+        }
+
+        /// One round, then (reads, logins, failures, waiting, troubles).
+        async fn round(&self) -> (u64, u64, u64, u64, u64) {
+            self.consumer.round().await;
+            let tally = &self.consumer.tally()[0];
+            (tally.reads, tally.logins, tally.failures, tally.waiting, tally.troubles)
+        }
+    }
+
+    #[tokio::test]
+    async fn it_waits_for_the_secret_then_reads_keeps_and_logs_in() {
+        let scene = Scene::open().await;
+        assert_eq!(scene.round().await, (0, 0, 0, 1, 0));
+        scene.publish("kf-1");
+        assert_eq!(scene.round().await, (1, 1, 0, 1, 0));
+        assert_eq!(scene.round().await, (1, 2, 0, 1, 0));
+        scene.stage.clock.advance(300);
+        assert_eq!(scene.round().await, (2, 3, 0, 1, 0));
+        let headers = scene.calls.lock().unwrap()[0].clone();
+        let text = |name: &str| headers[name].to_str().unwrap().to_owned();
+        assert_eq!(text("x-amz-target"), "secretsmanager.GetSecretValue");
+        assert_eq!(text("x-amz-date"), "20260921T141320Z");
+        let signed = text("authorization");
+        let start = "AWS4-HMAC-SHA256 Credential=sandbox/20260921/eu-central-1/secretsmanager/aws4_request, ";
+        assert!(signed.starts_with(start) && signed.rsplit('=').next().unwrap().len() == 64, "{signed}");
+    }
+
+    #[tokio::test]
+    async fn a_value_revoked_within_its_time_is_a_failure_and_one_past_it_is_not() {
+        let scene = Scene::open().await;
+        scene.publish("kf-1");
+        assert_eq!(scene.round().await, (1, 1, 0, 0, 0));
+        scene.publish("kf-2");
+        scene.stage.clock.advance(300);
+        scene.revoke("kf-1").await;
+        assert_eq!(scene.round().await, (2, 2, 0, 0, 0), "past its time it reads the new one first");
+        scene.publish("kf-3");
+        scene.stage.clock.advance(299);
+        scene.revoke("kf-2").await;
+        assert_eq!(scene.round().await, (2, 2, 1, 0, 0));
+        let failure = scene.consumer.tally()[0].first_failure.clone().unwrap();
+        assert!(failure.reason.contains("invalid_client") && failure.at.starts_with("2026-"), "{failure:?}");
+        assert_eq!(scene.round().await, (3, 3, 1, 0, 0), "and recovers with the new one");
+    }
+
+    #[tokio::test]
+    async fn losing_the_current_value_is_a_failure_and_trouble_on_the_way_is_not() {
+        let scene = Scene::open().await;
+        scene.publish("kf-1");
+        for effect in [Effect::DropBefore, Effect::FailAfter, Effect::Throttle { retry_after: None }] {
+            scene.stage.fault("zone_token", 1, effect);
+        }
+        assert_eq!(scene.round().await, (1, 1, 0, 0, 0), "the fourth try goes well");
+        scene.stage.fault("zone_token", 4, Effect::DropAfter);
+        assert_eq!(scene.round().await, (1, 1, 0, 0, 1));
+        scene.stage.clock.advance(300);
+        for (status, code) in [(400, "ThrottlingException"), (500, "InternalServiceError")] {
+            scene.answer(status, json!({ "__type": code }));
+            let troubles = scene.consumer.tally()[0].troubles;
+            assert_eq!(scene.round().await, (1, 1, 0, 0, troubles + 1), "{code}");
+        }
+        scene.answer(400, json!({ "__type": "ResourceNotFoundException" }));
+        assert_eq!(scene.round().await, (1, 1, 1, 0, 3));
+        scene.answer(200, json!({ "SecretString": "plain" }));
+        assert_eq!(scene.round().await, (2, 1, 2, 0, 3));
+        assert_eq!(scene.consumer.failure_count(), 2);
+    }
+
+    #[tokio::test]
+    async fn it_goes_round_until_told_to_stop() {
+        let scene = Scene::open().await;
+        scene.publish("kf-1");
+        let consumer = Arc::clone(&scene.consumer);
+        let enough = async {
+            while consumer.tally()[0].logins < 20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        run(Arc::clone(&scene.consumer), enough).await;
+        let tally = scene.consumer.tally()[0].clone();
+        assert!((2..=3).contains(&tally.reads), "every 30 s, kept for 300 s: {tally:?}");
+        let text = serde_json::to_string(&tally).unwrap();
+        assert!(!text.contains(crate::sandbox::keycard::CANARY), "{text}");
+    }
+}

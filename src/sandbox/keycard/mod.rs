@@ -1,0 +1,365 @@
+//! A pretend Keycard over real HTTP: the management API, each zone's issuer and token endpoint.
+//!
+//! Written from the vendor's published API document, its official clients and its reference pages.
+//! What it is not: tokens here look like JWTs but carry no signature; only the client credentials
+//! grant with a client secret logs in (no assertions, no token exchange); zones, applications and
+//! providers are seeded, not created over the API.
+//!
+//! | file | |
+//! |---|---|
+//! | `words`, `state` | what the service knows and decides; no HTTP |
+//! | `wire`, `oauth`, `render`, `list` | the vendor's forms: paths, bodies, errors, objects, lists |
+//! | `settings` | switches for what varies or lags |
+//! | `mod` | the server: dates, faults (one place for every endpoint), journal, inspection |
+
+mod list;
+mod oauth;
+mod render;
+pub mod settings;
+mod state;
+#[cfg(test)]
+pub(super) mod tests;
+mod wire;
+mod words;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::{Serialize, Serializer};
+
+pub use self::settings::{ListShape, Settings};
+pub use self::state::CANARY;
+use self::state::State;
+use self::wire::{Call, Route};
+pub use self::words::ResourceKind;
+use self::words::{At, Draft, Entity};
+use crate::model::time::{Clock, Timestamp};
+use crate::sandbox::faults::{Effect, Faults};
+use crate::sandbox::line::{self, Line};
+use crate::sandbox::spoil::{Reply, spoil};
+
+/// The name that fault rules call this service by.
+pub const SERVICE: &str = "keycard";
+
+const BODY_BYTES_MAX: usize = 1 << 20;
+const RECENT_CALL_COUNT_MAX: usize = 1_000;
+
+/// The service. Shared between the server, the sandbox's control port and tests.
+pub struct Keycard {
+    clock: Arc<dyn Clock>,
+    faults: Arc<Mutex<Faults>>,
+    base_url: String,
+    state: Mutex<State>,
+    journal: Mutex<Journal>,
+}
+
+/// How often an operation was answered with a status.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CallCount {
+    /// `create_credential`, `zone_token`, …
+    pub operation: &'static str,
+    /// HTTP status; none where the connection was dropped without an answer.
+    pub status: Option<u16>,
+    /// Number of such calls.
+    pub count: u64,
+}
+
+/// One credential as a bystander may know it: no secret, not even a digest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CredentialFact {
+    /// The vendor's id.
+    pub id: String,
+    /// Slug of the zone.
+    pub zone: String,
+    /// Slug of the application.
+    pub application: String,
+    /// `password`, `token`, `public-key`, `url` or `public`.
+    pub kind: &'static str,
+    /// The client id, where the type has one.
+    pub identifier: String,
+    /// When it was created, on the sandbox's clock.
+    #[serde(serialize_with = "as_date")]
+    pub created: Timestamp,
+    /// When it was deleted; none while it lives.
+    #[serde(serialize_with = "as_date_or_none")]
+    pub deleted: Option<Timestamp>,
+    /// When the pair was last accepted.
+    #[serde(serialize_with = "as_date_or_none")]
+    pub last_login: Option<Timestamp>,
+    /// Times the pair was accepted, whatever came of the grant.
+    pub login_count: u64,
+}
+
+#[derive(Default)]
+struct Journal {
+    counts: BTreeMap<(&'static str, Option<u16>), u64>,
+    recent: VecDeque<(&'static str, Option<u16>)>,
+}
+
+impl Keycard {
+    /// An empty organization that is reached at `base_url` (`http://127.0.0.1:7702`). Ids and
+    /// secrets follow from `seed`; dates are the clock's wall time.
+    pub fn new(clock: Arc<dyn Clock>, faults: Arc<Mutex<Faults>>, seed: u64, base_url: impl Into<String>) -> Self {
+        let state = Mutex::new(State::new(seed, clock.wall()));
+        let base_url = base_url.into().trim_end_matches('/').to_owned();
+        Self { clock, faults, base_url, state, journal: Mutex::default() }
+    }
+
+    /// What the sandbox starts with: the service account `sandbox` with the secret `sandbox`, and
+    /// the zone `production` with a few applications and a provider.
+    pub fn seed_sandbox(&self) {
+        self.seed_service_account("sandbox", "sandbox");
+        for slug in ["google-mcp-server", "billing-worker", "support-bot", "linear-mcp-server"] {
+            self.seed_application("production", slug);
+        }
+        self.seed_provider("production", "github-actions");
+    }
+
+    /// Makes sure that this pair gets management tokens.
+    pub fn seed_service_account(&self, client_id: &str, secret: &str) {
+        self.lock().seed_account(client_id, secret);
+    }
+
+    /// Makes sure that the zone is there; its id.
+    pub fn seed_zone(&self, slug: &str) -> String {
+        self.lock().seed_zone(slug, self.clock.wall())
+    }
+
+    /// Makes sure that the application is there, and its zone; its id. Its identifier is its slug.
+    pub fn seed_application(&self, zone_slug: &str, slug: &str) -> String {
+        self.lock().seed_application(zone_slug, slug, self.clock.wall())
+    }
+
+    /// Makes sure that the provider is there, and its zone; its id.
+    pub fn seed_provider(&self, zone_slug: &str, slug: &str) -> String {
+        self.lock().seed_provider(zone_slug, slug, self.clock.wall())
+    }
+
+    /// Puts a resource into a zone, in place of one with the same identifier.
+    pub fn seed_resource(&self, zone_slug: &str, identifier: &str, kind: ResourceKind) {
+        self.lock().seed_resource(zone_slug, identifier, kind, self.clock.wall());
+    }
+
+    /// A password credential that somebody made by hand: client id (generated if not given) and
+    /// client secret. None if that client id is taken.
+    pub fn seed_credential(&self, zone_slug: &str, slug: &str, identifier: Option<&str>) -> Option<(String, String)> {
+        let now = self.clock.wall();
+        let mut state = self.lock();
+        let zone_id = state.seed_zone(zone_slug, now);
+        let application_id = state.seed_application(zone_slug, slug, now);
+        let draft = Draft::Password { identifier: identifier.map(Into::into) };
+        let (credential, password) = state.create(&zone_id, &application_id, draft, At::fresh(now)).ok()?;
+        Some((credential.identifier.clone(), password?))
+    }
+
+    /// The token endpoint of a zone, if the zone is there.
+    pub fn token_endpoint(&self, zone_slug: &str) -> Option<String> {
+        let state = self.lock();
+        let zone = state.zones.iter().find(|zone| zone.slug == zone_slug)?;
+        Some(format!("{}/oauth/2/token", render::issuer(&self.base_url, &zone.id)))
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.lock().settings.clone()
+    }
+
+    /// Other settings, from the next call on.
+    pub fn set_settings(&self, settings: Settings) {
+        self.lock().settings = settings;
+    }
+
+    /// Ends every management token before its time.
+    pub fn end_bearers(&self) {
+        self.lock().end_bearers();
+    }
+
+    /// Every credential ever, oldest first, live and deleted.
+    pub fn credentials(&self) -> Vec<CredentialFact> {
+        let state = self.lock();
+        let slug = |among: &[Entity], id: &str| {
+            among.iter().find(|one| one.id == id).map(|one| one.slug.clone()).unwrap_or_default()
+        };
+        let facts = state.credentials.iter().map(|one| CredentialFact {
+            id: one.id.clone(),
+            zone: slug(&state.zones, &one.zone_id),
+            application: slug(&state.applications, &one.application_id),
+            kind: one.kind.name(),
+            identifier: one.identifier.clone(),
+            created: one.created,
+            deleted: one.deleted,
+            last_login: one.last_login,
+            login_count: one.login_count,
+        });
+        facts.collect()
+    }
+
+    /// How often each operation was answered with each status.
+    pub fn call_counts(&self) -> Vec<CallCount> {
+        let journal = self.journal.lock().expect("no holder of this lock panics");
+        let counts = journal.counts.iter();
+        counts.map(|(&(operation, status), &count)| CallCount { operation, status, count }).collect()
+    }
+
+    /// The latest calls in order, operation and status, 1,000 at most.
+    pub fn recent_calls(&self) -> Vec<(&'static str, Option<u16>)> {
+        self.journal.lock().expect("no holder of this lock panics").recent.iter().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    fn note(&self, operation: &'static str, status: Option<u16>) {
+        let mut journal = self.journal.lock().expect("no holder of this lock panics");
+        *journal.counts.entry((operation, status)).or_default() += 1;
+        if journal.recent.len() == RECENT_CALL_COUNT_MAX {
+            journal.recent.pop_front();
+        }
+        journal.recent.push_back((operation, status));
+    }
+
+    /// The answer to one call under one fault; none where the connection must be dropped instead.
+    fn perform(&self, route: Route<'_>, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
+        let now = self.clock.wall();
+        let mut state = self.lock();
+        let refuse = |state: &mut State, status, code: &str| {
+            let message = "refused by the sandbox";
+            if route.speaks_oauth() {
+                oauth::refuse(state, status, code, message)
+            } else {
+                wire::api_error(state, call, now, status, code, message)
+            }
+        };
+        let seen = if effect == Some(&Effect::Stale) { state.before_last_change() } else { now };
+        let at = if reads(route) { At { now, seen } } else { At::fresh(now) };
+        let apply = |state: &mut State| wire::answer(state, &self.base_url, route, call, at);
+        let mut answer = match effect {
+            None | Some(Effect::Delay { .. } | Effect::Stale) => apply(&mut state),
+            Some(Effect::Throttle { retry_after }) => {
+                let mut answer = refuse(&mut state, 429, "too_many_requests");
+                answer.headers.extend(retry_after.iter().map(|wait| ("retry-after".into(), wait.clone())));
+                answer
+            }
+            Some(Effect::Refuse { status, code }) => refuse(&mut state, *status, code),
+            Some(Effect::DropBefore) => return None,
+            Some(Effect::DropAfter) => {
+                apply(&mut state);
+                return None;
+            }
+            Some(Effect::FailAfter) => {
+                apply(&mut state);
+                refuse(&mut state, 500, "internal_server_error")
+            }
+            Some(Effect::Body(broken)) => spoil(apply(&mut state), *broken),
+        };
+        if answer.status >= 400 {
+            answer.headers.extend(state.settings.error_headers.clone());
+        }
+        Some(answer)
+    }
+}
+
+/// Serves until `shutdown` resolves and open calls are answered.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    keycard: Arc<Keycard>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let answering = move |ConnectInfo(line): ConnectInfo<Line>, request: Request| {
+        let keycard = Arc::clone(&keycard);
+        async move { respond(&keycard, &line, request).await }
+    };
+    line::serve(listener, Router::new().fallback(answering), shutdown).await
+}
+
+async fn respond(keycard: &Keycard, line: &Line, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
+        // Too large, or the client went away while it was sending.
+        return finish(keycard, Reply { status: 413, headers: Vec::new(), body: Bytes::new() });
+    };
+    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(Into::into);
+    let call = Call {
+        path: parts.uri.path().to_owned(),
+        query: wire::pairs(parts.uri.query().unwrap_or_default()),
+        authorization: text(header::AUTHORIZATION),
+        content_type: text(header::CONTENT_TYPE),
+        body,
+    };
+    let route = Route::of(parts.method.as_str(), &call.path);
+    let effect = keycard.faults.lock().expect("no holder of this lock panics").next(SERVICE, route.name());
+    let answer = keycard.perform(route, &call, effect.as_ref());
+    keycard.note(route.name(), answer.as_ref().map(|answer| answer.status));
+    if let Some(Effect::Delay { ms }) = effect {
+        // Real time on purpose: it is the caller's HTTP timeout that is under test.
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+    match answer {
+        Some(answer) => finish(keycard, answer),
+        None => line.cut(),
+    }
+}
+
+fn finish(keycard: &Keycard, answer: Reply) -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in answer.headers {
+        // A header that cannot be sent is left out: the sandbox's user typed it.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    // hyper would send the host's date; this service lives in the sandbox's time.
+    let date = keycard.clock.wall().to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    headers.insert(header::DATE, HeaderValue::try_from(date).expect("a date is plain ASCII"));
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Whether a lagging replica may answer: reads, and the token endpoint's look at the pair.
+fn reads(route: Route<'_>) -> bool {
+    match route {
+        Route::ListCredentials(_)
+        | Route::ListCredentialsOfOne(..)
+        | Route::GetCredential(..)
+        | Route::ZoneToken(_)
+        | Route::ListOrganizations
+        | Route::GetOrganization(_)
+        | Route::ListZones
+        | Route::GetZone(_)
+        | Route::ListApplications(_)
+        | Route::GetApplication(..)
+        | Route::ListProviders(_)
+        | Route::GetProvider(..)
+        | Route::Discovery(_)
+        | Route::Jwks(_) => true,
+        Route::Token
+        | Route::CreateCredential(_)
+        | Route::PatchCredential(..)
+        | Route::DeleteCredential(..)
+        | Route::Unknown => false,
+    }
+}
+
+fn as_date<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(at)
+}
+
+fn as_date_or_none<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => to.serialize_some(&at.to_string()),
+        None => to.serialize_none(),
+    }
+}
