@@ -1,1 +1,7 @@
-fn main() {}
+//! Command line in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyferry::cli::main()
+}

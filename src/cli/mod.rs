@@ -1,0 +1,121 @@
+//! THE FACE: the command line, one file a verb. Nobody names this room.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::HostClock;
+use crate::config;
+use crate::engine::Engine;
+use crate::telemetry;
+use report::{Output, Printer};
+
+mod check;
+mod once;
+mod plan;
+mod report;
+mod run;
+mod sandbox;
+mod status;
+
+/// Exit codes; the worst wins.
+pub mod code {
+    /// Fine, or merely waiting for a date.
+    pub const FINE: u8 = 0;
+    /// Wrong usage, or a declaration with problems.
+    pub const USAGE: u8 = 2;
+    /// Some credentials are failing; the published values are still good as far as is known.
+    pub const FAILING: u8 = 3;
+    /// Changes are pending (`plan --exit-code`).
+    pub const PENDING: u8 = 5;
+    /// A bug of keyferry.
+    pub const BUG: u8 = 70;
+}
+
+const AFTER_HELP: &str = "\
+Exit codes (worst wins): 0 fine or merely waiting · 2 usage or declaration · 3 some credentials failing
+· 4 a person must decide · 5 changes pending (plan --exit-code) · 6 a consumer may be reading a dead
+value · 70 a bug of keyferry.
+
+Try it without any account:  keyferry sandbox";
+
+/// keyferry creates and rotates vendor credentials and keeps AWS Secrets Manager holding a working value.
+#[derive(Parser)]
+#[command(name = "keyferry", version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// The declaration.
+    #[arg(
+        long,
+        global = true,
+        env = "KEYFERRY_CONFIG",
+        default_value = "/etc/keyferry/keyferry.toml",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    config: PathBuf,
+    /// How facts are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Check the declaration, offline.
+    Check,
+    /// Say what would be done and why; change nothing.
+    Plan(plan::Arguments),
+    /// Bring everything as far as it goes now, then end.
+    Once(once::Arguments),
+    /// The daemon: keep everything up to date until told to stop.
+    Run(run::Arguments),
+    /// The fleet at a glance, from AWS alone.
+    Status(status::Arguments),
+    /// The whole thing on this machine without any account: AWS, vendors, daemon and a consumer.
+    Sandbox(sandbox::Arguments),
+}
+
+/// Parses, runs, and gives the exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let form = if arguments.output == Output::Json { telemetry::Form::Json } else { telemetry::Form::Text };
+    let level = if matches!(arguments.verb, Verb::Run(_)) { "info" } else { "warn" };
+    telemetry::start(form, level);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime did not start: {error}");
+            return ExitCode::from(code::BUG);
+        }
+    };
+    let printer = Printer::new(arguments.output);
+    let done = runtime.block_on(async {
+        match arguments.verb {
+            Verb::Check => check::run(&arguments.config, &printer),
+            Verb::Plan(asked) => plan::run(&arguments.config, &asked, &printer).await,
+            Verb::Once(asked) => once::run(&arguments.config, &asked, &printer).await,
+            Verb::Run(asked) => run::run(&arguments.config, &asked).await,
+            Verb::Status(asked) => status::run(&arguments.config, &asked, &printer).await,
+            Verb::Sandbox(asked) => sandbox::run(&arguments.config, &asked, &printer).await,
+        }
+    });
+    // What is still waiting for an answer is nobody's any more.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    ExitCode::from(match done {
+        Ok(code) => code,
+        Err(error) => printer.error(&error),
+    })
+}
+
+/// Loads the declaration and opens its engine on the host's clock.
+async fn open(path: &std::path::Path, printer: &Printer) -> anyhow::Result<Arc<Engine>> {
+    let loaded = config::load(path)?;
+    printer.warnings(&loaded.warnings);
+    let clock = Arc::new(HostClock::real());
+    Ok(Arc::new(Engine::open(Arc::new(loaded.declaration), clock).await?))
+}

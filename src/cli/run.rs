@@ -1,0 +1,144 @@
+//! `run`: the daemon. Keeps everything up to date until SIGTERM or SIGINT.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::code;
+use crate::cli::report::{Output, Printer};
+use crate::engine::Engine;
+use crate::engine::reconcile::{AskVendor, Visit};
+use crate::model::credential::Credential;
+use crate::schedule::{self, Ticker};
+use crate::serve::{self, Pages};
+
+/// How often the fleet is listed, to see what others did: a rollback, a pause, another replica.
+const FLEET_PAUSE: Duration = Duration::from_secs(300);
+/// How often each credential is compared with its vendor's listing.
+const DRIFT_PAUSE: Duration = Duration::from_secs(6 * 3_600);
+
+/// Options of `run`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Serve the status page, `/status.json`, `/livez` and `/readyz` on this address.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+/// Runs until told to stop; what is under way is finished.
+pub async fn run(path: &Path, arguments: &Arguments) -> anyhow::Result<u8> {
+    let engine = super::open(path, &Printer::new(Output::Text)).await?;
+    let ready = Arc::new(AtomicBool::new(false));
+    if let Some(address) = arguments.listen {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+        tracing::info!("status page at http://{}/", listener.local_addr()?);
+        tokio::spawn(serve::serve(listener, pages(&engine, &ready), std::future::pending()));
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    keep(&engine, &ready, stop).await?;
+    Ok(code::FINE)
+}
+
+/// What the status page shows of `engine`.
+pub(super) fn pages(engine: &Engine, ready: &Arc<AtomicBool>) -> Pages {
+    Pages {
+        board: Arc::clone(engine.board()),
+        ready: Arc::clone(ready),
+        deployment: engine.declaration().deployment.to_string(),
+    }
+}
+
+/// Keeps everything up to date until `stop` ends; then finishes what is under way.
+pub(super) async fn keep(
+    engine: &Arc<Engine>,
+    ready: &Arc<AtomicBool>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let ticker = Ticker::start().await.context("starting the scheduler")?;
+    tracing::info!(credentials = engine.declaration().credentials.len(), "keeping credentials up to date");
+    let worker = tokio::spawn(work(Arc::clone(engine), Arc::clone(ready), ticker));
+    stop.await;
+    tracing::info!("stopping: finishing what is under way");
+    engine.stop();
+    worker.await.context("the daemon failed")?;
+    Ok(())
+}
+
+async fn work(engine: Arc<Engine>, ready: Arc<AtomicBool>, ticker: Ticker) {
+    let clock = Arc::clone(engine.clock());
+    let mut listed: Option<Duration> = None;
+    let mut compared = clock.monotonic();
+    while !engine.stopping() {
+        let elapsed = clock.monotonic();
+        if listed.is_none_or(|at| elapsed.saturating_sub(at) >= FLEET_PAUSE) {
+            listed = Some(elapsed);
+            let drift = elapsed.saturating_sub(compared) >= DRIFT_PAUSE;
+            if drift {
+                compared = elapsed;
+            }
+            let sorted = engine.sort().await;
+            let (wanted, vendor) = if drift {
+                (engine.declaration().credentials.clone(), AskVendor::Always)
+            } else {
+                (sorted.wanted, AskVendor::AsNeeded)
+            };
+            let unreachable = engine.board().unreachable();
+            let reached = unreachable.is_empty();
+            for (target, fault) in unreachable {
+                tracing::warn!(%target, "{fault}");
+            }
+            look(&engine, &ready, wanted, vendor, reached).await;
+        }
+        let now = engine.stores().values().filter_map(|store| store.now()).min();
+        let statuses = engine.board().all();
+        let due = now.map(|now| schedule::due(&statuses, now)).unwrap_or_default();
+        if !due.is_empty() {
+            let declared = engine.declaration().credentials.iter();
+            let wanted = declared.filter(|one| due.contains(&one.name)).cloned().collect();
+            look(&engine, &ready, wanted, AskVendor::AsNeeded, true).await;
+            continue;
+        }
+        let until_due = now.map_or(FLEET_PAUSE, |now| schedule::until_next(&statuses, now));
+        // The tick is a second, independent wake-up: a clock that jumped is noticed by the next one.
+        tokio::select! {
+            () = clock.sleep(until_due.clamp(Duration::from_millis(200), FLEET_PAUSE)) => {}
+            () = ticker.tick() => {}
+        }
+    }
+    ticker.stop().await;
+}
+
+/// Visits `wanted`; `ready` says whether everything that was asked answered.
+async fn look(
+    engine: &Arc<Engine>,
+    ready: &AtomicBool,
+    wanted: Vec<Arc<Credential>>,
+    vendor: AskVendor,
+    reached: bool,
+) {
+    let mut answered = reached;
+    let visit = Visit { vendor, ..Visit::default() };
+    engine
+        .visit_all(wanted, visit, |name, visited| {
+            if let Some(fault) = &visited.status.fault {
+                answered = false;
+                tracing::warn!(credential = %name, state = visited.status.word(), "{fault}");
+            }
+        })
+        .await;
+    let failing = engine.board().all().values().any(|status| status.fault.is_some());
+    ready.store(answered && !failing, Ordering::Relaxed);
+}

@@ -1,0 +1,290 @@
+//! `sandbox`: everything on this machine without any account. The real daemon against a strict
+//! Secrets Manager and the vendors' simulators over real HTTP on loopback, time sped up, while a
+//! sample consumer reads and logs in all the time.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::cli::report::{Output, Printer};
+use crate::cli::{code, once, run as daemon};
+use crate::clock::HostClock;
+use crate::config::{self, Declaration};
+use crate::engine::Engine;
+use crate::engine::snapshot::Status;
+use crate::model::credential::Credential;
+use crate::model::name::Name;
+use crate::model::option::Value;
+use crate::model::time::{Clock, human};
+use crate::sandbox::stage::{Ports, Sandbox, Seed, Watched};
+use crate::serve;
+use crate::vendors::http::Endpoint;
+
+/// The declaration that the sandbox runs when none is given.
+const DECLARATION: &str = include_str!("../../config/sandbox.toml");
+/// Speed when nothing is said: an hour passes in a minute.
+const SPEED: f64 = 60.0;
+/// Longest time, in sandbox time, that `--once` waits for everything to be current.
+const ONCE_MAX: Duration = Duration::from_secs(2 * 3_600);
+/// Real time between the lines that say how things stand.
+const TELL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Options of `sandbox`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Bring everything up to date, print the table, and end.
+    #[arg(long, conflicts_with = "serve_only")]
+    once: bool,
+    /// Start the services without the daemon, for other clients.
+    #[arg(long)]
+    serve_only: bool,
+    /// Seconds that pass in one [default: 60; 1 with --serve-only].
+    #[arg(long, value_name = "N", value_parser = speed)]
+    speed: Option<f64>,
+    /// Port of the Secrets Manager; 0 for any.
+    #[arg(long, default_value_t = 7701, value_name = "PORT")]
+    aws_port: u16,
+    /// Port of the Keycard simulator; 0 for any.
+    #[arg(long, default_value_t = 7702, value_name = "PORT")]
+    keycard_port: u16,
+    /// Port of the control interface (faults, journal, facts); 0 for any.
+    #[arg(long, default_value_t = 7700, value_name = "PORT")]
+    control_port: u16,
+    /// Port of the status page; 0 for any.
+    #[arg(long, default_value_t = 7710, value_name = "PORT")]
+    status_port: u16,
+    /// Ids, secrets and faults follow from this number.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// A fault to begin with, as JSON; may be given several times.
+    #[arg(long, value_name = "JSON")]
+    fault: Vec<String>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.1..=3_600.0).contains(&speed) => Ok(speed),
+        _ => Err("a number from 0.1 to 3600".into()),
+    }
+}
+
+/// Starts the services, and the daemon unless told otherwise.
+pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let mut declaration = load(path)?;
+    let natural = if arguments.serve_only { 1.0 } else { SPEED };
+    let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(arguments.speed.unwrap_or(natural)));
+    let ports = Ports { aws: arguments.aws_port, keycard: arguments.keycard_port, control: arguments.control_port };
+    let sandbox =
+        Sandbox::start(ports, arguments.seed, Arc::clone(&clock), Arc::new(HostClock::real())).await.context(
+            "starting the sandbox's services (choose other ports with --aws-port, --keycard-port, --control-port)",
+        )?;
+    for text in &arguments.fault {
+        let rule = serde_json::from_str(text).with_context(|| format!("reading --fault {text}"))?;
+        sandbox.add_fault(rule);
+    }
+    seed(&sandbox, &declaration);
+    if arguments.serve_only {
+        return serve_only(&sandbox, printer).await;
+    }
+    point(&mut declaration, &sandbox)?;
+    let engine = Arc::new(Engine::open(Arc::new(declaration), Arc::clone(&clock)).await?);
+    sandbox.watch(watched(&engine));
+    if arguments.once {
+        finish(&engine, &sandbox, printer).await
+    } else {
+        keep(&engine, &sandbox, arguments, printer).await
+    }
+}
+
+/// The declaration asked for, or the sandbox's own. The default path of real use is not looked at.
+fn load(path: &Path) -> anyhow::Result<Declaration> {
+    let asked = path != Path::new("/etc/keyferry/keyferry.toml");
+    let loaded = if asked { config::load(path) } else { config::load_text(&[("config/sandbox.toml", DECLARATION)]) };
+    Ok(loaded?.declaration)
+}
+
+/// Zones and applications that the declaration speaks of.
+fn seed(sandbox: &Sandbox, declaration: &Declaration) {
+    for credential in &declaration.credentials {
+        let text = |key: &str| credential.options.text(key).unwrap_or_default().to_owned();
+        let kind = declaration.vendors.get(&credential.vendor).map(|vendor| vendor.spec.kind).unwrap_or_default();
+        sandbox.seed(&Seed { vendor: kind.into(), zone: text("zone"), application: text("application") });
+    }
+}
+
+/// Points every target and vendor of the declaration at the running services. Only loopback
+/// endpoints are moved: a declaration for real accounts can't be run here by mistake.
+fn point(declaration: &mut Declaration, sandbox: &Sandbox) -> anyhow::Result<()> {
+    for (name, target) in &mut declaration.targets {
+        if !target.is_loopback() {
+            bail!("target `{name}` is not on this machine: the sandbox runs declarations with loopback endpoints only");
+        }
+        target.endpoint_url = Some(format!("http://{}", sandbox.aws_address()));
+    }
+    for (name, vendor) in &mut declaration.vendors {
+        let field = vendor.spec.fields.iter().find(|field| field.name == "base_url");
+        let here = |url: &str| Endpoint::parse(url).is_ok_and(|endpoint| endpoint.is_loopback());
+        let Some(field) = field.filter(|field| vendor.options.text(field.name).is_some_and(here)) else {
+            bail!("vendor `{name}` is not on this machine: the sandbox runs declarations with loopback endpoints only");
+        };
+        let Some(address) = sandbox.vendor_address(vendor.spec.kind) else {
+            bail!("the sandbox has no simulator for vendor kind `{}`", vendor.spec.kind);
+        };
+        vendor.options.set(field, Value::Text(format!("http://{address}")));
+    }
+    Ok(())
+}
+
+/// The secrets that the sample consumer reads, and where it logs in with them. A value without
+/// both pieces under keys of their own is not for this consumer.
+fn watched(engine: &Engine) -> Vec<Watched> {
+    let watched = |credential: &Arc<Credential>| {
+        let destination = &credential.destination;
+        Some(Watched {
+            secret: destination.name.to_string(),
+            zone: credential.options.text("zone").unwrap_or_default().into(),
+            id_key: destination.shape.key_of("client_id")?.into(),
+            secret_key: destination.shape.key_of("client_secret")?.into(),
+        })
+    };
+    engine.declaration().credentials.iter().filter_map(watched).collect()
+}
+
+async fn serve_only(sandbox: &Sandbox, printer: &Printer) -> anyhow::Result<u8> {
+    let aws = sandbox.aws_address();
+    match printer.output() {
+        Output::Json => {
+            let services = sandbox.services().into_iter();
+            let shown = services.map(|(title, at)| (title.to_lowercase().replace(' ', "_"), format!("http://{at}")));
+            printer.json(&shown.map(|(title, at)| (title, at.into())).collect::<serde_json::Map<_, _>>().into());
+        }
+        Output::Text => {
+            tell_services(sandbox);
+            println!();
+            println!("For other clients, in another terminal:");
+            println!("  export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://{aws}");
+            println!("  export AWS_ENDPOINT_URL_STS=http://{aws}");
+            println!(
+                "  export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1"
+            );
+            println!();
+            println!("Ctrl-C ends it; nothing is kept.");
+        }
+    }
+    tokio::signal::ctrl_c().await?;
+    Ok(code::FINE)
+}
+
+/// `--once`: goes on, waiting where a date has to pass, until everything is current.
+async fn finish(engine: &Arc<Engine>, sandbox: &Sandbox, printer: &Printer) -> anyhow::Result<u8> {
+    let began = engine.clock().monotonic();
+    loop {
+        once::up_to_date(engine, Duration::ZERO, printer).await;
+        let all = engine.board().all();
+        let current = |status: &Status| status.published.as_ref().is_some_and(|published| published.verified);
+        let waits = |status: &Status| status.exit_code() == code::FINE || status.exit_code() == code::FAILING;
+        let done = all.values().all(|status| current(status) && status.exit_code() == code::FINE);
+        let hopeless = !all.values().all(waits);
+        if done || hopeless || engine.clock().monotonic().saturating_sub(began) > ONCE_MAX {
+            break;
+        }
+        engine.clock().sleep(Duration::from_secs(30)).await;
+    }
+    sandbox.consumer.round().await;
+    let (logins, failures) = sandbox.consumed();
+    let consumer = json!({ "consumer": { "logins": logins, "failures": failures } });
+    let worst = printer.fleet(engine.board(), false, consumer);
+    let missing = engine.board().all().values().filter(|status| status.published.is_none()).count();
+    if printer.output() == Output::Text {
+        println!("\nconsumer: {logins} logins with what it read from AWS, {failures} failures");
+        if missing > 0 {
+            println!("{missing} credential(s) are not current: see the reasons above");
+        }
+    }
+    let unfinished = if missing > 0 { code::FAILING } else { code::FINE };
+    Ok(if failures > 0 { 6 } else { worst.max(unfinished) })
+}
+
+fn tell_services(sandbox: &Sandbox) {
+    for (title, address) in sandbox.services() {
+        println!("{title:<16} http://{address}");
+    }
+}
+
+/// The daemon for show, until Ctrl-C.
+async fn keep(engine: &Arc<Engine>, sandbox: &Sandbox, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let ready = Arc::new(AtomicBool::new(false));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.status_port));
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address} (choose another port with --status-port)"))?;
+    tell_services(sandbox);
+    println!("status page      http://{}/", listener.local_addr()?);
+    println!("Ctrl-C ends it; nothing is kept. Times below are the sandbox's own.\n");
+    tokio::spawn(serve::serve(listener, daemon::pages(engine, &ready), std::future::pending()));
+    let consumer = sandbox.start_consumer();
+    let mut told = Told::default();
+    let tell = async {
+        loop {
+            tokio::time::sleep(TELL_PAUSE).await;
+            told.changes(engine, sandbox);
+        }
+    };
+    let stop = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    tokio::select! {
+        kept = daemon::keep(engine, &ready, stop) => kept?,
+        () = tell => {}
+    }
+    consumer.abort();
+    println!();
+    let worst = printer.fleet(engine.board(), false, json!({}));
+    let (logins, failures) = sandbox.consumed();
+    println!("\nconsumer: {logins} logins, {failures} failures");
+    Ok(if failures > 0 { 6 } else { worst })
+}
+
+/// What was told already: a line is printed for each change of a credential.
+#[derive(Default)]
+struct Told {
+    last: BTreeMap<Name, (&'static str, usize, Option<String>)>,
+    lines: usize,
+}
+
+impl Told {
+    fn changes(&mut self, engine: &Engine, sandbox: &Sandbox) {
+        for (name, status) in engine.board().all() {
+            let row = serve::Row::new(&name, &status);
+            let now = (row.reason, row.live, row.since.clone());
+            if self.last.get(&name) == Some(&now) {
+                continue;
+            }
+            let before = self.last.insert(name.clone(), now);
+            let age = status.published.as_ref().map(|published| human(status.looked.since(published.since)));
+            let rotated = before.is_some_and(|(_, _, since)| since.is_some() && since != row.since);
+            let what = if rotated { "rotated: " } else { "" };
+            println!(
+                "{}  {:<22} {:<9} {what}{}; {} live, current for {}",
+                status.looked,
+                row.name,
+                row.state,
+                row.message,
+                row.live,
+                age.unwrap_or_else(|| "-".into()),
+            );
+            self.lines += 1;
+            if self.lines.is_multiple_of(10) {
+                let (logins, failures) = sandbox.consumed();
+                println!("{}  consumer: {logins} logins, {failures} failures", status.looked);
+            }
+        }
+    }
+}

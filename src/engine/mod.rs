@@ -1,0 +1,140 @@
+//! THE HANDS: observe, ask `rotation` what to do, do it. Decides nothing about rotation itself.
+//!
+//! | file | does |
+//! |---|---|
+//! | `reconcile` | one credential: observe, decide, perform, until only time can help |
+//! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
+//! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
+//! | `keyring` | where admin secrets come from |
+//! | `snapshot` | what is known of each credential, for status and the status page |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use uuid::Uuid;
+
+use crate::config::Declaration;
+use crate::model::credential::Credential;
+use crate::model::fault::{Class, Fault};
+use crate::model::name::{Name, TargetName, VendorName};
+use crate::model::time::Clock;
+use crate::stores::aws::{Store, refuse_leaky_environment};
+use crate::vendors::{Instance, Place, Vendor, http};
+
+mod keyring;
+pub mod pass;
+mod perform;
+pub mod reconcile;
+pub mod snapshot;
+
+/// Everything needed to carry out one declaration.
+pub struct Engine {
+    declaration: Arc<Declaration>,
+    stores: BTreeMap<TargetName, Store>,
+    vendors: BTreeMap<VendorName, Arc<dyn Vendor>>,
+    clock: Arc<dyn Clock>,
+    /// Tells this process's claims from other replicas'.
+    replica: String,
+    board: Arc<snapshot::Board>,
+    stopping: Arc<AtomicBool>,
+    memories: std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>,
+}
+
+impl Engine {
+    /// Opens every target and vendor of `declaration`. Reads the AWS credential chain; calls no
+    /// vendor.
+    ///
+    /// # Errors
+    /// When a target or vendor can't be opened at all (no Region, no CA certificates).
+    pub async fn open(declaration: Arc<Declaration>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        Self::with_limits(declaration, clock, http::Limits::default()).await
+    }
+
+    /// As [`Engine::open`], with other limits on vendor calls.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn with_limits(
+        declaration: Arc<Declaration>,
+        clock: Arc<dyn Clock>,
+        limits: http::Limits,
+    ) -> Result<Self, Fault> {
+        refuse_leaky_environment()?;
+        let mut stores = BTreeMap::new();
+        for (name, target) in &declaration.targets {
+            stores.insert(name.clone(), Store::connect(target, Arc::clone(&clock)).await?);
+        }
+        let client = http::Client::with_limits(None, limits)?;
+        let mut vendors = BTreeMap::new();
+        for (name, vendor) in &declaration.vendors {
+            let instance = Instance {
+                name: name.clone(),
+                options: vendor.options.clone(),
+                keyring: Arc::new(keyring::References::new(&vendor.options, &stores)),
+                client: client.clone(),
+                clock: Arc::clone(&clock),
+            };
+            vendors.insert(name.clone(), (vendor.spec.connect)(instance)?);
+        }
+        Ok(Self {
+            declaration,
+            stores,
+            vendors,
+            clock,
+            replica: Uuid::new_v4().to_string(),
+            board: Arc::default(),
+            stopping: Arc::default(),
+            memories: std::sync::Mutex::default(),
+        })
+    }
+
+    /// The declaration it carries out.
+    pub fn declaration(&self) -> &Arc<Declaration> {
+        &self.declaration
+    }
+
+    /// What is known of each credential.
+    pub fn board(&self) -> &Arc<snapshot::Board> {
+        &self.board
+    }
+
+    /// The clock it works by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Every target.
+    pub fn stores(&self) -> &BTreeMap<TargetName, Store> {
+        &self.stores
+    }
+
+    /// Asks every pass to begin nothing new and to finish what it holds.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked to.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn store(&self, credential: &Credential) -> Result<&Store, Fault> {
+        let target = &credential.destination.target;
+        self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))
+    }
+
+    fn vendor(&self, credential: &Credential) -> Result<&Arc<dyn Vendor>, Fault> {
+        self.vendors
+            .get(&credential.vendor)
+            .ok_or_else(|| unknown("vendor", credential.vendor.as_str(), &credential.name))
+    }
+}
+
+fn place(credential: &Credential) -> Place<'_> {
+    Place { type_name: credential.type_name, options: &credential.options }
+}
+
+fn unknown(what: &str, which: &str, name: &Name) -> Fault {
+    Fault::new(Class::Rejected, format!("opening {what} `{which}` for `{name}`"), "it is not declared")
+}

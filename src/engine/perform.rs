@@ -1,0 +1,332 @@
+//! One step as calls. The only place where a value passes from a vendor to the store, inside one
+//! function; it lives nowhere else.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::engine::place;
+use crate::engine::reconcile::{Run, Seen};
+use crate::model::attempt::{Attempt, Mark};
+use crate::model::fault::{Class, Fault};
+use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, Tracked};
+use crate::model::name::{Arn, VendorId, VersionId};
+use crate::model::observed::{self, Claim};
+use crate::model::secret::SecretValue;
+use crate::model::time::Timestamp;
+use crate::rotation::Step;
+use crate::rotation::decide::FRESH_MAX;
+use crate::rotation::own::{self, Answer, Next, Own};
+use crate::rotation::view::{Bootstrap, Hand};
+use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
+use crate::vendors::{Minted, Verdict};
+
+/// Wait before a candidate that the vendor refused is tried again.
+const VERIFY_PAUSE: Duration = Duration::from_secs(5);
+/// A bootstrap's put is signed with the date in the tag, and a signature lives for five minutes:
+/// no proof is sought after this.
+const FIRST_PROOF_MAX: Duration = Duration::from_secs(240);
+/// How long AWS accepts a signature.
+const SIGNATURE_MAX: Duration = Duration::from_secs(300);
+/// First and longest wait between sends of a put.
+const RESEND_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// A claim whose answer was lost is sent again this often: same bytes, same id, so AWS answers
+/// what it did the first time.
+const CLAIM_SENDS_MAX: usize = 3;
+
+impl Run<'_> {
+    /// Performs `step`; gives what this process now holds in its hand.
+    pub(super) async fn perform(&self, seen: &Seen, step: &Step, hand: &Hand) -> Result<Hand, Fault> {
+        if let Step::CreateSecret { before } = step {
+            return self.create_secret(before).await;
+        }
+        let Some(secret) = &seen.secret else {
+            return Err(self.fault("taking a step", "the secret is not there any more"));
+        };
+        let arn = &secret.arn;
+        match step {
+            Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
+            Step::TakeOver => self.store.tag(arn, &self.owner_tags()).await.map(|_| Hand::Empty),
+            Step::Tag { number, before } => self.tag(arn, *number, before).await,
+            Step::Untag => self.store.untag(arn, &[TAG_ATTEMPT]).await.map(|_| Hand::Empty),
+            Step::Claim { attempt, base, number, cause, before } => {
+                let claim = Claim {
+                    attempt: *attempt,
+                    base: base.clone(),
+                    number: *number,
+                    cause: *cause,
+                    before: before.clone(),
+                };
+                self.claim_attempt(secret, &claim).await
+            }
+            Step::Mint { attempt, since } => self.mint(secret, *attempt, *since).await,
+            Step::MintFirst { attempt, since } => self.mint_first(secret, *attempt, *since).await,
+            Step::Verify { version } => self.verify(arn, version, hand).await,
+            Step::Promote { version, from, proved } => {
+                let fence = Fence { signed_at: *proved };
+                self.store.promote(arn, version, from.as_ref(), fence).await.map(|_| Hand::Empty)
+            }
+            Step::Detach { label, version } => self.detach(arn, label, version).await,
+            Step::Close { attempt } => {
+                let published = self.published(secret)?;
+                self.store.put_tombstone(&published, *attempt).await.map(|_| Hand::Empty)
+            }
+            Step::Revoke { id, tracked } => self.revoke(id, *tracked).await,
+            Step::Apply { .. } | Step::Restore { .. } => {
+                Err(self.fault("setting a value at the vendor", "no vendor of this release keeps values in place"))
+            }
+        }
+    }
+
+    /// The tags that say whose the secret is.
+    fn owner_tags(&self) -> [(&str, &str); 2] {
+        [(TAG_DEPLOYMENT, self.credential.deployment.as_str()), (TAG_CREDENTIAL, self.credential.name.as_str())]
+    }
+
+    /// The bootstrap tag of a new try, and its nonce.
+    fn bootstrap(&self, number: u32, before: &[String]) -> Result<Bootstrap, Fault> {
+        let nonce = Uuid::new_v4().simple().to_string();
+        Ok(Bootstrap { number, nonce, at: self.store_now()?, before: before.to_vec() })
+    }
+
+    async fn create_secret(&self, before: &[String]) -> Result<Hand, Fault> {
+        let bootstrap = self.bootstrap(1, before)?;
+        let owner = Owner { deployment: &self.credential.deployment, credential: &self.credential.name };
+        let created = self.store.create_secret(&self.credential.destination, owner, &bootstrap.to_tag()).await;
+        tagged(created.map(|_| ()), bootstrap)
+    }
+
+    async fn tag(&self, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
+        let bootstrap = self.bootstrap(number, before)?;
+        let text = bootstrap.to_tag();
+        let [deployment, credential] = self.owner_tags();
+        tagged(self.store.tag(arn, &[deployment, credential, (TAG_ATTEMPT, &text)]).await.map(|_| ()), bootstrap)
+    }
+
+    fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
+        Published::of(secret).ok_or_else(|| self.fault("writing a version", "the secret has no current version"))
+    }
+
+    async fn claim_attempt(&self, secret: &observed::Secret, claim: &Claim) -> Result<Hand, Fault> {
+        let published = self.published(secret)?;
+        let mut sends = 0;
+        loop {
+            sends += 1;
+            let put = self.store.put_claim(&published, claim, &self.engine.replica, &self.credential.fingerprint).await;
+            match put {
+                Ok(at) => return Ok(Hand::Claimed { attempt: claim.attempt, at }),
+                Err(fault) if fault.class == Class::InDoubt && sends < CLAIM_SENDS_MAX => {
+                    self.engine.clock.sleep(RESEND_PAUSE.0).await;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Creates the credential and stores it as a candidate. Once the vendor has answered, nothing
+    /// here may return before the credential is stored, ended, or left for others to finish.
+    async fn mint(&self, secret: &observed::Secret, attempt: Attempt, since: Timestamp) -> Result<Hand, Fault> {
+        let published = self.published(secret)?;
+        let minted = match self.create(&secret.arn, attempt, since).await {
+            Ok(minted) => minted,
+            Err(fault) if fault.surely_not_applied() => {
+                // Nothing was created: close the attempt, so that the next one need not wait.
+                let closed = self.store.put_tombstone(&published, attempt).await;
+                tracing::debug!(credential = %self.credential.name, closed = closed.is_ok(), "the vendor refused");
+                return Err(fault);
+            }
+            Err(fault) => return Err(fault),
+        };
+        let lease = Lease { since, tracked: Tracked::of(&minted.id) };
+        let value = self.render(&minted);
+        let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: true };
+        let mut answer = if value.is_ok() { Answer::NotSent } else { Answer::Refused };
+        let mut told = value.as_ref().err().cloned();
+        let mut sends = 0;
+        loop {
+            let now = self.store_now()?;
+            match own::next(&mut own, answer, now, self.engine.stopping()) {
+                Next::Put => {
+                    self.pause_before_send(sends, told.as_ref()).await;
+                    sends += 1;
+                    let Ok(value) = &value else { return Err(self.fault("storing a candidate", "it has no value")) };
+                    let put = self.store.put_slot(&published, attempt, Some(&lease), value).await;
+                    (answer, told) = answered(put.map(|_| ()));
+                }
+                Next::Close => {
+                    let closed = self.store.put_tombstone(&published, attempt).await;
+                    answer = if closed.is_ok() { Answer::Closed } else { Answer::NotClosed };
+                }
+                Next::Revoke => {
+                    self.end_own(&minted.id).await;
+                    return told.map_or(Ok(Hand::Empty), Err);
+                }
+                Next::Leave => {
+                    return if answer == Answer::Stored { Ok(Hand::Empty) } else { told.map_or(Ok(Hand::Empty), Err) };
+                }
+            }
+        }
+    }
+
+    /// Creates, proves and publishes a secret's first version, in this order: AWS makes the first
+    /// version current at once, so it must work before it is stored.
+    async fn mint_first(&self, secret: &observed::Secret, attempt: Attempt, since: Timestamp) -> Result<Hand, Fault> {
+        let Some(unpublished) = Unpublished::of(secret) else {
+            return Err(self.fault("writing the first version", "the secret has a version already"));
+        };
+        let minted = self.create(&secret.arn, attempt, since).await?;
+        let lease = Lease { since, tracked: Tracked::of(&minted.id) };
+        let proved = match self.render(&minted) {
+            Ok(value) => self.prove_first(&minted, since).await.map(|()| value),
+            Err(fault) => Err(fault),
+        };
+        let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: false };
+        let mut answer = if proved.is_ok() { Answer::NotSent } else { Answer::Refused };
+        let mut told = proved.as_ref().err().cloned();
+        let mut sends = 0;
+        loop {
+            match own::next(&mut own, answer, self.store_now()?, self.engine.stopping()) {
+                Next::Put => {
+                    self.pause_before_send(sends, told.as_ref()).await;
+                    sends += 1;
+                    let Ok(value) = &proved else { return Err(self.fault("publishing", "it has no value")) };
+                    let fence = Fence { signed_at: since };
+                    let put = self.store.put_first(&unpublished, attempt, Some(&lease), value, fence).await;
+                    (answer, told) = answered(put.map(|_| ()));
+                    // The signature is the fence: past its life nothing sent from here can land.
+                    if answer == Answer::Throttled && self.store_now()?.since(since) > SIGNATURE_MAX {
+                        answer = Answer::Refused;
+                    }
+                }
+                Next::Revoke => {
+                    self.end_own(&minted.id).await;
+                    return told.map_or(Ok(Hand::Empty), Err);
+                }
+                Next::Close | Next::Leave => {
+                    return if answer == Answer::Stored { Ok(Hand::Empty) } else { told.map_or(Ok(Hand::Empty), Err) };
+                }
+            }
+        }
+    }
+
+    async fn create(&self, arn: &Arn, attempt: Attempt, since: Timestamp) -> Result<Minted, Fault> {
+        // Asked again right before the send: the process may have slept since the decision.
+        if self.store_now()?.since(since) >= FRESH_MAX {
+            return Err(self.fault("creating a credential", "the claim is over a minute old: left to be closed"));
+        }
+        self.vendor.create(place(self.credential), &Mark::new(arn, attempt)).await
+    }
+
+    /// Rendered once: every send of it is the same bytes.
+    fn render(&self, minted: &Minted) -> Result<SecretValue, Fault> {
+        let value = self.credential.destination.shape.render(&minted.outputs);
+        value.ok_or_else(|| {
+            self.fault("rendering the value to store", "the vendor's answer does not fit the declared shape")
+        })
+    }
+
+    /// Logs in until the vendor accepts; a fresh credential may take a moment to reach all of it.
+    async fn prove_first(&self, minted: &Minted, since: Timestamp) -> Result<(), Fault> {
+        loop {
+            let fault = match self.vendor.verify(place(self.credential), &minted.outputs).await {
+                Ok(Verdict::Good) => return Ok(()),
+                Ok(Verdict::Bad { answer }) => {
+                    self.fault("proving a fresh credential", &format!("the vendor refuses it: {answer}"))
+                }
+                Err(fault) if fault.heals_by_itself() => fault,
+                Err(fault) => return Err(fault),
+            };
+            if self.store_now()?.since(since) >= FIRST_PROOF_MAX || self.engine.stopping() {
+                return Err(fault);
+            }
+            self.engine.clock.sleep(VERIFY_PAUSE).await;
+        }
+    }
+
+    /// Ends what this process made and nothing can refer to. If that fails, the sweep does it.
+    async fn end_own(&self, id: &VendorId) {
+        if let Err(fault) = self.vendor.revoke(place(self.credential), id).await {
+            tracing::warn!(credential = %self.credential.name, "{fault}; the sweep will end it");
+        }
+    }
+
+    async fn verify(&self, arn: &Arn, version: &VersionId, hand: &Hand) -> Result<Hand, Fault> {
+        let value = self.store.pending(arn, version).await?;
+        let outputs = self.credential.destination.shape.recover(&value).ok_or_else(|| {
+            self.fault("reading a candidate back", "it was stored in another shape than is declared now")
+                .with_hint("it is given up an hour after its claim; the next one has the declared shape")
+        })?;
+        let earlier = match hand {
+            Hand::Refused { version: refused, since } if refused == version => Some(*since),
+            _ => None,
+        };
+        if earlier.is_some() {
+            self.engine.clock.sleep(VERIFY_PAUSE).await;
+        }
+        let at = self.store_now()?;
+        match self.vendor.verify(place(self.credential), &outputs).await? {
+            Verdict::Good => Ok(Hand::Proved { version: version.clone(), at }),
+            Verdict::Bad { answer } => {
+                tracing::debug!(credential = %self.credential.name, answer, "the vendor refuses the candidate");
+                Ok(Hand::Refused { version: version.clone(), since: earlier.unwrap_or(at) })
+            }
+        }
+    }
+
+    async fn detach(&self, arn: &Arn, label: &Label, version: &VersionId) -> Result<Hand, Fault> {
+        let removable =
+            Removable::of(label).ok_or_else(|| self.fault("taking a label off", "it is not ours to take off"))?;
+        self.store.detach(arn, &removable, version).await?;
+        Ok(match removable {
+            Removable::Previous => Hand::Retired { version: version.clone() },
+            Removable::Pending | Removable::Open(_) | Removable::Cred(_) | Removable::Closed => Hand::Empty,
+        })
+    }
+
+    async fn revoke(&self, id: &VendorId, tracked: bool) -> Result<Hand, Fault> {
+        let lease = Tracked::of(id);
+        match self.vendor.revoke(place(self.credential), id).await {
+            Ok(()) if tracked => Ok(Hand::Ended { tracked: lease }),
+            Err(fault) if fault.class == Class::Gone && tracked => Ok(Hand::Unknown { tracked: lease }),
+            Err(fault) if fault.class != Class::Gone => Err(fault),
+            Ok(()) | Err(_) => Ok(Hand::Empty),
+        }
+    }
+
+    async fn pause_before_send(&self, sends: u32, told: Option<&Fault>) {
+        if sends == 0 {
+            return;
+        }
+        let asked = match told.map(|fault| fault.class) {
+            Some(Class::Retry { after }) => after,
+            _ => None,
+        };
+        let (first, longest) = RESEND_PAUSE;
+        let own = first.saturating_mul(1 << sends.min(6)).min(longest);
+        self.engine.clock.sleep(asked.map_or(own, |asked| asked.clamp(own, longest))).await;
+    }
+}
+
+/// Whoever reads back its own nonce goes on; a lost reply changes nothing about that.
+fn tagged(sent: Result<(), Fault>, bootstrap: Bootstrap) -> Result<Hand, Fault> {
+    match sent {
+        Ok(()) => Ok(Hand::Tagged { nonce: bootstrap.nonce }),
+        Err(fault) if fault.class == Class::InDoubt => Ok(Hand::Tagged { nonce: bootstrap.nonce }),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn answered(put: Result<(), Fault>) -> (Answer, Option<Fault>) {
+    match put {
+        Ok(()) => (Answer::Stored, None),
+        Err(fault) => {
+            let answer = match fault.class {
+                Class::Taken => Answer::Taken,
+                Class::Retry { .. } => Answer::Throttled,
+                Class::InDoubt => Answer::InDoubt,
+                Class::Denied | Class::Rejected | Class::Gone => Answer::Refused,
+            };
+            (answer, Some(fault))
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is known of each credential: for `status`, the status page and the closing table. Facts
+//! only, never values; lost with the process and rebuilt by the next pass.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::model::fault::Fault;
+use crate::model::name::{Name, TargetName, VendorId};
+use crate::model::time::Timestamp;
+use crate::rotation::{Reason, Turn};
+
+/// What the last look at one credential showed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Status {
+    /// Why it is as it is.
+    pub reason: Reason,
+    /// What went wrong on the way, if anything.
+    pub fault: Option<Fault>,
+    /// AWS's date of the look.
+    pub looked: Timestamp,
+    /// AWS's date of the next one; `None` when only an outside change can make a difference.
+    pub look_again: Option<Timestamp>,
+    /// What is published.
+    pub published: Option<Published>,
+    /// Whether a consumer may be reading a dead value: the vendor no longer lists what AWSCURRENT
+    /// holds.
+    pub dead: bool,
+    /// Credentials in the same place that are not this secret's.
+    pub foreign: usize,
+}
+
+/// The published generation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// The vendor's id, where the lease shows it.
+    pub id: Option<VendorId>,
+    /// AWS's date from which its age counts.
+    pub since: Timestamp,
+    /// Whether keyferry published it, which it does only after a login with it.
+    pub verified: bool,
+    /// How many credentials of this secret live.
+    pub live: usize,
+}
+
+impl Status {
+    /// Whose turn it is. A fault that heals by itself is keyferry's; any other waits for its cause.
+    pub fn turn(&self) -> Turn {
+        match (&self.fault, self.reason.turn()) {
+            (_, turn @ (Turn::Person | Turn::Paused)) => turn,
+            (Some(fault), _) if !fault.heals_by_itself() => Turn::Cause,
+            (Some(_), _) => Turn::Keyferry,
+            (None, turn) => turn,
+        }
+    }
+
+    /// The word for whose turn it is: `ok`, `working`, `retrying`, `blocked`, `held`, `paused`.
+    pub fn word(&self) -> &'static str {
+        match (self.turn(), &self.fault) {
+            (Turn::Nobody, _) => "ok",
+            (Turn::Keyferry, Some(_)) => "retrying",
+            (Turn::Keyferry, None) => "working",
+            (Turn::Cause, _) => "blocked",
+            (Turn::Person, _) => "held",
+            (Turn::Paused, _) => "paused",
+        }
+    }
+
+    /// The exit code of a run that ends like this.
+    pub fn exit_code(&self) -> u8 {
+        match (self.dead, self.turn(), &self.fault) {
+            (true, _, _) => 6,
+            (_, Turn::Person, _) => 4,
+            (_, Turn::Cause, _) | (_, _, Some(_)) => 3,
+            (_, Turn::Nobody | Turn::Keyferry | Turn::Paused, None) => 0,
+        }
+    }
+}
+
+/// Every credential's last known status, and the targets that could not be listed.
+#[derive(Default)]
+pub struct Board(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    statuses: BTreeMap<Name, Status>,
+    unreachable: BTreeMap<TargetName, Fault>,
+}
+
+impl Board {
+    /// Notes a look.
+    pub fn set(&self, name: &Name, status: Status) {
+        self.lock().statuses.insert(name.clone(), status);
+    }
+
+    /// Notes which targets could not be listed.
+    pub fn set_unreachable(&self, targets: BTreeMap<TargetName, Fault>) {
+        self.lock().unreachable = targets;
+    }
+
+    /// Everything, in the order of the names.
+    pub fn all(&self) -> BTreeMap<Name, Status> {
+        self.lock().statuses.clone()
+    }
+
+    /// Targets that could not be listed in the last pass, and why.
+    pub fn unreachable(&self) -> BTreeMap<TargetName, Fault> {
+        self.lock().unreachable.clone()
+    }
+
+    /// One credential's.
+    pub fn get(&self, name: &Name) -> Option<Status> {
+        self.lock().statuses.get(name).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().expect("no holder panics")
+    }
+}

@@ -1,0 +1,68 @@
+//! Wake-ups: says only *look at this name*, never what happened. What is due, `rotation::calendar`
+//! decides from what is observed; a tick that is lost, late or doubled changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::engine::snapshot::Status;
+use crate::model::name::Name;
+use crate::model::time::Timestamp;
+
+/// Every five seconds, in the scheduler's six-field dialect. A declaration's own patterns never get
+/// here: they are read in their time zone by `rotation::calendar`.
+const TICK: &str = "*/5 * * * * *";
+/// Longest wait between looks at the clock, so that a clock that jumped is noticed.
+const IDLE_MAX: Duration = Duration::from_secs(3_600);
+
+/// The scheduler with its one job. Dropping it does not stop the job; [`Ticker::stop`] does.
+pub struct Ticker {
+    scheduler: JobScheduler,
+    wake: Arc<Notify>,
+}
+
+impl Ticker {
+    /// Starts ticking.
+    ///
+    /// # Errors
+    /// What the scheduler says.
+    pub async fn start() -> Result<Self, JobSchedulerError> {
+        let scheduler = JobScheduler::new_with_channel_size(1024).await?;
+        let wake = Arc::new(Notify::new());
+        let bell = Arc::clone(&wake);
+        let job = Job::new_async(TICK, move |_, _| {
+            let bell = Arc::clone(&bell);
+            Box::pin(async move { bell.notify_one() })
+        })?;
+        scheduler.add(job).await?;
+        scheduler.start().await?;
+        Ok(Self { scheduler, wake })
+    }
+
+    /// Waits for the next tick; ticks that came meanwhile count as one.
+    pub async fn tick(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Stops ticking.
+    pub async fn stop(mut self) {
+        if let Err(error) = self.scheduler.shutdown().await {
+            tracing::debug!(%error, "the scheduler did not stop");
+        }
+    }
+}
+
+/// The names whose next look is due at `now`.
+pub fn due(statuses: &BTreeMap<Name, Status>, now: Timestamp) -> Vec<Name> {
+    let due = |status: &Status| status.look_again.is_some_and(|date| date <= now);
+    statuses.iter().filter(|(_, status)| due(status)).map(|(name, _)| name.clone()).collect()
+}
+
+/// How long until the next look is due.
+pub fn until_next(statuses: &BTreeMap<Name, Status>, now: Timestamp) -> Duration {
+    let next = statuses.values().filter_map(|status| status.look_again).min();
+    next.map_or(IDLE_MAX, |next| next.since(now)).min(IDLE_MAX)
+}
