@@ -1,0 +1,177 @@
+//! The stage of every test here: services on any free port, an engine on a clock of our own, and
+//! the counts of what was called.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use keyferry::config;
+use keyferry::engine::Engine;
+use keyferry::engine::reconcile::Visit;
+use keyferry::engine::snapshot::Status;
+use keyferry::model::name::Name;
+use keyferry::model::time::{Clock, Sleep, Timestamp};
+use keyferry::sandbox::stage::{Ports, Sandbox, Seed, Watched};
+use keyferry::vendors::http::Limits;
+
+/// A clock that moves only when somebody sleeps or a test says so.
+#[derive(Default)]
+pub struct HandClock(AtomicU64);
+
+impl HandClock {
+    /// Lets time pass.
+    pub fn advance(&self, span: Duration) {
+        self.0.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_seconds(1_795_000_000).plus(self.monotonic())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, span: Duration) -> Sleep<'_> {
+        self.advance(span);
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
+/// AWS operations that change something.
+const WRITES: [&str; 6] =
+    ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "TagResource", "UntagResource", "UpdateSecret"];
+
+pub struct Stage {
+    pub clock: Arc<HandClock>,
+    pub sandbox: Sandbox,
+    pub engine: Arc<Engine>,
+    declaration: String,
+}
+
+impl Stage {
+    /// Starts the services and an engine for `credentials` (the `[[credential]]` part).
+    pub async fn with(credentials: &str) -> Self {
+        let clock = Arc::new(HandClock::default());
+        let services: Arc<dyn Clock> = clock.clone();
+        let sandbox = Sandbox::start(Ports::default(), 1, Arc::clone(&services), services).await.unwrap();
+        let head = format!(
+            "deployment = \"test\"\n\
+             [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
+             [vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\nzone = \"production\"\n\
+             client_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
+             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"24h\"\n\
+             [defaults.secret]\nname = \"{{name}}\"\n",
+            sandbox.aws_address(),
+            sandbox.vendor_address("keycard").unwrap(),
+        );
+        let declaration = format!("{head}{credentials}");
+        let engine = open(&declaration, &clock).await;
+        let stage = Self { clock, sandbox, engine, declaration };
+        stage.seed();
+        stage
+    }
+
+    /// One credential named `app`.
+    pub async fn one() -> Self {
+        Self::with(&credential("app")).await
+    }
+
+    fn seed(&self) {
+        let declared = &self.engine.declaration().credentials;
+        for one in declared {
+            let application = one.options.text("application").unwrap().to_owned();
+            self.sandbox.seed(&Seed { vendor: "keycard".into(), zone: "production".into(), application });
+        }
+        self.sandbox.watch(declared.iter().map(|one| Watched {
+            secret: one.destination.name.to_string(),
+            zone: "production".into(),
+            id_key: "client_id".into(),
+            secret_key: "client_secret".into(),
+        }));
+    }
+
+    /// A fresh process: the same declaration, nothing remembered.
+    pub async fn restart(&mut self) {
+        self.engine = open(&self.declaration, &self.clock).await;
+    }
+
+    /// One pass over the fleet, and then each credential's visits.
+    pub async fn pass(&self) {
+        let sorted = self.engine.sort().await;
+        let unreachable = self.engine.board().unreachable();
+        assert!(unreachable.is_empty(), "{unreachable:?}");
+        self.engine.visit_all(sorted.wanted, Visit::default(), |_, _| {}).await;
+        self.sandbox.consumer.round().await;
+    }
+
+    /// Lets `span` pass in steps, with a pass after each.
+    pub async fn live(&self, span: Duration, step: Duration) {
+        let until = self.clock.monotonic() + span;
+        while self.clock.monotonic() < until {
+            self.clock.advance(step);
+            self.pass().await;
+        }
+    }
+
+    pub fn status(&self, name: &str) -> Status {
+        self.engine.board().get(&Name::new(name).unwrap()).expect("it was visited")
+    }
+
+    /// AWS calls so far that change something, by operation.
+    pub fn writes(&self) -> u64 {
+        WRITES.iter().map(|operation| self.sandbox.world.total("aws", operation)).sum()
+    }
+
+    /// AWS calls so far, of any kind, the consumer's reads of AWSCURRENT apart.
+    pub fn aws_calls(&self) -> u64 {
+        let totals = self.sandbox.world.journal().totals;
+        totals.iter().filter(|(call, _)| call.starts_with("aws ")).map(|(_, count)| count).sum()
+    }
+
+    /// Calls at the vendor so far.
+    pub fn vendor_calls(&self) -> u64 {
+        self.sandbox.keycard.call_counts().iter().map(|one| one.count).sum()
+    }
+
+    /// Live credentials at the vendor.
+    pub fn live_credentials(&self) -> usize {
+        self.sandbox.keycard.credentials().iter().filter(|one| one.deleted.is_none()).count()
+    }
+
+    /// Failures of the consumer so far.
+    pub fn failures(&self) -> u64 {
+        self.sandbox.consumer.failure_count()
+    }
+}
+
+async fn open(declaration: &str, clock: &Arc<HandClock>) -> Arc<Engine> {
+    let loaded = config::load_text(&[("test.toml", declaration)])
+        .unwrap_or_else(|report| panic!("the test's declaration is refused:\n{}", report.render(false)));
+    let mut declared = loaded.declaration;
+    for target in declared.targets.values_mut() {
+        // The pace is kept in real time, and no test waits.
+        target.pacing.writes_per_second = NonZeroU32::new(100_000).unwrap();
+        target.pacing.read_wait = Duration::from_millis(1);
+    }
+    let clock: Arc<dyn Clock> = clock.clone();
+    Arc::new(Engine::with_limits(Arc::new(declared), clock, impatient()).await.unwrap())
+}
+
+/// One declared credential.
+pub fn credential(name: &str) -> String {
+    format!("[[credential]]\nname = \"{name}\"\nvendor = \"keycard\"\ntype = \"password\"\napplication = \"{name}\"\n")
+}
+
+/// Vendor calls are retried in real time, and no test waits.
+fn impatient() -> Limits {
+    Limits {
+        backoff_first: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(2),
+        retry_after_max: Duration::ZERO,
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,99 @@
+//! A declared client is minted, stored, verified, promoted, overlapped and revoked, end to end; and
+//! the counts that are promised.
+
+use std::time::Duration;
+
+use keyferry::rotation::Reason;
+
+use crate::stage::{Stage, credential};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn a_first_value_takes_two_writes_and_is_proved_before_it_is_published() {
+    let stage = Stage::one().await;
+    stage.pass().await;
+    let status = stage.status("app");
+    assert_eq!((status.reason, status.fault), (Reason::Healthy, None));
+    assert!(status.published.is_some_and(|published| published.verified && published.live == 1));
+    let total = |operation| stage.sandbox.world.total("aws", operation);
+    assert_eq!((total("CreateSecret"), total("PutSecretValue")), (1, 1), "all that it takes until consumers can read");
+    assert_eq!(stage.writes(), 4, "and two to tidy up: AWSPENDING and the bootstrap tag");
+    assert_eq!((stage.live_credentials(), stage.failures()), (1, 0));
+    assert_eq!(stage.sandbox.consumed(), (1, 0), "the consumer logged in with it");
+}
+
+#[tokio::test]
+async fn a_rotation_takes_seven_writes_and_nobody_notices() {
+    let stage = Stage::one().await;
+    stage.pass().await;
+    let first = stage.status("app").published.unwrap().id;
+    stage.clock.advance(30 * DAY - HOUR);
+    let before = stage.writes();
+    stage.pass().await;
+    assert_eq!(stage.writes(), before, "it is not due");
+    stage.clock.advance(HOUR);
+    stage.pass().await;
+    let status = stage.status("app");
+    assert_eq!((status.reason, status.fault), (Reason::InOverlap, None));
+    assert_ne!(status.published.as_ref().unwrap().id, first, "another credential is current");
+    assert_eq!(stage.writes() - before, 5, "claim, put, promote, and two to tidy up");
+    assert_eq!(stage.live_credentials(), 2, "both work during the overlap");
+
+    stage.live(25 * HOUR - MINUTE, HOUR / 2).await;
+    assert_eq!(stage.live_credentials(), 2, "an hour for the candidate and a day of overlap");
+    stage.live(HOUR, 5 * MINUTE).await;
+    assert_eq!(stage.live_credentials(), 1, "the old one is revoked");
+    assert_eq!(stage.writes() - before, 7, "and AWSPREVIOUS and the lease taken off");
+    assert_eq!((stage.status("app").reason, stage.failures()), (Reason::Healthy, 0));
+}
+
+#[tokio::test]
+async fn a_pass_over_an_idle_fleet_costs_one_call_per_hundred_secrets() {
+    let names: Vec<String> = (0..205).map(|number| format!("app-{number}")).collect();
+    let mut stage = Stage::with(&names.iter().map(|name| credential(name)).collect::<String>()).await;
+    stage.pass().await;
+    assert_eq!(stage.live_credentials(), 205);
+    for cold in [false, true] {
+        if cold {
+            stage.restart().await;
+        }
+        let (aws, vendor) = (stage.aws_calls(), stage.vendor_calls());
+        let sorted = stage.engine.sort().await;
+        assert!(sorted.wanted.is_empty(), "cold start: {cold}");
+        assert_eq!((stage.aws_calls() - aws, stage.vendor_calls() - vendor), (3, 0), "cold start: {cold}");
+        assert_eq!(stage.engine.board().all().len(), 205);
+    }
+}
+
+#[tokio::test]
+async fn what_was_due_while_nobody_ran_is_done_once_and_what_was_not_is_left() {
+    let stage = Stage::one().await;
+    stage.pass().await;
+    stage.clock.advance(200 * DAY);
+    stage.pass().await;
+    assert_eq!(stage.live_credentials(), 2, "one rotation, however many were missed");
+    stage.live(2 * DAY, HOUR).await;
+    assert_eq!((stage.live_credentials(), stage.failures()), (1, 0));
+}
+
+#[tokio::test]
+async fn two_replicas_share_the_work_without_a_word() {
+    let mut stage = Stage::one().await;
+    let first = std::sync::Arc::clone(&stage.engine);
+    stage.restart().await;
+    let second = std::sync::Arc::clone(&stage.engine);
+    for _ in 0..40 {
+        for engine in [&first, &second] {
+            let wanted = engine.sort().await.wanted;
+            engine.visit_all(wanted, keyferry::engine::reconcile::Visit::default(), |_, _| {}).await;
+            stage.sandbox.consumer.round().await;
+            assert!(stage.live_credentials() <= 5);
+        }
+        stage.clock.advance(2 * DAY);
+    }
+    stage.live(2 * DAY, HOUR).await;
+    assert_eq!((stage.live_credentials(), stage.failures()), (1, 0));
+}
