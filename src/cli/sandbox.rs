@@ -269,8 +269,11 @@ impl Told {
             }
             let before = self.last.insert(name.clone(), now);
             let age = status.published.as_ref().map(|published| human(status.looked.since(published.since)));
-            let rotated = before.is_some_and(|(_, _, since)| since.is_some() && since != row.since);
-            let what = if rotated { "rotated: " } else { "" };
+            let what = match before {
+                Some((_, _, since)) if since.is_some() && since != row.since => "rotated: ",
+                Some((_, live, _)) if live > row.live => "an older one is revoked: ",
+                Some(_) | None => "",
+            };
             println!(
                 "{}  {:<22} {:<9} {what}{}; {} live, current for {}",
                 status.looked,
