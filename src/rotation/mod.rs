@@ -19,6 +19,7 @@
 //! | `sweep` | which leftovers at the vendor are provably ours |
 //! | `own` | what the process that holds a fresh credential does with it |
 //! | `calendar` | when a credential is due |
+//! | `guard` | once more, and not from the same rules, whether a step may be taken |
 //! | `fleet` | which secrets of a listing need no further look |
 //! | `reason` | the closed list of reasons, and whose turn each one makes it |
 
@@ -26,11 +27,13 @@ pub mod bootstrap;
 pub mod calendar;
 pub mod decide;
 pub mod fleet;
+pub mod guard;
 pub mod own;
 pub mod reason;
 pub mod sweep;
 pub mod view;
 
 pub use decide::{Decision, Step, decide};
+pub use guard::{Violation, guard};
 pub use reason::{Reason, Turn};
 pub use view::View;

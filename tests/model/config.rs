@@ -1,0 +1,179 @@
+//! What one run of the check explores: which vendor, how many replicas, which faults, how fine the
+//! clock, and which rule is weakened on purpose.
+
+use std::time::Duration;
+
+use keyferry::model::capability::{Capabilities, Marking, Proof};
+use keyferry::model::policy::{Ownership, Policy, Rotate, Takeover};
+
+use crate::weaken::Weakening;
+
+/// An abstract age: an index into the scale's list of ages.
+pub type Age = u8;
+
+/// How finely time is told apart. What just happened has age 0; a tick moves every age up by one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scale {
+    /// One tick makes everything old: settle, an hour and the overlap pass at once.
+    Coarse,
+    /// Ticks of 40 minutes and an overlap of an hour: past settle (twice, too), past a candidate's
+    /// longest age, past the overlap.
+    Medium,
+    /// Ticks of 20 minutes: twice settle and both ends of every hour as well.
+    Fine,
+}
+
+impl Scale {
+    /// The ages in minutes, youngest first. The last one stands for every greater one, and is
+    /// beyond whatever any rule asks for.
+    pub fn minutes(self) -> &'static [u32] {
+        match self {
+            Self::Coarse => &[0, 2880],
+            Self::Medium => &[0, 40, 80, 120, 160],
+            Self::Fine => &[0, 20, 40, 60, 80, 100, 120, 140],
+        }
+    }
+
+    /// The overlap in minutes.
+    pub fn overlap(self) -> u32 {
+        match self {
+            Self::Coarse => 24 * 60,
+            Self::Medium | Self::Fine => 60,
+        }
+    }
+
+    /// The oldest age.
+    pub fn oldest(self) -> Age {
+        Age::try_from(self.minutes().len() - 1).expect("a scale is short")
+    }
+
+    /// An age in minutes.
+    pub fn of(self, age: Age) -> u32 {
+        self.minutes()[usize::from(age)]
+    }
+
+    /// `age` after a tick.
+    pub fn after(self, age: Age) -> Age {
+        self.oldest().min(age + 1)
+    }
+}
+
+/// How the vendor tells our credentials apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vendor {
+    /// By a mark of ours.
+    Named,
+    /// By elimination.
+    Unnamed,
+    /// One record whose value we supply.
+    InPlace,
+}
+
+/// Where the story begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// A secret with one version of ours, long published.
+    Established,
+    /// No secret.
+    Missing,
+    /// Somebody's secret that the declaration takes over.
+    Takeover,
+}
+
+/// One configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For people.
+    pub name: &'static str,
+    /// Processes at work.
+    pub replicas: usize,
+    /// The vendor.
+    pub vendor: Vendor,
+    /// The beginning.
+    pub start: Start,
+    /// Rotations, one after another.
+    pub rotations: u32,
+    /// Attempts on each base.
+    pub tries: u32,
+    /// The clock.
+    pub scale: Scale,
+    /// Reads may also show the state at the last tick, not only the one before the last write.
+    pub deep: bool,
+    /// A read may take the labels from one state and the dates and tags from another.
+    pub torn: bool,
+    /// The vendor may not answer a listing.
+    pub silent: bool,
+    /// Calls that may be under way without a process.
+    pub late_calls: usize,
+    /// A create may be sent long after the decision to (the process slept).
+    pub late_create: bool,
+    /// An in-place vendor's record may be set long after the decision to.
+    pub late_apply: bool,
+    /// LastChangedDate moves with labels and tags, not with values only.
+    pub labels_date: bool,
+    /// A person may swap AWSCURRENT and AWSPREVIOUS so often.
+    pub rollbacks: u8,
+    /// A person may take AWSPREVIOUS off by hand so often.
+    pub unlabels: u8,
+    /// So many rotations may be asked for because the value leaked.
+    pub leaks: u8,
+    /// So many credentials do not work.
+    pub duds: u8,
+    /// A person may pause so often.
+    pub pauses: u8,
+    /// The rule that is broken on purpose.
+    pub weak: Option<Weakening>,
+    /// States after which a run ends unfinished.
+    pub states_max: usize,
+}
+
+/// The configuration that the others vary.
+pub const BASE: Config = Config {
+    name: "",
+    replicas: 1,
+    vendor: Vendor::Named,
+    start: Start::Established,
+    rotations: 1,
+    tries: 2,
+    scale: Scale::Coarse,
+    deep: false,
+    torn: false,
+    silent: false,
+    late_calls: 1,
+    late_create: true,
+    late_apply: false,
+    labels_date: true,
+    rollbacks: 1,
+    unlabels: 0,
+    leaks: 0,
+    duds: 0,
+    pauses: 0,
+    weak: None,
+    states_max: 4_000_000,
+};
+
+impl Config {
+    /// The policy that `decide` gets.
+    pub fn policy(&self) -> Policy {
+        let marking = match self.vendor {
+            Vendor::Named => Marking::Named,
+            Vendor::Unnamed => Marking::Unnamed,
+            Vendor::InPlace => Marking::InPlace,
+        };
+        let capabilities = Capabilities { marking, live_max: None, last_used: true, proof: Proof::Login };
+        let mut policy =
+            Policy::standard(Rotate::Manual, Duration::from_secs(60 * u64::from(self.scale.overlap())), capabilities);
+        if self.vendor == Vendor::Unnamed {
+            policy.ownership = Ownership::Exclusive;
+        }
+        if self.start == Start::Takeover {
+            policy.takeover = Takeover::Rotate;
+        }
+        // A minute may pass between any two steps.
+        policy.backoff_first = Duration::ZERO;
+        if self.weak == Some(Weakening::NoSettle) {
+            policy.settle = Duration::ZERO;
+        }
+        policy
+    }
+}

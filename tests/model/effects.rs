@@ -1,0 +1,297 @@
+//! What a call does to AWS or to the vendor, by their rules: versions are written once, labels
+//! move only from where the caller says they are, the first version of a secret becomes current.
+
+use crate::config::Vendor;
+use crate::moves::World;
+use crate::weaken::Weakening;
+use crate::world::{
+    Act, Aws, CREDS, ClaimV, Code, Cred, Hand, Mark, NONE, Place, Process, SlotV, State, TagV, claim_code, is_slot,
+    row_of, slot_code,
+};
+
+/// What the far side says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    Done,
+    Refused,
+    Gone,
+}
+
+impl World {
+    /// Changes AWS; the state before may still be read for a while.
+    pub fn set_aws(&mut self, state: &mut State, aws: Aws) {
+        let number = self.aws.number(aws);
+        if number != state.aws {
+            state.aws_before = state.aws;
+            state.aws = number;
+        }
+    }
+
+    /// Changes the vendor; the state before may still be listed for a while.
+    pub fn set_place(&mut self, state: &mut State, place: Place) {
+        let number = self.places.number(place);
+        if number != state.place {
+            state.place_before = state.place;
+            state.place = number;
+        }
+    }
+
+    /// A person, or a step, changes labels.
+    pub fn labelled(&mut self, state: &State, change: impl FnOnce(&mut Aws)) -> Result<State, String> {
+        let mut to = *state;
+        let mut aws = self.aws.get(state.aws);
+        change(&mut aws);
+        if self.config.labels_date {
+            aws.changed = 0;
+        }
+        self.set_aws(&mut to, aws);
+        Ok(self.normal(to))
+    }
+
+    /// A person changes tags.
+    pub fn tagged(&mut self, state: &State, change: impl FnOnce(&mut Aws)) -> Result<State, String> {
+        self.labelled(state, change)
+    }
+
+    /// Sends a call and applies it.
+    pub fn perform(&mut self, state: &mut State, act: Act) -> Result<Reply, String> {
+        match act {
+            Act::Revoke { cred, .. } => self.revoke(state, cred),
+            Act::Apply { code } => {
+                let mut place = self.places.get(state.place);
+                place.record = self.aws.get(state.aws).cred(code).expect("only slots are applied");
+                place.applied |= 1 << place.record;
+                self.set_place(state, place);
+                Ok(Reply::Done)
+            }
+            Act::Restore { .. } => {
+                let mut place = self.places.get(state.place);
+                let aws = self.aws.get(state.aws);
+                place.record = aws.cred(aws.current).expect("there is something current");
+                place.applied |= 1 << place.record;
+                self.set_place(state, place);
+                Ok(Reply::Done)
+            }
+            Act::Close { row } => self.tombstone(state, row).map(|_| Reply::Done),
+            _ => self.label(state, act),
+        }
+    }
+
+    /// The calls that change labels, tags and claims.
+    fn label(&mut self, state: &mut State, act: Act) -> Result<Reply, String> {
+        let mut aws = self.aws.get(state.aws);
+        let before = aws;
+        let put = matches!(act, Act::Claim { .. });
+        let done = match act {
+            Act::CreateSecret { before } => {
+                let free = !aws.exists;
+                if free {
+                    aws.exists = true;
+                    aws.tag = Some(TagV { number: 1, nonce: self.nonce(state), age: 0, before });
+                }
+                free
+            }
+            Act::TakeOver => {
+                aws.owned = true;
+                true
+            }
+            Act::Tag { number, before } => {
+                aws.tag = Some(TagV { number, nonce: self.nonce(state), age: 0, before });
+                if self.config.weak == Some(Weakening::BootstrapClaim) && aws.empty() {
+                    aws.claims[0] = Some(ClaimV { age: 0, open: true, leak: false, before });
+                    aws.current = claim_code(0);
+                }
+                aws.exists
+            }
+            Act::Untag => {
+                aws.tag = None;
+                true
+            }
+            Act::Claim { row, leak, before } => {
+                let slot = &mut aws.claims[usize::from(row)];
+                let free = slot.is_none();
+                if free {
+                    *slot = Some(ClaimV { age: 0, open: true, leak, before });
+                }
+                free
+            }
+            Act::Promote { code, from } => {
+                let compared = aws.current == from || self.config.weak == Some(Weakening::PromoteFromAnywhere);
+                let moves = compared && aws.current != code;
+                if moves {
+                    if aws.current != from {
+                        return Err(format!("{act}: it was elsewhere (invariant 7)"));
+                    }
+                    let age = aws.slot(code).map_or(0, |slot| slot.lease.unwrap_or(slot.age));
+                    if self.config.scale.of(age) > 60 {
+                        return Err(format!("{act}: the candidate is over an hour old"));
+                    }
+                    let applied = self.places.get(state.place).applied;
+                    let value = aws.cred(code).unwrap_or(0);
+                    if self.config.vendor == Vendor::InPlace && applied & (1 << value) == 0 {
+                        return Err(format!("{act}: the record never held that value (invariant 1)"));
+                    }
+                    aws.previous = aws.current;
+                    aws.current = code;
+                    aws.moved = 0;
+                }
+                moves
+            }
+            Act::Detach { mark, code } => detach(&mut aws, mark, code, &self.places.get(state.place))?,
+            Act::Wait
+            | Act::Beyond
+            | Act::Mint { .. }
+            | Act::MintFirst { .. }
+            | Act::Verify { .. }
+            | Act::Apply { .. }
+            | Act::Restore { .. }
+            | Act::Close { .. }
+            | Act::Revoke { .. } => unreachable!("no label is changed by: {act}"),
+        };
+        if !done {
+            return Ok(Reply::Refused);
+        }
+        if aws != before && (put || self.config.labels_date) {
+            aws.changed = 0;
+        }
+        self.set_aws(state, aws);
+        Ok(Reply::Done)
+    }
+
+    /// A nonce that nobody else remembers.
+    fn nonce(&self, state: &State) -> u8 {
+        let taken = |nonce: u8| state.processes.contains(&Process::Idle(Hand::Tagged(nonce)));
+        (0..).find(|nonce| !taken(*nonce)).expect("more numbers than processes")
+    }
+
+    /// Creates a credential; nothing where the run has no room.
+    pub fn create(&mut self, state: &mut State, row: u8, dud: bool) -> Result<Option<u8>, String> {
+        let mut place = self.places.get(state.place);
+        let made_before = place.creds.iter().flatten().any(|cred| cred.row == row);
+        let aws = self.aws.get(state.aws);
+        let first = self.lens.names.row(row).base == NONE;
+        if !first && aws.claims[usize::from(row)].is_none() {
+            return Err(format!("a credential of attempt {row} is made without a claim (invariant 6)"));
+        }
+        if !first && made_before {
+            return Err(format!("a second credential of attempt {row} is made (invariant 6)"));
+        }
+        let cred = place.made();
+        if usize::from(cred) >= CREDS {
+            return Ok(None);
+        }
+        place.creds[usize::from(cred)] = Some(Cred { row, live: true, age: 0, dud, used: false, foreign: false });
+        if self.config.vendor == Vendor::InPlace {
+            let number = self.places.number(place);
+            // Nothing is sent anywhere: a value is made up.
+            state.place = number;
+            state.place_before = number;
+        } else {
+            self.set_place(state, place);
+        }
+        Ok(Some(cred))
+    }
+
+    /// Puts a credential into its slot, with AWSPENDING and the lease.
+    pub fn put(&mut self, state: &mut State, row: u8, cred: u8) -> Result<Reply, String> {
+        let mut aws = self.aws.get(state.aws);
+        let there = aws.slots[usize::from(row)];
+        if there.is_some_and(|slot| slot.cred == cred) {
+            return Ok(Reply::Done);
+        }
+        if there.is_some() && self.config.weak != Some(Weakening::TokenOverwrites) {
+            return Ok(Reply::Refused);
+        }
+        let first = self.lens.names.row(row).base == NONE;
+        let since = if first { 0 } else { aws.claims[usize::from(row)].map_or(0, |claim| claim.age) };
+        let leased = self.config.vendor != Vendor::InPlace && self.config.weak != Some(Weakening::NoLease);
+        let alone = aws.empty();
+        aws.slots[usize::from(row)] = Some(SlotV { cred, age: 0, lease: leased.then_some(since) });
+        aws.pending = slot_code(row);
+        if alone {
+            aws.current = slot_code(row);
+            aws.moved = 0;
+        }
+        aws.changed = 0;
+        self.set_aws(state, aws);
+        Ok(Reply::Done)
+    }
+
+    /// Puts a tombstone into a slot. Every tombstone is the same text, so a second one is accepted.
+    pub fn tombstone(&mut self, state: &mut State, row: u8) -> Result<Reply, String> {
+        let mut aws = self.aws.get(state.aws);
+        match aws.slots[usize::from(row)] {
+            Some(slot) if slot.cred == NONE => return Ok(Reply::Done),
+            Some(_) => return Ok(Reply::Refused),
+            None => {}
+        }
+        if aws.empty() {
+            return Err("a tombstone becomes the first version (invariant 8)".into());
+        }
+        aws.slots[usize::from(row)] = Some(SlotV { cred: NONE, age: 0, lease: None });
+        aws.changed = 0;
+        self.set_aws(state, aws);
+        Ok(Reply::Done)
+    }
+
+    fn revoke(&mut self, state: &mut State, cred: u8) -> Result<Reply, String> {
+        let mut place = self.places.get(state.place);
+        let one = place.cred(cred);
+        if !one.live {
+            return Ok(Reply::Gone);
+        }
+        if one.foreign {
+            return Err(format!("cred-{cred} is revoked, which is not ours (invariant 16)"));
+        }
+        if self.aws.get(state.aws).refers(cred) {
+            return Err(format!("cred-{cred} is revoked while a label refers to it (invariant 2)"));
+        }
+        // Of the dead nothing matters but that they are.
+        let age = self.config.scale.oldest();
+        place.set(cred, |cred| *cred = Cred { live: false, age, dud: false, used: false, ..*cred });
+        self.set_place(state, place);
+        Ok(Reply::Done)
+    }
+}
+
+fn detach(aws: &mut Aws, mark: Mark, code: Code, place: &Place) -> Result<bool, String> {
+    let take = |holder: &mut Code| {
+        let held = *holder == code;
+        if held {
+            *holder = NONE;
+        }
+        held
+    };
+    Ok(match mark {
+        Mark::Pending => take(&mut aws.pending),
+        Mark::Previous => take(&mut aws.previous),
+        Mark::Open => {
+            assert!(!is_slot(code), "kf-open is on claims");
+            let claim = aws.claims[usize::from(row_of(code))].as_mut();
+            claim.is_some_and(|claim| std::mem::replace(&mut claim.open, false))
+        }
+        Mark::Lease => {
+            let Some(slot) = aws.slots[usize::from(row_of(code))].as_mut() else { return Ok(false) };
+            if slot.lease.is_some() && place.cred(slot.cred).live {
+                return Err(format!("the lease of cred-{} ends while it lives (invariant 10)", slot.cred));
+            }
+            slot.lease.take().is_some()
+        }
+    })
+}
+
+impl Weakening {
+    /// The step that a weakened process takes instead.
+    pub fn twist(self, act: Act, aws: &Aws) -> Act {
+        match (self, act) {
+            (Self::RevokeBeforePreviousIsOff, Act::Detach { mark: Mark::Previous, code }) => {
+                aws.cred(code).map_or(act, |cred| Act::Revoke { cred, tracked: true })
+            }
+            (Self::LeaseEndsFirst, Act::Revoke { cred, tracked: true }) => {
+                let slot = aws.slots.iter().position(|slot| slot.is_some_and(|slot| slot.cred == cred));
+                slot.map_or(act, |row| Act::Detach { mark: Mark::Lease, code: slot_code(row as u8) })
+            }
+            _ => act,
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Between the world's numbers and the words of `rotation`: builds the `View` that a process sees,
+//! asks the shipping `decide` and `guard`, and turns the step back into numbers.
+
+use std::time::Duration;
+
+use keyferry::model::attempt::{Attempt, Cause};
+use keyferry::model::label::{Label, Lease, Tracked};
+use keyferry::model::name::{VendorId, VersionId};
+use keyferry::model::observed::Claim;
+use keyferry::model::policy::Policy;
+use keyferry::model::time::{Now, Timestamp};
+use keyferry::rotation::view::{
+    Accepted, Bootstrap, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, short,
+};
+use keyferry::rotation::{Reason, Step, decide, guard};
+
+use crate::config::{Age, Config, Start, Vendor};
+use crate::weaken::Weakening;
+use crate::world::{Act, Aws, Code, Hand, Mark, NONE, Names, Place, claim_code, is_slot, row_of, slot_code};
+
+/// The moment at which every decision is made.
+const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
+/// The vendor's clock is a little off.
+const VENDOR_AHEAD: Duration = Duration::from_secs(90);
+
+/// What a decision was made from, besides AWS and the vendor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Ask {
+    /// What a person asked for.
+    pub request: Option<Cause>,
+    /// What the process remembers.
+    pub hand: Hand,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The step.
+    pub act: Act,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Translates for one configuration.
+pub struct Lens {
+    /// All ids.
+    pub names: Names,
+    config: Config,
+    policy: Policy,
+}
+
+impl Lens {
+    /// For a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self { names: Names::new(config), config: config.clone(), policy: config.policy() }
+    }
+
+    /// Asks the shipping `decide`, and `guard` whether it agrees.
+    pub fn decide(&self, aws: &Aws, place: Option<&Place>, ask: Ask) -> Result<Answer, String> {
+        let view = self.view(aws, place, ask);
+        let now = Now { store: NOW, vendor: place.map(|_| NOW.plus(VENDOR_AHEAD)) };
+        let decision = decide(&view, &self.policy, now);
+        if self.config.weak.is_none()
+            && let Err(violation) = guard(&view, &decision.step, &self.policy, now)
+        {
+            return Err(format!("guard refuses {:?}: {violation}", decision.step));
+        }
+        let act = self.act(&decision.step);
+        self.judge(aws, act, decision.reason)?;
+        Ok(Answer { act, reason: decision.reason })
+    }
+
+    /// What no decision may be, judged by what really happened.
+    fn judge(&self, aws: &Aws, act: Act, reason: Reason) -> Result<(), String> {
+        let short_overlap = self.config.scale.of(aws.moved) < self.config.scale.overlap() && reason != Reason::Leaked;
+        let retired = match act {
+            Act::Detach { mark: Mark::Previous, code } => Some(code),
+            Act::Revoke { cred, tracked: true } => {
+                let base = self.base(aws.current);
+                (base != NONE && aws.cred(base) == Some(cred)).then_some(base)
+            }
+            _ => None,
+        };
+        match retired {
+            Some(code) if short_overlap => {
+                Err(format!("the overlap of {} is cut short by \"{act}\"", crate::world::Version(code)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The version that another was made to replace.
+    pub fn base(&self, code: Code) -> Code {
+        if code == NONE { NONE } else { self.names.row(row_of(code)).base }
+    }
+
+    fn date(&self, age: Age) -> Timestamp {
+        NOW.minus(Duration::from_secs(60 * u64::from(self.config.scale.of(age))))
+    }
+
+    fn id(&self, code: Code) -> VersionId {
+        self.names.id(code).expect("a version")
+    }
+
+    /// The view that `decide` gets.
+    pub fn view(&self, aws: &Aws, place: Option<&Place>, ask: Ask) -> View {
+        let mut view = View {
+            secret: aws.exists.then(|| self.secret(aws)),
+            listing: place.map(|place| self.listing(place)),
+            request: ask.request,
+            hand: self.hand(ask.hand),
+        };
+        if let Some(weakening) = self.config.weak {
+            weakening.blind(&mut view, self.config.policy().settle, NOW);
+        }
+        view
+    }
+
+    fn secret(&self, aws: &Aws) -> Secret {
+        let rows = 0..self.names.rows.len() as u8;
+        let mut versions = Vec::new();
+        let mut claims = Vec::new();
+        for row in rows {
+            let names = self.names.row(row);
+            let base = self.names.id(names.base);
+            let of = Try { attempt: names.attempt, origin: Some((base.clone(), names.number)) };
+            if let Some(claim) = aws.claims[usize::from(row)] {
+                let labels = if claim.open { vec![Label::Open(names.attempt)] } else { Vec::new() };
+                let id = self.id(claim_code(row));
+                versions.push(Version { id, role: Role::Claim(of.clone()), labels, created: self.date(claim.age) });
+                if claim.open {
+                    let cause = if claim.leak { Cause::Leaked } else { Cause::Asked };
+                    let before = (0..8).filter(|cred| claim.before & (1 << cred) != 0);
+                    let before = before.map(|cred| self.names.creds[cred].clone()).collect();
+                    claims.push(Claim { attempt: names.attempt, base, number: names.number, cause, before });
+                }
+            }
+            if let Some(slot) = aws.slots[usize::from(row)] {
+                let code = slot_code(row);
+                let mut labels = Vec::new();
+                for (holder, label) in
+                    [(aws.current, Label::Current), (aws.previous, Label::Previous), (aws.pending, Label::Pending)]
+                {
+                    if holder == code {
+                        labels.push(label);
+                    }
+                }
+                labels.extend(slot.lease.map(|age| Label::Cred(self.lease(age, slot.cred))));
+                let foreign = self.config.start == Start::Takeover && row == 0;
+                let role = if foreign { Role::Other } else { Role::Slot(of) };
+                versions.push(Version { id: self.id(code), role, labels, created: self.date(slot.age) });
+            }
+        }
+        Secret {
+            arn: self.names.arn.clone(),
+            versions,
+            changed: self.date(aws.changed),
+            obstacle: None,
+            owner: if aws.owned { Owner::Us } else { Owner::Nobody },
+            bootstrap: aws.tag.map(|tag| Bootstrap {
+                number: u32::from(tag.number),
+                nonce: tag.nonce.to_string(),
+                at: self.date(tag.age),
+                before: (0..8).filter(|cred| tag.before & (1 << cred) != 0).map(|cred| self.short(cred)).collect(),
+            }),
+            // A tag without a date counts from LastChangedDate; where that does not move with
+            // tags, the date has to be in the tag.
+            accepted: aws.accepted.map(|(code, age)| Accepted {
+                version: self.id(code),
+                at: (!self.config.labels_date).then(|| self.date(age)),
+            }),
+            paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
+            claims,
+        }
+    }
+
+    fn short(&self, cred: usize) -> String {
+        short(&self.names.creds[cred])
+    }
+
+    fn lease(&self, age: Age, cred: u8) -> Lease {
+        Lease { since: self.date(age), tracked: self.tracked(cred) }
+    }
+
+    fn tracked(&self, cred: u8) -> Tracked {
+        Tracked::of(&self.names.creds[usize::from(cred)])
+    }
+
+    fn listing(&self, place: &Place) -> Vec<Seen> {
+        if self.config.vendor == Vendor::InPlace {
+            return self.record(place).into_iter().collect();
+        }
+        let seen = |cred: u8| {
+            let one = place.cred(cred);
+            let row = self.names.row(one.row);
+            let created = self.date(one.age).plus(VENDOR_AHEAD);
+            let marked = match self.config.vendor {
+                _ if one.foreign => Marked::No,
+                Vendor::Named if row.base == NONE => Marked::First(row.attempt),
+                Vendor::Named => Marked::Ours(row.attempt),
+                Vendor::Unnamed | Vendor::InPlace => Marked::No,
+            };
+            let last_used = one.used.then_some(created);
+            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used }
+        };
+        place.live().map(seen).collect()
+    }
+
+    /// In place: one record, marked with the attempt whose value was set last.
+    fn record(&self, place: &Place) -> Option<Seen> {
+        let value = place.creds.get(usize::from(place.record)).copied().flatten()?;
+        let row = self.names.row(value.row);
+        let marked = match (value.foreign, row.base) {
+            (true, _) => Marked::No,
+            (false, NONE) => Marked::First(row.attempt),
+            (false, _) => Marked::Ours(row.attempt),
+        };
+        let id = VendorId::new("record").expect("an id");
+        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None })
+    }
+
+    fn hand(&self, hand: Hand) -> RealHand {
+        match hand {
+            Hand::Empty => RealHand::Empty,
+            Hand::Claimed(row) => RealHand::Claimed { attempt: self.names.row(row).attempt, at: NOW },
+            Hand::Tagged(nonce) => RealHand::Tagged { nonce: nonce.to_string() },
+            Hand::Proved(code) => RealHand::Proved { version: self.id(code), at: NOW },
+            Hand::Refused(code, long) => {
+                let since = if long { NOW.minus(Duration::from_secs(130)) } else { NOW };
+                RealHand::Refused { version: self.id(code), since }
+            }
+            Hand::Retired(code) => RealHand::Retired { version: self.id(code) },
+            Hand::Ended(cred) => RealHand::Ended { tracked: self.tracked(cred) },
+            Hand::Unknown(cred) => RealHand::Unknown { tracked: self.tracked(cred) },
+            Hand::Restored(code) => RealHand::Restored { version: self.id(code) },
+        }
+    }
+
+    fn code(&self, id: &VersionId) -> Code {
+        self.names.code(id).expect("a step names versions that were seen")
+    }
+
+    fn row(&self, attempt: Attempt) -> Option<u8> {
+        self.names.find(attempt)
+    }
+
+    fn act(&self, step: &Step) -> Act {
+        let firsts = self.names.rows.iter().filter(|row| row.base == NONE).count() as u8;
+        // Only where leftovers are told by elimination does it matter what was there before.
+        let listed = |before: &[VendorId]| {
+            let unnamed = self.config.vendor == Vendor::Unnamed;
+            before
+                .iter()
+                .filter(|_| unnamed)
+                .filter_map(|id| self.names.cred(id))
+                .fold(0, |mask, cred| mask | 1 << cred)
+        };
+        let known = |before: &[String]| {
+            (0..self.names.creds.len())
+                .filter(|cred| before.contains(&self.short(*cred)))
+                .fold(0, |mask, cred| mask | 1 << cred)
+        };
+        match step {
+            Step::Wait => Act::Wait,
+            Step::CreateSecret { before } => Act::CreateSecret { before: known(before) },
+            Step::TakeOver => Act::TakeOver,
+            Step::Tag { number, .. } if *number > u32::from(firsts) => Act::Beyond,
+            Step::Tag { number, before } => Act::Tag { number: *number as u8, before: known(before) },
+            Step::Untag => Act::Untag,
+            Step::Claim { attempt, cause, before, .. } => match self.row(*attempt) {
+                Some(row) => Act::Claim { row, leak: *cause == Cause::Leaked, before: listed(before) },
+                None => Act::Beyond,
+            },
+            Step::Mint { attempt, .. } => self.row(*attempt).map_or(Act::Beyond, |row| Act::Mint { row }),
+            Step::MintFirst { attempt, .. } => self.row(*attempt).map_or(Act::Beyond, |row| Act::MintFirst { row }),
+            Step::Verify { version } => Act::Verify { code: self.code(version) },
+            Step::Apply { version } => Act::Apply { code: self.code(version) },
+            Step::Restore { version } => Act::Restore { code: self.code(version) },
+            Step::Promote { version, from, .. } => {
+                Act::Promote { code: self.code(version), from: from.as_ref().map_or(NONE, |from| self.code(from)) }
+            }
+            Step::Detach { label, version } => {
+                let mark = match label {
+                    Label::Pending => Mark::Pending,
+                    Label::Previous => Mark::Previous,
+                    Label::Open(_) => Mark::Open,
+                    Label::Cred(_) => Mark::Lease,
+                    Label::Current | Label::Closed | Label::Foreign(_) => panic!("no step takes {label} off"),
+                };
+                let code = self.code(version);
+                assert!(mark == Mark::Open || is_slot(code), "{label} is never on a claim");
+                Act::Detach { mark, code }
+            }
+            Step::Close { attempt } => self.row(*attempt).map_or(Act::Beyond, |row| Act::Close { row }),
+            Step::Revoke { id, tracked } => {
+                Act::Revoke { cred: self.names.cred(id).expect("a step names what was listed"), tracked: *tracked }
+            }
+        }
+    }
+}
+
+/// A weakening of the view needs the words of the view.
+impl Weakening {
+    fn blind(self, view: &mut View, settle: Duration, now: Timestamp) {
+        let Some(secret) = &mut view.secret else { return };
+        match self {
+            // The claim is not seen, so the attempt is not seen to be open.
+            Self::OpenClaimsHidden => {
+                let slots: Vec<Attempt> =
+                    secret.versions.iter().filter_map(|version| version.slot()).map(|of| of.attempt).collect();
+                secret.versions.retain(|version| version.claim().is_none_or(|of| slots.contains(&of.attempt)));
+            }
+            Self::OpenClaimsOfOtherBasesHidden => {
+                let current = secret.with(&Label::Current).map(|version| version.id.clone());
+                secret.versions.retain(|version| {
+                    version.claim().is_none_or(|of| of.origin.as_ref().is_some_and(|(base, _)| *base == current))
+                });
+            }
+            // An open attempt past settle is taken for closed, without the tombstone.
+            Self::NoTombstone => {
+                let claims: Vec<(Try, Timestamp)> = secret
+                    .versions
+                    .iter()
+                    .filter_map(|version| Some((version.claim()?.clone(), version.created)))
+                    .collect();
+                for (of, created) in claims {
+                    if secret.slot_of(of.attempt).is_none() && now.since(created) > settle {
+                        secret.versions.push(Version {
+                            id: of.attempt.slot_id(),
+                            role: Role::Slot(of),
+                            labels: Vec::new(),
+                            created,
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}

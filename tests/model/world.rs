@@ -1,0 +1,540 @@
+//! The world: what AWS holds, what lives at the vendor, what every process is about to do.
+//!
+//! AWS's and the vendor's states are interned, so that a state of the world is a handful of
+//! numbers, and stale reads are numbers too.
+
+use std::fmt;
+use std::hash::Hash;
+
+use keyferry::model::attempt::Attempt;
+use keyferry::model::name::{Arn, VendorId, VersionId};
+use rustc_hash::FxHashMap;
+
+use crate::config::{Age, Config, Start, Vendor};
+
+/// No version, no credential, nobody.
+pub const NONE: u8 = u8::MAX;
+/// Attempts that the world has room for.
+pub const ROWS: usize = 8;
+/// Credentials that the world has room for.
+pub const CREDS: usize = 8;
+/// Processes, at most.
+pub const REPLICAS: usize = 3;
+
+/// A version: twice its attempt's row for the claim, one more for the slot.
+pub type Code = u8;
+
+/// The claim of an attempt.
+pub fn claim_code(row: u8) -> Code {
+    row * 2
+}
+
+/// The slot of an attempt.
+pub fn slot_code(row: u8) -> Code {
+    row * 2 + 1
+}
+
+/// The attempt of a version.
+pub fn row_of(code: Code) -> u8 {
+    code / 2
+}
+
+/// Whether a version is a slot.
+pub fn is_slot(code: Code) -> bool {
+    code % 2 == 1
+}
+
+/// An attempt that may happen, with its real ids.
+pub struct Row {
+    /// The version that it replaces; `NONE` for a first version.
+    pub base: Code,
+    /// Which try.
+    pub number: u32,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its claim's id.
+    pub claim: VersionId,
+    /// Its slot's id.
+    pub slot: VersionId,
+}
+
+/// All ids of a run.
+pub struct Names {
+    /// The secret.
+    pub arn: Arn,
+    /// The attempts.
+    pub rows: Vec<Row>,
+    /// The vendor's ids.
+    pub creds: Vec<VendorId>,
+}
+
+impl Names {
+    /// Derives the ids of every attempt that the configuration leaves room for.
+    pub fn new(config: &Config) -> Self {
+        let arn = Arn::new("arn:aws:secretsmanager:eu-central-1:111122223333:secret:app-a1b2c3").expect("an ARN");
+        let mut names = Self { arn, rows: Vec::new(), creds: Vec::new() };
+        let firsts = if config.start == Start::Missing { config.tries } else { 1 };
+        let mut bases: Vec<Code> = (1..=firsts).map(|number| names.add(NONE, number)).collect();
+        for _ in 0..config.rotations {
+            bases = bases
+                .into_iter()
+                .flat_map(|base| (1..=config.tries).map(move |number| (base, number)))
+                .map(|(base, number)| names.add(base, number))
+                .collect();
+        }
+        assert!(names.rows.len() <= ROWS, "{}: too many attempts", config.name);
+        names.creds = (0..CREDS).map(|index| VendorId::new(&format!("cred-{index}")).expect("an id")).collect();
+        names
+    }
+
+    fn add(&mut self, base: Code, number: u32) -> Code {
+        let attempt = Attempt::derive(&self.arn, &self.id(base), number);
+        self.rows.push(Row { base, number, attempt, claim: attempt.claim_id(), slot: attempt.slot_id() });
+        slot_code(u8::try_from(self.rows.len() - 1).expect("few attempts"))
+    }
+
+    /// A version's id.
+    pub fn id(&self, code: Code) -> Option<VersionId> {
+        (code != NONE).then(|| {
+            let row = self.row(row_of(code));
+            if is_slot(code) { row.slot.clone() } else { row.claim.clone() }
+        })
+    }
+
+    /// An attempt.
+    pub fn row(&self, row: u8) -> &Row {
+        &self.rows[usize::from(row)]
+    }
+
+    /// The version with an id.
+    pub fn code(&self, id: &VersionId) -> Option<Code> {
+        (0..self.rows.len() as u8 * 2).find(|code| self.id(*code).as_ref() == Some(id))
+    }
+
+    /// The row of an attempt; `None` beyond what the run has room for.
+    pub fn find(&self, attempt: Attempt) -> Option<u8> {
+        self.rows.iter().position(|row| row.attempt == attempt).map(|row| row as u8)
+    }
+
+    /// The number of a vendor id.
+    pub fn cred(&self, id: &VendorId) -> Option<u8> {
+        self.creds.iter().position(|one| one == id).map(|cred| cred as u8)
+    }
+}
+
+/// A claim in AWS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ClaimV {
+    /// Since its creation.
+    pub age: Age,
+    /// It has `kf-open`.
+    pub open: bool,
+    /// It was made because the value leaked.
+    pub leak: bool,
+    /// Credentials listed before (unnamed vendors).
+    pub before: u8,
+}
+
+/// A slot in AWS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SlotV {
+    /// Its credential; `NONE` for a tombstone.
+    pub cred: u8,
+    /// Since its creation.
+    pub age: Age,
+    /// `kf-cred`: since its claim.
+    pub lease: Option<Age>,
+}
+
+/// The bootstrap tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TagV {
+    /// Which try.
+    pub number: u8,
+    /// Whose; `NONE` when nobody remembers having written it.
+    pub nonce: u8,
+    /// Since its date.
+    pub age: Age,
+    /// Credentials listed before the first try (unnamed vendors).
+    pub before: u8,
+}
+
+/// A state of the AWS secret.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Aws {
+    /// There is such a secret.
+    pub exists: bool,
+    /// It carries our owner tags.
+    pub owned: bool,
+    /// By attempt.
+    pub claims: [Option<ClaimV>; ROWS],
+    /// By attempt.
+    pub slots: [Option<SlotV>; ROWS],
+    /// AWSCURRENT.
+    pub current: Code,
+    /// AWSPREVIOUS.
+    pub previous: Code,
+    /// AWSPENDING.
+    pub pending: Code,
+    /// Since LastChangedDate.
+    pub changed: Age,
+    /// Since AWSCURRENT really moved (nobody sees this one).
+    pub moved: Age,
+    /// The bootstrap tag.
+    pub tag: Option<TagV>,
+    /// `keyferry:base`, and since when.
+    pub accepted: Option<(Code, Age)>,
+    /// `keyferry:pause`.
+    pub paused: bool,
+}
+
+impl Aws {
+    /// Whether it has any version.
+    pub fn empty(&self) -> bool {
+        self.claims.iter().all(Option::is_none) && self.slots.iter().all(Option::is_none)
+    }
+
+    /// A version's slot.
+    pub fn slot(&self, code: Code) -> Option<SlotV> {
+        if code == NONE || !is_slot(code) { None } else { self.slots[usize::from(row_of(code))] }
+    }
+
+    /// A version's credential.
+    pub fn cred(&self, code: Code) -> Option<u8> {
+        self.slot(code).map(|slot| slot.cred).filter(|cred| *cred != NONE)
+    }
+
+    /// Whether AWSCURRENT, AWSPENDING or AWSPREVIOUS refers to this credential.
+    pub fn refers(&self, cred: u8) -> bool {
+        [self.current, self.previous, self.pending].into_iter().any(|code| self.cred(code) == Some(cred))
+    }
+
+    /// Whether a lease tracks this credential.
+    pub fn tracks(&self, cred: u8) -> bool {
+        self.slots.iter().flatten().any(|slot| slot.cred == cred && slot.lease.is_some())
+    }
+
+    /// The same after some time.
+    pub fn aged(mut self, age: impl Fn(Age) -> Age) -> Self {
+        for claim in self.claims.iter_mut().flatten() {
+            claim.age = age(claim.age);
+        }
+        for slot in self.slots.iter_mut().flatten() {
+            slot.age = age(slot.age);
+            slot.lease = slot.lease.map(&age);
+        }
+        self.changed = age(self.changed);
+        self.moved = age(self.moved);
+        self.tag = self.tag.map(|tag| TagV { age: age(tag.age), ..tag });
+        self.accepted = self.accepted.map(|(code, since)| (code, age(since)));
+        self
+    }
+
+    /// Labels and versions of `self`, dates and tags of `other`: what two calls in turn may show.
+    pub fn torn(mut self, other: &Self) -> Self {
+        self.changed = other.changed;
+        self.tag = other.tag;
+        self.accepted = other.accepted;
+        self.paused = other.paused;
+        self
+    }
+}
+
+/// A credential at the vendor; for an in-place vendor a value that was made up for its record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Cred {
+    /// The attempt that made it.
+    pub row: u8,
+    /// It exists there.
+    pub live: bool,
+    /// Since its creation.
+    pub age: Age,
+    /// It does not work.
+    pub dud: bool,
+    /// Somebody logged in with it.
+    pub used: bool,
+    /// Nothing of ours made it.
+    pub foreign: bool,
+}
+
+/// A state of the vendor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Place {
+    /// In the order of their creation.
+    pub creds: [Option<Cred>; CREDS],
+    /// In place: the value that the record holds.
+    pub record: u8,
+    /// In place: the values that it ever held (nobody sees this one).
+    pub applied: u8,
+}
+
+impl Place {
+    /// A credential.
+    pub fn cred(&self, cred: u8) -> Cred {
+        self.creds[usize::from(cred)].expect("a credential that was made")
+    }
+
+    /// Changes a credential.
+    pub fn set(&mut self, cred: u8, change: impl FnOnce(&mut Cred)) {
+        change(self.creds[usize::from(cred)].as_mut().expect("a credential that was made"));
+    }
+
+    /// How many were ever made.
+    pub fn made(&self) -> u8 {
+        self.creds.iter().flatten().count() as u8
+    }
+
+    /// Those that live.
+    pub fn live(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..CREDS as u8).filter(|cred| self.creds[usize::from(*cred)].is_some_and(|cred| cred.live))
+    }
+
+    /// The same after some time.
+    pub fn aged(mut self, age: impl Fn(Age) -> Age) -> Self {
+        for cred in self.creds.iter_mut().flatten() {
+            cred.age = age(cred.age);
+        }
+        self
+    }
+}
+
+/// What a process remembers: `rotation::view::Hand` in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Hand {
+    Empty,
+    /// A claim (its row), a moment ago.
+    Claimed(u8),
+    /// A bootstrap tag with this nonce.
+    Tagged(u8),
+    Proved(Code),
+    /// Since just now, or since over two minutes.
+    Refused(Code, bool),
+    Retired(Code),
+    /// A credential's lease.
+    Ended(u8),
+    Unknown(u8),
+    Restored(Code),
+}
+
+/// Which label a step takes off.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Mark {
+    Pending,
+    Previous,
+    Lease,
+    Open,
+}
+
+/// A step in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Act {
+    Wait,
+    /// Beyond what the run has room for: as good as waiting.
+    Beyond,
+    CreateSecret {
+        before: u8,
+    },
+    TakeOver,
+    Tag {
+        number: u8,
+        before: u8,
+    },
+    Untag,
+    Claim {
+        row: u8,
+        leak: bool,
+        before: u8,
+    },
+    Mint {
+        row: u8,
+    },
+    MintFirst {
+        row: u8,
+    },
+    Verify {
+        code: Code,
+    },
+    Apply {
+        code: Code,
+    },
+    Restore {
+        code: Code,
+    },
+    Promote {
+        code: Code,
+        from: Code,
+    },
+    Detach {
+        mark: Mark,
+        code: Code,
+    },
+    Close {
+        row: u8,
+    },
+    Revoke {
+        cred: u8,
+        tracked: bool,
+    },
+}
+
+/// What the holder of a fresh credential does next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum OwnNext {
+    Put,
+    Close,
+    Revoke,
+}
+
+/// Where a process is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Process {
+    /// Between two looks.
+    Idle(Hand),
+    /// Decided, and the call is not sent yet.
+    Doing(Act),
+    /// Made a first credential that it proves before it stores it.
+    Proving { row: u8, cred: u8, late: bool },
+    /// Holds a credential whose secret nobody else has. `late`: the signature of its put expired.
+    Owning { row: u8, cred: u8, doubt: bool, first: bool, late: bool, next: OwnNext },
+    /// There is no such process.
+    Absent,
+}
+
+/// A call under way that no process waits for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Flying {
+    Nothing,
+    Put { row: u8, cred: u8 },
+    Call(Act),
+}
+
+/// What people and fate may still do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Budget {
+    pub rollbacks: u8,
+    pub unlabels: u8,
+    pub leaks: u8,
+    pub duds: u8,
+    pub pauses: u8,
+}
+
+/// A state of the world.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct State {
+    /// AWS now.
+    pub aws: u32,
+    /// AWS before the last write.
+    pub aws_before: u32,
+    /// AWS at the last tick.
+    pub aws_tick: u32,
+    /// The vendor now.
+    pub place: u32,
+    /// The vendor before the last change.
+    pub place_before: u32,
+    /// The processes.
+    pub processes: [Process; REPLICAS],
+    /// Calls under way.
+    pub flying: [Flying; 2],
+    /// What may still go wrong.
+    pub budget: Budget,
+}
+
+/// Gives equal things equal numbers.
+pub struct Interner<T> {
+    things: Vec<T>,
+    numbers: FxHashMap<T, u32>,
+}
+
+impl<T: Copy + Eq + Hash> Interner<T> {
+    /// With nothing in it.
+    pub fn new() -> Self {
+        Self { things: Vec::new(), numbers: FxHashMap::default() }
+    }
+
+    /// The thing's number.
+    pub fn number(&mut self, thing: T) -> u32 {
+        *self.numbers.entry(thing).or_insert_with(|| {
+            self.things.push(thing);
+            u32::try_from(self.things.len() - 1).expect("fewer than 2^32 things")
+        })
+    }
+
+    /// The thing with this number.
+    pub fn get(&self, number: u32) -> T {
+        self.things[number as usize]
+    }
+}
+
+/// The beginning.
+pub fn start(config: &Config) -> (Aws, Place) {
+    let oldest = config.scale.oldest();
+    let mut aws = Aws {
+        exists: config.start != Start::Missing,
+        owned: config.start != Start::Takeover,
+        claims: [None; ROWS],
+        slots: [None; ROWS],
+        current: NONE,
+        previous: NONE,
+        pending: NONE,
+        changed: oldest,
+        moved: oldest,
+        tag: None,
+        accepted: None,
+        paused: false,
+    };
+    let mut place = Place { creds: [None; CREDS], record: NONE, applied: 0 };
+    if config.start != Start::Missing {
+        let foreign = config.start == Start::Takeover;
+        let lease = (!foreign && config.vendor != Vendor::InPlace).then_some(oldest);
+        aws.slots[0] = Some(SlotV { cred: 0, age: oldest, lease });
+        aws.current = slot_code(0);
+        place.creds[0] = Some(Cred { row: 0, live: true, age: oldest, dud: false, used: true, foreign });
+        if config.vendor == Vendor::InPlace {
+            place.record = 0;
+            place.applied = 1;
+        }
+    }
+    (aws, place)
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Wait => write!(out, "wait"),
+            Self::Beyond => write!(out, "do what this run has no room for"),
+            Self::CreateSecret { .. } => write!(out, "create the secret, tagged with try 1"),
+            Self::TakeOver => write!(out, "write the owner tags"),
+            Self::Tag { number, .. } => write!(out, "tag the secret with try {number}"),
+            Self::Untag => write!(out, "take the bootstrap tag off"),
+            Self::Claim { row, leak, .. } => {
+                write!(out, "put the claim of attempt {row}{}", if leak { " (leaked)" } else { "" })
+            }
+            Self::Mint { row } => write!(out, "create the credential of attempt {row}"),
+            Self::MintFirst { row } => write!(out, "create the first credential, attempt {row}"),
+            Self::Verify { code } => write!(out, "log in with {}", Version(code)),
+            Self::Apply { code } => write!(out, "set the record to {}'s value", Version(code)),
+            Self::Restore { code } => write!(out, "set the record back from {}'s value", Version(code)),
+            Self::Promote { code, from } => {
+                write!(out, "move AWSCURRENT from {} to {}", Version(from), Version(code))
+            }
+            Self::Detach { mark, code } => write!(out, "take {mark:?} off {}", Version(code)),
+            Self::Close { row } => write!(out, "put a tombstone into slot {row}"),
+            Self::Revoke { cred, tracked } => {
+                write!(out, "revoke cred-{cred}{}", if tracked { "" } else { " (a leftover)" })
+            }
+        }
+    }
+}
+
+/// A version, for people.
+pub struct Version(pub Code);
+
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            NONE => write!(out, "nothing"),
+            code if is_slot(code) => write!(out, "slot {}", row_of(code)),
+            code => write!(out, "claim {}", row_of(code)),
+        }
+    }
+}
