@@ -1,0 +1,260 @@
+//! A secret that has a value and may be touched: the rules in their order, from what is in hand to
+//! what is left over.
+
+use std::time::Duration;
+
+use crate::model::attempt::{Attempt, Cause};
+use crate::model::capability::Marking;
+use crate::model::label::{Label, Lease, Tracked};
+use crate::model::policy::Policy;
+use crate::model::time::{Now, Timestamp};
+use crate::rotation::Reason;
+use crate::rotation::decide::{Decision, FRESH_MAX, Step};
+use crate::rotation::reason::earlier;
+use crate::rotation::sweep::{self, Sweep};
+use crate::rotation::view::{Hand, Secret, Version, View};
+
+/// A candidate that the vendor refuses is tried for this long: it may not have reached all of the
+/// vendor yet.
+const REFUSED_MAX: Duration = Duration::from_secs(120);
+/// Ages are compared with "older than": one second past a date is past it.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// The date from which a published version's age counts.
+pub(super) fn published(version: &Version) -> Timestamp {
+    version.lease().map_or(version.created, |lease| lease.since)
+}
+
+/// One secret, its current version, and all that a decision is made from.
+pub(super) struct Case<'a> {
+    pub(super) secret: &'a Secret,
+    pub(super) current: &'a Version,
+    pub(super) view: &'a View,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Now,
+}
+
+impl Case<'_> {
+    pub(super) fn in_place(&self) -> bool {
+        self.policy.capabilities.marking == Marking::InPlace
+    }
+
+    fn age(&self, date: Timestamp) -> Duration {
+        self.now.store.since(date)
+    }
+
+    /// Whether the rotation that made the current version was asked for because the one before it
+    /// leaked. Its claim keeps `kf-open` until the old ones are gone, so that a crash doesn't
+    /// forget it.
+    fn leaked(&self) -> bool {
+        let made_by = self.current.slot().map(|of| of.attempt);
+        let cause = made_by.and_then(|attempt| self.secret.claim_of(attempt)).map(|claim| claim.cause);
+        cause == Some(Cause::Leaked) || self.view.request == Some(Cause::Leaked)
+    }
+
+    /// When the current version's base may go: a candidate's longest life after the claim, then
+    /// the overlap; from its acceptance where a person accepted the current version.
+    pub(super) fn overlap_ends(&self) -> Timestamp {
+        let after_claim = published(self.current).plus(self.policy.candidate_age_max).plus(self.policy.overlap);
+        match &self.secret.accepted {
+            Some(accepted) if accepted.version == self.current.id => {
+                let accepted_at = accepted.at.map_or(self.secret.changed, |at| at.max(self.secret.changed));
+                after_claim.max(accepted_at.plus(self.policy.overlap))
+            }
+            Some(_) | None => after_claim,
+        }
+    }
+
+    pub(super) fn in_hand(&self) -> Option<Decision> {
+        match &self.view.hand {
+            Hand::Claimed { attempt, at } => (self.age(*at) < FRESH_MAX && self.secret.slot_of(*attempt).is_none())
+                .then(|| Decision::act(Step::Mint { attempt: *attempt, since: *at }, Reason::ClaimWon)),
+            Hand::Ended { tracked } => {
+                self.leased(|lease| lease.tracked == *tracked).map(|version| self.end_lease(version))
+            }
+            // Absent for the vendor's own reads is not yet dead: only once it also left the
+            // listing, and nothing about it is young.
+            Hand::Unknown { tracked } => self
+                .leased(|lease| lease.tracked == *tracked && self.age(lease.since) > self.policy.settle)
+                .filter(|_| self.age(self.secret.changed) > self.policy.settle)
+                .filter(|_| {
+                    let listing = self.view.listing.as_ref();
+                    listing.is_some_and(|listing| !listing.iter().any(|seen| tracked.is(&seen.id)))
+                })
+                .map(|version| self.end_lease(version)),
+            // At once only where the current version was made from the retired one: a late move of
+            // AWSCURRENT to anything else might still land.
+            Hand::Retired { version } if self.leaked() && self.current.base() == Some(&Some(version.clone())) => {
+                let retired = self.secret.versions.iter().find(|one| one.id == *version && !one.referenced())?;
+                self.revoke(retired, Reason::Leaked)
+            }
+            Hand::Retired { .. }
+            | Hand::Empty
+            | Hand::Tagged { .. }
+            | Hand::Proved { .. }
+            | Hand::Refused { .. }
+            | Hand::Restored { .. } => None,
+        }
+    }
+
+    /// The unreferenced version whose lease fulfils `wanted`.
+    fn leased(&self, wanted: impl Fn(&Lease) -> bool) -> Option<&Version> {
+        self.secret.versions.iter().find(|version| !version.referenced() && version.lease().is_some_and(&wanted))
+    }
+
+    fn end_lease(&self, version: &Version) -> Decision {
+        let lease = version.lease().expect("only leased versions get here").clone();
+        Decision::act(Step::Detach { label: Label::Cred(lease), version: version.id.clone() }, Reason::RevokeConfirmed)
+    }
+
+    pub(super) fn candidate(&self) -> Option<Decision> {
+        let pending = self.secret.with(&Label::Pending)?;
+        let detach =
+            |reason| Some(Decision::act(Step::Detach { label: Label::Pending, version: pending.id.clone() }, reason));
+        if pending.id == self.current.id {
+            return detach(Reason::Promoted);
+        }
+        if pending.slot().is_none() {
+            return Some(Decision::wait(Reason::ForeignPending, None));
+        }
+        let superseded = pending.base() != Some(&Some(self.current.id.clone())) || pending.has(&Label::Previous);
+        let aged = self.age(published(pending)) > self.policy.candidate_age_max;
+        let refused = match &self.view.hand {
+            Hand::Refused { version, since } if *version == pending.id => self.age(*since) >= REFUSED_MAX,
+            _ => false,
+        };
+        let given_up = match (superseded, aged, refused) {
+            (true, _, _) => Some(Reason::CandidateSuperseded),
+            (_, true, _) => Some(Reason::CandidateAged),
+            (_, _, true) => Some(Reason::CandidateRefused),
+            (false, false, false) => None,
+        };
+        let version = pending.id.clone();
+        match given_up {
+            // The vendor may hold the candidate's value: AWSCURRENT's must be back before the
+            // candidate is let go.
+            Some(reason) if self.in_place() && self.view.hand != (Hand::Restored { version: version.clone() }) => {
+                Some(Decision::act(Step::Restore { version }, reason))
+            }
+            Some(reason) => detach(reason),
+            None => Some(match &self.view.hand {
+                Hand::Proved { version: proved, at } if *proved == version && self.age(*at) < FRESH_MAX => {
+                    let from = Some(self.current.id.clone());
+                    Decision::act(Step::Promote { version, from, proved: *at }, Reason::CandidateProved)
+                }
+                _ if self.in_place() => Decision::act(Step::Apply { version }, Reason::CandidateUnproved),
+                _ => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
+            }),
+        }
+    }
+
+    /// `kf-open` goes as soon as no leftover can exist: what was created is in the slot, or was
+    /// looked for after the slot was closed.
+    pub(super) fn resolved(&self) -> Option<Decision> {
+        if let Some(tag) = &self.secret.bootstrap
+            && sweep::first_done(tag, self.secret, self.view, self.policy, self.now)
+        {
+            return Some(Decision::act(Step::Untag, Reason::BootstrapDone));
+        }
+        let (attempt, version) = self.opened().find(|(attempt, _)| {
+            let Some(slot) = self.secret.slot_of(*attempt) else { return false };
+            let stored = slot.lease().is_some() || self.in_place();
+            // A leaked rotation's claim remembers why until every older one is gone.
+            let remembers = slot.id == self.current.id
+                && self.secret.claim_of(*attempt).is_none_or(|claim| claim.cause == Cause::Leaked)
+                && (self.secret.with(&Label::Previous).is_some() || self.base_lives());
+            (stored && !remembers) || (!stored && self.swept(*attempt, slot))
+        })?;
+        Some(Decision::act(
+            Step::Detach { label: Label::Open(attempt), version: version.id.clone() },
+            Reason::AttemptResolved,
+        ))
+    }
+
+    /// Whether the version that the current one replaced is still leased.
+    pub(super) fn base_lives(&self) -> bool {
+        let is_base = |version: &Version| self.current.base() == Some(&Some(version.id.clone()));
+        self.secret.versions.iter().any(|version| is_base(version) && version.lease().is_some())
+    }
+
+    /// Whether a closed attempt's leftover was looked for, late enough, and is not there.
+    fn swept(&self, attempt: Attempt, slot: &Version) -> bool {
+        let Some(listing) = &self.view.listing else { return false };
+        self.age(slot.created) > self.policy.settle && !sweep::leaves(attempt, self.secret, self.policy, listing)
+    }
+
+    /// Attempts that still carry `kf-open`, with the version that does.
+    pub(super) fn opened(&self) -> impl Iterator<Item = (Attempt, &Version)> {
+        self.secret.versions.iter().filter_map(|version| {
+            let attempt = version.claim()?.attempt;
+            version.has(&Label::Open(attempt)).then_some((attempt, version))
+        })
+    }
+
+    /// Attempts on any base whose slot is empty: nothing else happens while there is one.
+    pub(super) fn open(&self) -> Option<Decision> {
+        let mut until = None;
+        for version in &self.secret.versions {
+            let Some(claim) = version.claim() else { continue };
+            if self.secret.slot_of(claim.attempt).is_some() {
+                continue;
+            }
+            if self.age(version.created) > self.policy.settle {
+                return Some(Decision::act(Step::Close { attempt: claim.attempt }, Reason::AttemptAbandoned));
+            }
+            until = earlier(until, Some(version.created.plus(self.policy.settle).plus(TICK)));
+        }
+        until.map(|until| Decision::wait(Reason::AttemptOpen, Some(until)))
+    }
+
+    pub(super) fn previous(&self) -> Option<Decision> {
+        let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id)?;
+        let reason = if self.leaked() { Reason::Leaked } else { Reason::OverlapOver };
+        let due = reason == Reason::Leaked || self.now.store >= self.overlap_ends();
+        due.then(|| Decision::act(Step::Detach { label: Label::Previous, version: previous.id.clone() }, reason))
+    }
+
+    pub(super) fn unreferenced(&self) -> Option<Decision> {
+        let dead = |version: &&Version| {
+            version.lease().is_some() && !version.referenced() && self.now.store > self.ends(version)
+        };
+        let version = self.secret.versions.iter().find(dead)?;
+        self.revoke(version, Reason::Unreferenced)
+    }
+
+    /// When an unreferenced credential may be revoked. Two independent proofs that nothing can
+    /// come back to it: the secret has not changed for settle, and - because AWS does not promise
+    /// that `LastChangedDate` moves with labels - the last promotion of it that anyone may have
+    /// signed has expired.
+    pub(super) fn ends(&self, version: &Version) -> Timestamp {
+        let quiet = self.secret.changed.plus(self.policy.settle);
+        let unsigned = published(version).plus(self.policy.candidate_age_max).plus(self.policy.settle);
+        let replaced = self.current.base() == Some(&Some(version.id.clone())) && !self.leaked();
+        let overlap = if replaced { self.overlap_ends() } else { unsigned };
+        quiet.max(unsigned).max(overlap)
+    }
+
+    fn revoke(&self, version: &Version, reason: Reason) -> Option<Decision> {
+        let tracked = &version.lease()?.tracked;
+        let id = match tracked {
+            Tracked::Plain(id) => Some(id.clone()),
+            Tracked::Hashed(_) => {
+                let listing = self.view.listing.as_ref()?;
+                listing.iter().find(|seen| tracked.is(&seen.id)).map(|seen| seen.id.clone())
+            }
+        };
+        Some(match id {
+            Some(id) => Decision::act(Step::Revoke { id, tracked: true }, reason),
+            // Known by its hash alone and not listed any more: it is gone.
+            None => self.end_lease(version),
+        })
+    }
+
+    pub(super) fn leftovers(&self) -> Option<Decision> {
+        match sweep::sweep(self.secret, Some(self.current), self.view, self.policy, self.now) {
+            Sweep::Revoke(id) => Some(Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover)),
+            Sweep::TooMany => Some(Decision::wait(Reason::TooManyLeftovers, None)),
+            Sweep::Nothing => None,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The one next step of one secret that has a value. Checks stand in a visible order and none
+//! relies on an earlier one having run: what one proved, the next takes as an argument.
+//!
+//! ```text
+//!  parked? held?        nothing moves until the cause is gone or a person decides
+//!    └ in hand          what this process did a moment ago: mint, end a lease, end a leaked one
+//!       └ candidate     AWSPENDING: prove it, promote it, or take the label off
+//!          └ resolved   kf-open off where no leftover can exist
+//!             └ open    close what was begun and never finished, or wait for it
+//!                └ previous     retire it when the overlap is over
+//!                   └ unreferenced    revoke what nothing refers to
+//!                      └ leftovers    revoke what is provably ours and untracked
+//!                         └ due       claim the next attempt
+//! ```
+
+use std::time::Duration;
+
+use crate::model::attempt::{Attempt, Base, Cause};
+use crate::model::capability::Marking;
+use crate::model::label::Label;
+use crate::model::name::{VendorId, VersionId};
+use crate::model::observed::Obstacle;
+use crate::model::policy::{Policy, Takeover};
+use crate::model::time::{Now, Timestamp};
+use crate::rotation::view::{Owner, Role, Secret, Version, View};
+use crate::rotation::{Reason, bootstrap};
+
+use case::Case;
+
+mod case;
+mod due;
+#[cfg(test)]
+mod tests;
+
+/// A credential is created, and a proved candidate promoted, only this soon after.
+pub const FRESH_MAX: Duration = Duration::from_secs(60);
+
+/// One step of the protocol.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Step {
+    /// Nothing now.
+    Wait,
+    /// Create the AWS secret, empty, with our tags and the bootstrap tag of the first try.
+    CreateSecret {
+        /// Short hashes of what the vendor listed just before (unnamed vendors only).
+        before: Vec<String>,
+    },
+    /// Write the owner tags, and nothing else.
+    TakeOver,
+    /// Write the bootstrap tag of this try.
+    Tag {
+        /// Which try.
+        number: u32,
+        /// Short hashes of what the vendor listed before the first try (unnamed vendors only).
+        before: Vec<String>,
+    },
+    /// Put a claim.
+    Claim {
+        /// The attempt.
+        attempt: Attempt,
+        /// What it is to replace.
+        base: Base,
+        /// Which try.
+        number: u32,
+        /// Why.
+        cause: Cause,
+        /// What the vendor listed just before.
+        before: Vec<VendorId>,
+    },
+    /// Create the credential at the vendor and put it into the slot.
+    Mint {
+        /// The attempt.
+        attempt: Attempt,
+        /// AWS's date of the claim's answer: the age of the credential counts from here.
+        since: Timestamp,
+    },
+    /// Create the credential, prove it, and publish it as the secret's first version.
+    MintFirst {
+        /// The attempt.
+        attempt: Attempt,
+        /// The date in the bootstrap tag: the put is signed with it.
+        since: Timestamp,
+    },
+    /// Log in at the vendor with the candidate.
+    Verify {
+        /// The candidate.
+        version: VersionId,
+    },
+    /// In-place vendors: set the candidate's value at the vendor and prove it.
+    Apply {
+        /// The candidate.
+        version: VersionId,
+    },
+    /// In-place vendors: set AWSCURRENT's value at the vendor again.
+    Restore {
+        /// The candidate that was set instead.
+        version: VersionId,
+    },
+    /// Move AWSCURRENT to the candidate.
+    Promote {
+        /// The candidate.
+        version: VersionId,
+        /// The version that must hold AWSCURRENT for the move to be accepted.
+        from: Base,
+        /// The moment the proof was asked for: the move is signed with it.
+        proved: Timestamp,
+    },
+    /// Take a label off a version.
+    Detach {
+        /// The label; never AWSCURRENT.
+        label: Label,
+        /// The version that must have it.
+        version: VersionId,
+    },
+    /// Put a tombstone into the slot of an attempt.
+    Close {
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Revoke a credential at the vendor.
+    Revoke {
+        /// The vendor's id.
+        id: VendorId,
+        /// Whether a lease tracks it.
+        tracked: bool,
+    },
+    /// Take the bootstrap tag off.
+    Untag,
+}
+
+/// What to do, why, and when to look again if there is nothing to do (AWS's date; `None` when only
+/// an outside change can make a difference).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Decision {
+    /// The step.
+    pub step: Step,
+    /// Why.
+    pub reason: Reason,
+    /// When to look again.
+    pub look_again: Option<Timestamp>,
+}
+
+impl Decision {
+    /// A step to take now.
+    pub fn act(step: Step, reason: Reason) -> Self {
+        Self { step, reason, look_again: None }
+    }
+
+    /// Nothing to do until then.
+    pub fn wait(reason: Reason, until: Option<Timestamp>) -> Self {
+        Self { step: Step::Wait, reason, look_again: until }
+    }
+}
+
+/// Decides the one next step. Pure: the same view, policy and dates give the same decision.
+pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
+    let Some(secret) = &view.secret else { return bootstrap::without_secret(view, policy) };
+    if let Some(parked) = parked(secret, policy, now.store) {
+        return parked;
+    }
+    let Some(current) = secret.with(&Label::Current) else {
+        return bootstrap::without_current(secret, view, policy, now);
+    };
+    if let Some(reason) = held(secret, current, policy) {
+        return Decision::wait(reason, None);
+    }
+    let case = Case { secret, current, view, policy, now };
+    case.in_hand()
+        .or_else(|| case.candidate())
+        .or_else(|| case.resolved())
+        .or_else(|| case.open())
+        .or_else(|| case.previous())
+        .or_else(|| case.unreferenced())
+        .or_else(|| case.leftovers())
+        .unwrap_or_else(|| case.due())
+}
+
+/// States in which keyferry touches nothing and nothing it does would heal them.
+fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> {
+    let blocked = |reason| Some(Decision::wait(reason, None));
+    match &secret.obstacle {
+        Some(Obstacle::ScheduledForDeletion(_)) => return blocked(Reason::ScheduledForDeletion),
+        Some(Obstacle::NativeRotation) => return blocked(Reason::NativeRotation),
+        Some(Obstacle::PartnerType(_) | Obstacle::ManagedBy(_)) => return blocked(Reason::ManagedElsewhere),
+        Some(Obstacle::Replica { .. }) => return blocked(Reason::ReplicaRegion),
+        None => {}
+    }
+    match &secret.owner {
+        Owner::Us | Owner::Stripped => {}
+        Owner::Other { .. } => return blocked(Reason::OtherOwner),
+        // An empty secret that someone else creates and keyferry fills has no value to overwrite.
+        Owner::Nobody if secret.versions.is_empty() && !policy.create_secret => {}
+        Owner::Nobody => match policy.takeover {
+            Takeover::Refuse => return blocked(Reason::NotOurs),
+            Takeover::Rotate => return Some(Decision::act(Step::TakeOver, Reason::TakeOver)),
+        },
+    }
+    match secret.paused_until {
+        Some(until) if now < until => Some(Decision::wait(Reason::Paused, Some(until))),
+        Some(_) | None => None,
+    }
+}
+
+/// Whether a person has to decide before anything moves.
+fn held(secret: &Secret, current: &Version, policy: &Policy) -> Option<Reason> {
+    if secret.accepted.as_ref().is_some_and(|accepted| accepted.version == current.id) {
+        return None;
+    }
+    let in_place = policy.capabilities.marking == Marking::InPlace;
+    let ours = |version: &Version| version.slot().is_some() && (in_place || version.lease().is_some());
+    let replaces_current = |version: &Version| version.base() == Some(&Some(current.id.clone()));
+    if !ours(current) {
+        // A secret being taken over: nothing of ours was published in it yet.
+        let untouched = secret.versions.iter().all(|version| !ours(version) || replaces_current(version));
+        let taking_over = policy.takeover == Takeover::Rotate && current.role == Role::Other && untouched;
+        if !taking_over {
+            return Some(Reason::ForeignCurrent);
+        }
+    }
+    let rolled_back = |previous: &Version| {
+        replaces_current(previous) && previous.slot().is_some() && (in_place || previous.lease().is_some())
+    };
+    secret.with(&Label::Previous).is_some_and(rolled_back).then_some(Reason::RolledBack)
+}

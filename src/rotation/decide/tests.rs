@@ -1,0 +1,698 @@
+//! Situations and the step they call for. A situation is told by what differs from a healthy
+//! secret; one table a theme, one row a situation.
+
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+use super::*;
+use crate::model::capability::{Capabilities, Proof};
+use crate::model::label::{Lease, Tracked};
+use crate::model::name::Arn;
+use crate::model::observed::Claim;
+use crate::model::policy::{Freeze, Ownership, Rotate};
+use crate::rotation::guard;
+use crate::rotation::view::{Accepted, Bootstrap, Hand, Marked, Seen, Try, short};
+
+const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
+const DAY: u64 = 24 * 60;
+
+/// So many minutes ago.
+fn ago(minutes: u64) -> Timestamp {
+    NOW.minus(Duration::from_secs(60 * minutes))
+}
+
+fn arn() -> Arn {
+    Arn::new("arn:aws:secretsmanager:eu-central-1:111122223333:secret:app-a1b2c3").unwrap()
+}
+
+/// The attempt that made the healthy secret's current version.
+fn first() -> Attempt {
+    Attempt::derive(&arn(), &None, 1)
+}
+
+/// The `number`-th attempt to replace it.
+fn attempt(number: u32) -> Attempt {
+    Attempt::derive(&arn(), &Some(first().slot_id()), number)
+}
+
+fn id(text: &str) -> VendorId {
+    VendorId::new(text).unwrap()
+}
+
+fn tracked(text: &str) -> Tracked {
+    Tracked::of(&id(text))
+}
+
+/// A situation.
+#[derive(Clone)]
+struct Told {
+    view: View,
+    policy: Policy,
+    vendor_now: Timestamp,
+}
+
+/// Healthy: one version of ours, ten days old, its credential `old` alone at the vendor; rotation
+/// only when asked.
+fn healthy() -> Told {
+    let capabilities = Capabilities { marking: Marking::Named, live_max: None, last_used: true, proof: Proof::Login };
+    let secret = Secret {
+        arn: arn(),
+        versions: Vec::new(),
+        changed: ago(10 * DAY),
+        obstacle: None,
+        owner: Owner::Us,
+        bootstrap: None,
+        accepted: None,
+        paused_until: None,
+        claims: Vec::new(),
+    };
+    let told = Told {
+        view: View { secret: Some(secret), listing: Some(Vec::new()), request: None, hand: Hand::Empty },
+        policy: Policy::standard(Rotate::Manual, Duration::from_secs(86_400), capabilities),
+        vendor_now: NOW,
+    };
+    told.slot(first(), None, 1, 10 * DAY, &[Label::Current]).leased(first(), "old", 10 * DAY)
+}
+
+/// The same at a vendor that keeps no marks.
+fn unnamed() -> Told {
+    let mut told = healthy();
+    told.policy.capabilities.marking = Marking::Unnamed;
+    told.policy.ownership = Ownership::Exclusive;
+    for seen in told.view.listing.iter_mut().flatten() {
+        seen.marked = Marked::No;
+        seen.last_used = Some(NOW);
+    }
+    told
+}
+
+/// The same at an in-place vendor, whose record holds the current value.
+fn in_place() -> Told {
+    let mut told = healthy();
+    told.policy.capabilities.marking = Marking::InPlace;
+    told.secret().versions[0].labels.retain(|label| *label == Label::Current);
+    told.record(Marked::First(first()))
+}
+
+/// No version yet; a bootstrap tag of so many minutes ago.
+fn tagged(number: u32, minutes: u64) -> Told {
+    let mut told = healthy();
+    told.view.listing = Some(Vec::new());
+    let secret = told.secret();
+    secret.versions.clear();
+    secret.changed = ago(minutes);
+    secret.bootstrap = Some(Bootstrap { number, nonce: "mine".into(), at: ago(minutes), before: Vec::new() });
+    told
+}
+
+impl Told {
+    fn secret(&mut self) -> &mut Secret {
+        self.view.secret.as_mut().unwrap()
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn changed(self, minutes: u64) -> Self {
+        self.with(|told| told.secret().changed = ago(minutes))
+    }
+
+    fn hand(self, hand: Hand) -> Self {
+        self.with(|told| told.view.hand = hand)
+    }
+
+    fn asked(self, cause: Cause) -> Self {
+        self.with(|told| told.view.request = Some(cause))
+    }
+
+    /// Attempt `number` on the healthy version was claimed so many minutes ago.
+    fn claimed(self, number: u32, minutes: u64) -> Self {
+        self.claimed_for(number, minutes, Cause::Asked)
+    }
+
+    fn claimed_for(mut self, number: u32, minutes: u64, cause: Cause) -> Self {
+        let base = Some(first().slot_id());
+        let of = Try { attempt: attempt(number), origin: Some((base.clone(), number)) };
+        let labels = vec![Label::Open(attempt(number))];
+        let version = Version { id: attempt(number).claim_id(), role: Role::Claim(of), labels, created: ago(minutes) };
+        let claim = Claim { attempt: attempt(number), base, number, cause, before: vec![id("old")] };
+        self.secret().versions.push(version);
+        self.secret().claims.push(claim);
+        self.changed(minutes)
+    }
+
+    /// Its `kf-open` is off.
+    fn resolved(mut self, number: u32) -> Self {
+        for version in &mut self.secret().versions {
+            version.labels.retain(|label| *label != Label::Open(attempt(number)));
+        }
+        self.secret().claims.retain(|claim| claim.attempt != attempt(number));
+        self
+    }
+
+    fn slot(mut self, of: Attempt, base: Base, number: u32, minutes: u64, labels: &[Label]) -> Self {
+        let role = Role::Slot(Try { attempt: of, origin: Some((base, number)) });
+        let version = Version { id: of.slot_id(), role, labels: labels.to_vec(), created: ago(minutes) };
+        self.secret().versions.push(version);
+        self
+    }
+
+    /// A credential lives at the vendor, and a slot tracks it.
+    fn leased(self, of: Attempt, vendor_id: &str, minutes: u64) -> Self {
+        let lease = Label::Cred(Lease { since: ago(minutes), tracked: tracked(vendor_id) });
+        let marked = if of == first() { Marked::First(of) } else { Marked::Ours(of) };
+        self.with(|told| {
+            let slot = told.secret().versions.iter_mut().find(|version| version.id == of.slot_id()).unwrap();
+            slot.labels.push(lease);
+        })
+        .lives(vendor_id, marked, minutes)
+    }
+
+    /// A credential lives at the vendor.
+    fn lives(mut self, vendor_id: &str, marked: Marked, minutes: u64) -> Self {
+        let marked = if self.policy.capabilities.marking == Marking::Unnamed { Marked::No } else { marked };
+        let seen = Seen { id: id(vendor_id), marked, created: ago(minutes), last_used: None };
+        self.view.listing.get_or_insert_default().push(seen);
+        self
+    }
+
+    fn dead(self, vendor_id: &str) -> Self {
+        self.with(|told| told.view.listing.as_mut().unwrap().retain(|seen| seen.id != id(vendor_id)))
+    }
+
+    /// In place: the one record.
+    fn record(mut self, marked: Marked) -> Self {
+        self.view.listing = Some(vec![Seen { id: id("record"), marked, created: ago(10 * DAY), last_used: None }]);
+        self
+    }
+
+    /// The slot of attempt `number` holds the credential `new`, so many minutes after... its claim,
+    /// which was so long ago.
+    fn stored(self, number: u32, minutes: u64, labels: &[Label]) -> Self {
+        let in_place = self.policy.capabilities.marking == Marking::InPlace;
+        let told = self.slot(attempt(number), Some(first().slot_id()), number, minutes, labels);
+        if in_place { told } else { told.leased(attempt(number), "new", minutes) }
+    }
+
+    fn tombstone(self, number: u32, minutes: u64) -> Self {
+        self.slot(attempt(number), Some(first().slot_id()), number, minutes, &[Label::Closed]).changed(minutes)
+    }
+
+    /// The healthy version holds this instead of AWSCURRENT.
+    fn old_is(mut self, labels: &[Label]) -> Self {
+        let old = &mut self.secret().versions[0].labels;
+        old.retain(|label| *label != Label::Current);
+        old.extend(labels.iter().cloned());
+        self
+    }
+
+    /// Attempt 1 was promoted; its claim was so many minutes ago.
+    fn promoted(self, minutes: u64) -> Self {
+        self.claimed(1, minutes).stored(1, minutes, &[Label::Current]).old_is(&[Label::Previous])
+    }
+
+    fn decide(&self) -> Decision {
+        let now = Now { store: NOW, vendor: Some(self.vendor_now) };
+        let decision = decide(&self.view, &self.policy, now);
+        assert_eq!(guard(&self.view, &decision.step, &self.policy, now), Ok(()), "{decision:?}");
+        decision
+    }
+}
+
+/// A step in a few words.
+fn told(step: &Step) -> String {
+    match step {
+        Step::Wait => "wait".into(),
+        Step::CreateSecret { .. } => "create secret".into(),
+        Step::TakeOver => "take over".into(),
+        Step::Tag { number, .. } => format!("tag {number}"),
+        Step::Claim { number, .. } => format!("claim {number}"),
+        Step::Mint { .. } => "mint".into(),
+        Step::MintFirst { .. } => "mint first".into(),
+        Step::Verify { .. } => "verify".into(),
+        Step::Apply { .. } => "apply".into(),
+        Step::Restore { .. } => "restore".into(),
+        Step::Promote { .. } => "promote".into(),
+        Step::Detach { label: Label::Open(_), .. } => "detach kf-open".into(),
+        Step::Detach { label: Label::Cred(lease), .. } => format!("detach kf-cred {}", lease.tracked),
+        Step::Detach { label, .. } => format!("detach {label}"),
+        Step::Close { .. } => "close".into(),
+        Step::Revoke { id, tracked: true } => format!("revoke {id}"),
+        Step::Revoke { id, tracked: false } => format!("revoke leftover {id}"),
+        Step::Untag => "untag".into(),
+    }
+}
+
+type Row = (&'static str, Told, &'static str, Reason);
+
+fn check(rows: Vec<Row>) {
+    for (situation, situated, step, reason) in rows {
+        let decision = situated.decide();
+        assert_eq!((told(&decision.step).as_str(), decision.reason), (step, reason), "{situation}");
+    }
+}
+
+fn proved(number: u32) -> Hand {
+    Hand::Proved { version: attempt(number).slot_id(), at: NOW }
+}
+
+#[test]
+fn whatever_effect_a_crash_came_after_the_next_pass_goes_on() {
+    let pending = [Label::Pending];
+    check(vec![
+        ("after the claim", healthy().claimed(1, 5), "wait", Reason::AttemptOpen),
+        ("after the claim, settled", healthy().claimed(1, 16), "close", Reason::AttemptAbandoned),
+        (
+            "after the create, secret lost",
+            healthy().claimed(1, 16).lives("lost", Marked::Ours(attempt(1)), 16),
+            "close",
+            Reason::AttemptAbandoned,
+        ),
+        ("after the store", healthy().claimed(1, 5).stored(1, 5, &pending), "verify", Reason::CandidateUnproved),
+        (
+            "after the store, an hour later",
+            healthy().claimed(1, 61).stored(1, 61, &pending),
+            "detach AWSPENDING",
+            Reason::CandidateAged,
+        ),
+        (
+            "after the login",
+            healthy().claimed(1, 5).stored(1, 5, &pending).hand(proved(1)),
+            "promote",
+            Reason::CandidateProved,
+        ),
+        (
+            "after the promotion",
+            healthy().claimed(1, 5).stored(1, 5, &[Label::Current, Label::Pending]).old_is(&[Label::Previous]),
+            "detach AWSPENDING",
+            Reason::Promoted,
+        ),
+        ("after AWSPENDING came off", healthy().promoted(5), "detach kf-open", Reason::AttemptResolved),
+        ("after the tidying", healthy().promoted(5).resolved(1), "wait", Reason::InOverlap),
+        ("after the overlap", healthy().promoted(DAY + 60).resolved(1), "detach AWSPREVIOUS", Reason::OverlapOver),
+        (
+            "after the retirement",
+            healthy().promoted(DAY + 80).resolved(1).old_is(&[]).with(drop_previous).changed(16),
+            "revoke old",
+            Reason::Unreferenced,
+        ),
+        (
+            "after the revoke",
+            healthy()
+                .promoted(DAY + 80)
+                .resolved(1)
+                .with(drop_previous)
+                .dead("old")
+                .changed(16)
+                .hand(Hand::Unknown { tracked: tracked("old") }),
+            "detach kf-cred old",
+            Reason::RevokeConfirmed,
+        ),
+        (
+            "after the end of the lease",
+            healthy().promoted(DAY + 80).resolved(1).dead("old").with(|told| told.secret().versions[0].labels.clear()),
+            "wait",
+            Reason::HealthyManual,
+        ),
+        (
+            "after the tombstone, nothing left",
+            healthy().claimed(1, 40).tombstone(1, 16),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+        (
+            "after the tombstone, an orphan",
+            healthy().claimed(1, 40).tombstone(1, 16).lives("lost", Marked::Ours(attempt(1)), 40),
+            "revoke leftover lost",
+            Reason::Leftover,
+        ),
+        (
+            "after its own put was refused",
+            healthy()
+                .claimed(1, 40)
+                .stored(1, 40, &pending)
+                .lives("second", Marked::Ours(attempt(1)), 40)
+                .hand(proved(1)),
+            "promote",
+            Reason::CandidateProved,
+        ),
+        (
+            "after its own put was refused, the other one promoted",
+            healthy().promoted(40).resolved(1).lives("second", Marked::Ours(attempt(1)), 40),
+            "revoke leftover second",
+            Reason::Leftover,
+        ),
+    ]);
+}
+
+fn drop_previous(told: &mut Told) {
+    told.secret().versions[0].labels.retain(|label| *label != Label::Previous);
+}
+
+#[test]
+fn a_first_version_is_made_without_any_version_that_says_so() {
+    let mine = || Hand::Tagged { nonce: "mine".into() };
+    let missing = || healthy().with(|told| told.view.secret = None);
+    let leftover = Marked::First(first());
+    let used = |minutes: u64| {
+        move |told: &mut Told| {
+            told.policy.capabilities.marking = Marking::Unnamed;
+            told.policy.ownership = Ownership::Exclusive;
+            let seen =
+                Seen { id: id("lost"), marked: Marked::No, created: ago(40), last_used: Some(ago(40 - minutes)) };
+            told.view.listing = Some(vec![seen]);
+        }
+    };
+    check(vec![
+        ("no secret", missing(), "create secret", Reason::SecretMissing),
+        ("no secret, its creation not shown yet", missing().hand(mine()), "wait", Reason::Settling),
+        (
+            "no secret, and not ours to create",
+            missing().with(|told| told.policy.create_secret = false),
+            "wait",
+            Reason::SecretAbsent,
+        ),
+        ("no secret, vendor silent", missing().with(|told| told.view.listing = None), "wait", Reason::VendorSilent),
+        ("an empty secret", tagged(1, 0).with(|told| told.secret().bootstrap = None), "tag 1", Reason::SecretEmpty),
+        ("our own tag", tagged(1, 0).hand(mine()), "mint first", Reason::ClaimWon),
+        ("our own tag, slept", tagged(1, 2).hand(mine()), "wait", Reason::AttemptOpen),
+        ("another's tag", tagged(1, 0).hand(Hand::Tagged { nonce: "other".into() }), "wait", Reason::AttemptOpen),
+        ("after the tag", tagged(1, 15), "wait", Reason::AttemptOpen),
+        ("after the tag, settled", tagged(1, 16), "tag 2", Reason::SecretEmpty),
+        (
+            "after the create, secret lost",
+            tagged(1, 40).lives("lost", leftover.clone(), 40),
+            "revoke leftover lost",
+            Reason::Leftover,
+        ),
+        (
+            "after the create, young yet",
+            tagged(1, 20).lives("lost", leftover.clone(), 20),
+            "tag 2",
+            Reason::SecretEmpty,
+        ),
+        ("after several", tagged(3, 16), "wait", Reason::BackingOff).with_backoff(),
+        ("unnamed: used by somebody later", tagged(1, 40).with(used(20)), "tag 2", Reason::SecretEmpty),
+        (
+            "after the put",
+            healthy().with(|told| {
+                let tag = tagged(1, 1).secret().bootstrap.clone();
+                told.secret().bootstrap = tag;
+                told.secret().versions[0].labels.push(Label::Pending);
+            }),
+            "detach AWSPENDING",
+            Reason::Promoted,
+        ),
+        (
+            "after the put, tidied",
+            healthy().with(|told| told.secret().bootstrap = tagged(1, 1).secret().bootstrap.clone()),
+            "untag",
+            Reason::BootstrapDone,
+        ),
+        ("the put was not published", healthy().old_is(&[Label::Pending]), "verify", Reason::CandidateUnproved),
+        (
+            "the put was not published, proved",
+            healthy().old_is(&[Label::Pending]).hand(Hand::Proved { version: first().slot_id(), at: NOW }),
+            "promote",
+            Reason::CandidateProved,
+        ),
+    ]);
+    assert_eq!(short(&id("lost")).len(), 12);
+}
+
+trait Slow {
+    fn with_backoff(self) -> Self;
+}
+
+impl Slow for Row {
+    fn with_backoff(mut self) -> Self {
+        self.1.policy.backoff_first = Duration::from_secs(3_600);
+        self
+    }
+}
+
+#[test]
+fn parked_states_move_nothing_and_say_whose_turn_it_is() {
+    let obstacle =
+        |obstacle: Obstacle| healthy().asked(Cause::Leaked).with(|told| told.secret().obstacle = Some(obstacle));
+    let owner = |owner: Owner| healthy().asked(Cause::Asked).with(|told| told.secret().owner = owner);
+    let foreign = || healthy().with(|told| told.secret().versions[0].role = Role::Other);
+    let rolled_back = || healthy().claimed(1, DAY).resolved(1).stored(1, DAY, &[Label::Previous]).asked(Cause::Asked);
+    let accepted = |told: &mut Told, minutes| {
+        told.secret().accepted = Some(Accepted { version: first().slot_id(), at: Some(ago(minutes)) });
+    };
+    let leftovers = |count: u32| {
+        (0..count).fold(healthy().claimed(1, 60).tombstone(1, 60), |told, number| {
+            told.lives(&format!("lost-{number}"), Marked::Ours(attempt(1)), 60)
+        })
+    };
+    check(vec![
+        ("deletion", obstacle(Obstacle::ScheduledForDeletion(NOW)), "wait", Reason::ScheduledForDeletion),
+        ("native rotation", obstacle(Obstacle::NativeRotation), "wait", Reason::NativeRotation),
+        ("partner", obstacle(Obstacle::PartnerType("x".into())), "wait", Reason::ManagedElsewhere),
+        ("service", obstacle(Obstacle::ManagedBy("x".into())), "wait", Reason::ManagedElsewhere),
+        ("replica", obstacle(Obstacle::Replica { primary: "x".into() }), "wait", Reason::ReplicaRegion),
+        ("others'", owner(Owner::Other { deployment: "x".into(), credential: "y".into() }), "wait", Reason::OtherOwner),
+        ("nobody's", owner(Owner::Nobody), "wait", Reason::NotOurs),
+        (
+            "nobody's, to be taken over",
+            owner(Owner::Nobody).with(|told| told.policy.takeover = Takeover::Rotate),
+            "take over",
+            Reason::TakeOver,
+        ),
+        ("tags stripped", owner(Owner::Stripped), "claim 1", Reason::Asked),
+        (
+            "paused",
+            healthy()
+                .asked(Cause::Leaked)
+                .with(|told| told.secret().paused_until = Some(NOW.plus(Duration::from_secs(1)))),
+            "wait",
+            Reason::Paused,
+        ),
+        (
+            "pause over",
+            healthy().asked(Cause::Leaked).with(|told| told.secret().paused_until = Some(NOW)),
+            "claim 1",
+            Reason::Leaked,
+        ),
+        ("written by hand", foreign().asked(Cause::Asked), "wait", Reason::ForeignCurrent),
+        (
+            "written by hand, accepted",
+            foreign().asked(Cause::Asked).with(|told| accepted(told, DAY)),
+            "claim 1",
+            Reason::Asked,
+        ),
+        ("taken over", foreign().with(|told| told.policy.takeover = Takeover::Rotate), "claim 1", Reason::Due),
+        ("rolled back", rolled_back(), "wait", Reason::RolledBack),
+        ("rolled back, accepted a moment ago", rolled_back().with(|told| accepted(told, 5)), "wait", Reason::InOverlap),
+        (
+            "rolled back, accepted long ago",
+            rolled_back().with(|told| accepted(told, DAY)),
+            "detach AWSPREVIOUS",
+            Reason::OverlapOver,
+        ),
+        (
+            "a stranger pending",
+            healthy().old_is(&[Label::Current]).with(|told| {
+                let version = Version {
+                    id: VersionId::new(&"f".repeat(32)).unwrap(),
+                    role: Role::Other,
+                    labels: vec![Label::Pending],
+                    created: NOW,
+                };
+                told.secret().versions.push(version);
+            }),
+            "wait",
+            Reason::ForeignPending,
+        ),
+        ("nothing current", healthy().old_is(&[]), "wait", Reason::NoCurrent),
+        ("three leftovers", leftovers(3), "revoke leftover lost-0", Reason::Leftover),
+        ("four leftovers", leftovers(4), "wait", Reason::TooManyLeftovers),
+    ]);
+}
+
+#[test]
+fn a_rotation_begins_only_when_nothing_stands_in_its_way() {
+    let asked = || healthy().asked(Cause::Asked);
+    check(vec![
+        ("nothing to do", healthy(), "wait", Reason::HealthyManual),
+        ("not due", healthy().with(|told| told.policy.rotate = every(30)), "wait", Reason::Healthy),
+        ("due", healthy().with(|told| told.policy.rotate = every(9)), "claim 1", Reason::Due),
+        (
+            "due in a freeze",
+            healthy().with(|told| {
+                told.policy.rotate = every(9);
+                told.policy.freezes = vec![Freeze { from: ago(1), to: NOW.plus(Duration::from_secs(60)) }];
+            }),
+            "wait",
+            Reason::WindowClosed,
+        ),
+        ("asked", asked(), "claim 1", Reason::Asked),
+        (
+            "claimed",
+            asked().claimed(1, 0).hand(Hand::Claimed { attempt: attempt(1), at: NOW }),
+            "mint",
+            Reason::ClaimWon,
+        ),
+        (
+            "claimed, slept",
+            asked().claimed(1, 1).hand(Hand::Claimed { attempt: attempt(1), at: ago(1) }),
+            "wait",
+            Reason::AttemptOpen,
+        ),
+        ("claimed by another", asked().claimed(1, 0), "wait", Reason::AttemptOpen),
+        ("vendor silent", asked().with(|told| told.view.listing = None), "wait", Reason::VendorSilent),
+        (
+            "four live",
+            ["a", "b", "c"].iter().fold(asked(), |told, name| told.lives(name, Marked::Ours(attempt(1)), 1)),
+            "wait",
+            Reason::NoRoom,
+        ),
+        (
+            "vendor full",
+            asked().with(|told| told.policy.capabilities.live_max = NonZeroU8::new(1)),
+            "wait",
+            Reason::NoRoom,
+        ),
+        ("failed a moment ago", asked().claimed(1, 0).tombstone(1, 0).resolved(1), "wait", Reason::BackingOff),
+        ("failed a while ago", asked().claimed(1, 20).tombstone(1, 1).resolved(1), "claim 2", Reason::Asked),
+        ("not swept yet", asked().claimed(1, 20).tombstone(1, 1), "wait", Reason::Settling),
+        ("in overlap", healthy().promoted(5).resolved(1).asked(Cause::Asked), "wait", Reason::InOverlap),
+    ]);
+}
+
+fn every(days: u64) -> Rotate {
+    Rotate::Every(Duration::from_secs(days * 86_400))
+}
+
+#[test]
+fn a_candidate_is_proved_or_let_go() {
+    let stored = || healthy().claimed(1, 5).stored(1, 5, &[Label::Pending]);
+    let refused =
+        |seconds| Hand::Refused { version: attempt(1).slot_id(), since: NOW.minus(Duration::from_secs(seconds)) };
+    check(vec![
+        ("refused", stored().hand(refused(119)), "verify", Reason::CandidateUnproved),
+        ("refused for two minutes", stored().hand(refused(120)), "detach AWSPENDING", Reason::CandidateRefused),
+        (
+            "proved long ago",
+            stored().hand(Hand::Proved { version: attempt(1).slot_id(), at: ago(1) }),
+            "verify",
+            Reason::CandidateUnproved,
+        ),
+        ("another one proved", stored().hand(proved(2)), "verify", Reason::CandidateUnproved),
+        (
+            "published and rolled back",
+            stored().with(|told| told.secret().versions[2].labels.push(Label::Previous)).with(|told| {
+                told.secret().accepted = Some(Accepted { version: first().slot_id(), at: None });
+            }),
+            "detach AWSPENDING",
+            Reason::CandidateSuperseded,
+        ),
+        ("let go", healthy().claimed(1, 50).resolved(1).stored(1, 50, &[]), "wait", Reason::HealthyManual),
+        (
+            "let go, past its last promotion",
+            healthy().claimed(1, 76).resolved(1).stored(1, 76, &[]),
+            "revoke new",
+            Reason::Unreferenced,
+        ),
+        (
+            "let go, the secret just changed",
+            healthy().claimed(1, 76).resolved(1).stored(1, 76, &[]).changed(15),
+            "wait",
+            Reason::HealthyManual,
+        ),
+    ]);
+}
+
+#[test]
+fn a_leaked_value_has_no_overlap() {
+    let rotated =
+        || healthy().claimed_for(1, 5, Cause::Leaked).stored(1, 5, &[Label::Current]).old_is(&[Label::Previous]);
+    let retired = Hand::Retired { version: first().slot_id() };
+    check(vec![
+        ("published", rotated(), "detach AWSPREVIOUS", Reason::Leaked),
+        ("retired by this process", rotated().with(drop_previous).hand(retired), "revoke old", Reason::Leaked),
+        ("retired by another", rotated().with(drop_previous), "wait", Reason::InOverlap),
+        ("retired by another, settled", rotated().with(drop_previous).changed(16), "revoke old", Reason::Unreferenced),
+        (
+            "all gone",
+            rotated().with(drop_previous).with(|told| told.secret().versions[0].labels.clear()).dead("old"),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+    ]);
+}
+
+#[test]
+fn unnamed_leftovers_are_told_by_elimination() {
+    let closed = || unnamed().claimed(1, 40).tombstone(1, 20);
+    let lost = |minutes| closed().lives("lost", Marked::No, minutes);
+    let last = |told: &mut Told| told.view.listing.as_mut().unwrap().last_mut().unwrap().last_used = Some(NOW);
+    check(vec![
+        ("in the window, never used", lost(40), "revoke leftover lost", Reason::Leftover),
+        ("used", lost(40).with(last), "detach kf-open", Reason::AttemptResolved),
+        ("before the window", lost(60), "detach kf-open", Reason::AttemptResolved),
+        ("young", lost(30), "wait", Reason::HealthyManual),
+        (
+            "others may make credentials there",
+            lost(40).with(|told| told.policy.ownership = Ownership::Shared),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+        ("the attempt is open", unnamed().claimed(1, 10).lives("lost", Marked::No, 40), "wait", Reason::AttemptOpen),
+    ]);
+}
+
+#[test]
+fn an_in_place_record_ends_up_with_the_current_value() {
+    let stored = |labels: &[Label]| in_place().claimed(1, 5).stored(1, 5, labels);
+    let restored = Hand::Restored { version: attempt(1).slot_id() };
+    check(vec![
+        ("healthy", in_place(), "wait", Reason::HealthyManual),
+        ("stored", stored(&[Label::Pending]), "apply", Reason::CandidateUnproved),
+        ("proved", stored(&[Label::Pending]).hand(proved(1)), "promote", Reason::CandidateProved),
+        ("aged", in_place().claimed(1, 61).stored(1, 61, &[Label::Pending]), "restore", Reason::CandidateAged),
+        (
+            "restored",
+            in_place().claimed(1, 61).stored(1, 61, &[Label::Pending]).hand(restored),
+            "detach AWSPENDING",
+            Reason::CandidateAged,
+        ),
+        ("the record was made by hand", stored(&[]).resolved(1).record(Marked::No), "wait", Reason::HealthyManual),
+    ]);
+}
+
+#[test]
+fn the_vendors_word_ends_a_lease_and_absence_alone_does_not() {
+    let over = || healthy().promoted(DAY + 80).resolved(1).with(drop_previous).changed(16);
+    let unknown = Hand::Unknown { tracked: tracked("old") };
+    check(vec![
+        (
+            "confirmed",
+            over().hand(Hand::Ended { tracked: tracked("old") }),
+            "detach kf-cred old",
+            Reason::RevokeConfirmed,
+        ),
+        ("unknown, listed", over().hand(unknown.clone()), "revoke old", Reason::Unreferenced),
+        (
+            "unknown, not listed",
+            over().dead("old").hand(unknown.clone()),
+            "detach kf-cred old",
+            Reason::RevokeConfirmed,
+        ),
+        (
+            "unknown, not listed, changed",
+            over().dead("old").changed(15).hand(unknown.clone()),
+            "wait",
+            Reason::InOverlap,
+        ),
+        (
+            "unknown, no listing",
+            over().with(|told| told.view.listing = None).hand(unknown),
+            "revoke old",
+            Reason::Unreferenced,
+        ),
+    ]);
+}
