@@ -6,7 +6,8 @@
 //! - its attempt is closed: the slot holds something else, or a tombstone;
 //! - where the vendor keeps no marks: the declaration says that nobody else makes credentials
 //!   there, no attempt is open, it was not there before the attempt, appeared in the attempt's
-//!   window and was **never used** (nobody can use a secret that was lost).
+//!   window and was **never used** (nobody can use a secret that was lost; a first credential is
+//!   proved before it is stored, so its maker's own login counts for nothing).
 //!
 //! Everything else is foreign: reported, never touched.
 
@@ -90,7 +91,7 @@ pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy
         Marking::Unnamed if !exclusive(policy) => true,
         Marking::Unnamed => {
             let Some(listing) = &view.listing else { return false };
-            let left = listing.iter().any(|seen| !secret.tracks(&seen.id) && first_unmarked(seen, tag));
+            let left = listing.iter().any(|seen| !secret.tracks(&seen.id) && first_unmarked(seen, tag, policy));
             !left && now.store.since(tag.at) > policy.settle * 2
         }
     }
@@ -100,9 +101,11 @@ fn exclusive(policy: &Policy) -> bool {
     policy.ownership == Ownership::Exclusive && policy.capabilities.last_used
 }
 
-/// Whether an unmarked credential was not there before the first try, and was never used.
-fn first_unmarked(seen: &Seen, tag: &Bootstrap) -> bool {
-    seen.last_used.is_none() && !tag.before.contains(&short(&seen.id))
+/// Whether an unmarked credential was not there before the first try, and was never used but by
+/// its maker: a first credential is proved before it is stored, so one login follows its creation.
+fn first_unmarked(seen: &Seen, tag: &Bootstrap, policy: &Policy) -> bool {
+    let only_proved = seen.last_used.is_none_or(|used| used <= seen.created.plus(policy.settle));
+    only_proved && !tag.before.contains(&short(&seen.id))
 }
 
 /// Whether an unmarked credential appeared in the window of `attempt` and was never used.
@@ -175,11 +178,9 @@ impl Judge<'_> {
         let of_claim = self.secret.claims.iter().any(|claim| {
             self.secret.slot_of(claim.attempt).is_some() && appeared(seen, claim.attempt, self.secret, self.policy)
         });
-        let of_first = self
-            .secret
-            .bootstrap
-            .as_ref()
-            .is_some_and(|tag| (self.current.is_some() || self.tag_settled()) && first_unmarked(seen, tag));
+        let of_first = self.secret.bootstrap.as_ref().is_some_and(|tag| {
+            (self.current.is_some() || self.tag_settled()) && first_unmarked(seen, tag, self.policy)
+        });
         of_claim || of_first
     }
 }

@@ -394,6 +394,7 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
             Reason::SecretEmpty,
         ),
         ("after several", tagged(3, 16), "wait", Reason::BackingOff).with_backoff(),
+        ("unnamed: after its maker's own proof", tagged(1, 40).with(used(1)), "revoke leftover lost", Reason::Leftover),
         ("unnamed: used by somebody later", tagged(1, 40).with(used(20)), "tag 2", Reason::SecretEmpty),
         (
             "after the put",
