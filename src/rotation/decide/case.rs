@@ -111,7 +111,17 @@ impl Case<'_> {
         let pending = self.secret.with(&Label::Pending)?;
         let detach =
             |reason| Some(Decision::act(Step::Detach { label: Label::Pending, version: pending.id.clone() }, reason));
+        let proved_at = match &self.view.hand {
+            Hand::Proved { version, at } if *version == pending.id && self.age(*at) < FRESH_MAX => Some(*at),
+            _ => None,
+        };
         if pending.id == self.current.id {
+            // In place, another replica may have set the record back just before the promotion,
+            // and a first value is published before it is set.
+            if self.in_place() && proved_at.is_none() {
+                let version = pending.id.clone();
+                return Some(Decision::act(Step::Apply { version }, Reason::CandidateUnproved));
+            }
             return detach(Reason::Promoted);
         }
         if pending.slot().is_none() {
@@ -137,13 +147,13 @@ impl Case<'_> {
                 Some(Decision::act(Step::Restore { version }, reason))
             }
             Some(reason) => detach(reason),
-            None => Some(match &self.view.hand {
-                Hand::Proved { version: proved, at } if *proved == version && self.age(*at) < FRESH_MAX => {
+            None => Some(match proved_at {
+                Some(proved) => {
                     let from = Some(self.current.id.clone());
-                    Decision::act(Step::Promote { version, from, proved: *at }, Reason::CandidateProved)
+                    Decision::act(Step::Promote { version, from, proved }, Reason::CandidateProved)
                 }
-                _ if self.in_place() => Decision::act(Step::Apply { version }, Reason::CandidateUnproved),
-                _ => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
+                None if self.in_place() => Decision::act(Step::Apply { version }, Reason::CandidateUnproved),
+                None => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
             }),
         }
     }

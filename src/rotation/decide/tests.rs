@@ -650,6 +650,7 @@ fn unnamed_leftovers_are_told_by_elimination() {
 fn an_in_place_record_ends_up_with_the_current_value() {
     let stored = |labels: &[Label]| in_place().claimed(1, 5).stored(1, 5, labels);
     let restored = Hand::Restored { version: attempt(1).slot_id() };
+    let current = [Label::Current, Label::Pending];
     check(vec![
         ("healthy", in_place(), "wait", Reason::HealthyManual),
         ("stored", stored(&[Label::Pending]), "apply", Reason::CandidateUnproved),
@@ -660,6 +661,13 @@ fn an_in_place_record_ends_up_with_the_current_value() {
             in_place().claimed(1, 61).stored(1, 61, &[Label::Pending]).hand(restored),
             "detach AWSPENDING",
             Reason::CandidateAged,
+        ),
+        ("promoted", stored(&current).old_is(&[Label::Previous]), "apply", Reason::CandidateUnproved),
+        (
+            "promoted, set again",
+            stored(&current).old_is(&[Label::Previous]).hand(proved(1)),
+            "detach AWSPENDING",
+            Reason::Promoted,
         ),
         ("the record was made by hand", stored(&[]).resolved(1).record(Marked::No), "wait", Reason::HealthyManual),
     ]);
