@@ -115,7 +115,9 @@ pub fn guard(view: &View, step: &Step, policy: &Policy, now: Now) -> Result<(), 
         }
         Step::Restore { version } => {
             check.in_place()?;
-            check.candidate(version)
+            check.not_held()?;
+            let current = check.holder(&Label::Current).is_some_and(|current| current.id != *version);
+            require(current && check.version(version).is_some(), Violation::NotACandidate)
         }
         Step::Promote { version, from, .. } => check.promote(version, from),
         Step::Detach { label, version } => check.detach(label, version),

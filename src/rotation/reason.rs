@@ -60,6 +60,8 @@ pub enum Reason {
     RevokeConfirmed,
     /// A live credential that carries our mark and that nothing tracks.
     Leftover,
+    /// An in-place vendor's record holds another value than AWSCURRENT.
+    RecordDiffers,
     /// The secret is not ours yet and the declaration says to take it over.
     TakeOver,
 
@@ -136,6 +138,7 @@ impl Reason {
             | Self::Unreferenced
             | Self::RevokeConfirmed
             | Self::Leftover
+            | Self::RecordDiffers
             | Self::TakeOver
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
@@ -217,6 +220,7 @@ impl Reason {
             Self::Unreferenced => ("unreferenced", "nothing refers to this credential any more"),
             Self::RevokeConfirmed => ("revoke-confirmed", "the vendor confirmed the revocation"),
             Self::Leftover => ("leftover", "a leftover of a failed attempt lives at the vendor"),
+            Self::RecordDiffers => ("record-differs", "the vendor's record holds another value than AWSCURRENT"),
             Self::TakeOver => ("take-over", "the declaration says to take the secret over"),
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),

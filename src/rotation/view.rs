@@ -317,7 +317,8 @@ pub enum Marked {
     No,
 }
 
-/// A credential that the vendor listed.
+/// A credential that the vendor listed; of an in-place vendor its one record, marked with the
+/// attempt whose value was set last (setting a value sets the mark in the same call).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Seen {
     /// The vendor's id.

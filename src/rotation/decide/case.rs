@@ -12,7 +12,7 @@ use crate::rotation::Reason;
 use crate::rotation::decide::{Decision, FRESH_MAX, Step};
 use crate::rotation::reason::earlier;
 use crate::rotation::sweep::{self, Sweep};
-use crate::rotation::view::{Hand, Secret, Version, View};
+use crate::rotation::view::{Hand, Marked, Secret, Version, View};
 
 /// A candidate that the vendor refuses is tried for this long: it may not have reached all of the
 /// vendor yet.
@@ -156,6 +156,20 @@ impl Case<'_> {
                 None => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
             }),
         }
+    }
+
+    /// In place: the record's mark names the attempt whose value was set last. If that is not the
+    /// current version's (someone rolled back, or a replica slept before it set the record), the
+    /// current value is set again. Only for a slot that is listed: a read that does not show it
+    /// yet is older than the record.
+    pub(super) fn record(&self) -> Option<Decision> {
+        let current = self.current.slot().filter(|_| self.in_place())?.attempt;
+        let set_last = self.view.listing.iter().flatten().find_map(|seen| match seen.marked {
+            Marked::Ours(attempt) | Marked::First(attempt) => Some(attempt),
+            Marked::No => None,
+        })?;
+        let version = self.secret.slot_of(set_last).filter(|_| set_last != current)?.id.clone();
+        Some(Decision::act(Step::Restore { version }, Reason::RecordDiffers))
     }
 
     /// `kf-open` goes as soon as no leftover can exist: what was created is in the slot, or was

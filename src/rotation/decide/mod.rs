@@ -5,6 +5,7 @@
 //!  parked? held?        nothing moves until the cause is gone or a person decides
 //!    └ in hand          what this process did a moment ago: mint, end a lease, end a leaked one
 //!       └ candidate     AWSPENDING: prove it, promote it, or take the label off
+//!          ├ record     in place: the record holds what is current
 //!          └ resolved   kf-open off where no leftover can exist
 //!             └ open    close what was begun and never finished, or wait for it
 //!                └ previous     retire it when the overlap is over
@@ -93,7 +94,7 @@ pub enum Step {
     },
     /// In-place vendors: set AWSCURRENT's value at the vendor again.
     Restore {
-        /// The candidate that was set instead.
+        /// The version whose value was set instead.
         version: VersionId,
     },
     /// Move AWSCURRENT to the candidate.
@@ -167,6 +168,7 @@ pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
     let case = Case { secret, current, view, policy, now };
     case.in_hand()
         .or_else(|| case.candidate())
+        .or_else(|| case.record())
         .or_else(|| case.resolved())
         .or_else(|| case.open())
         .or_else(|| case.previous())

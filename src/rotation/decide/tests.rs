@@ -669,7 +669,19 @@ fn an_in_place_record_ends_up_with_the_current_value() {
             "detach AWSPENDING",
             Reason::Promoted,
         ),
+        (
+            "the record holds another value",
+            stored(&[]).resolved(1).record(Marked::Ours(attempt(1))),
+            "restore",
+            Reason::RecordDiffers,
+        ),
         ("the record was made by hand", stored(&[]).resolved(1).record(Marked::No), "wait", Reason::HealthyManual),
+        (
+            "a read from before the store",
+            in_place().claimed(1, 1).record(Marked::Ours(attempt(1))),
+            "wait",
+            Reason::AttemptOpen,
+        ),
     ]);
 }
 
