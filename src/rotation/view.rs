@@ -19,6 +19,9 @@ use crate::model::time::Timestamp;
 const ATTEMPT_GAP_MAX: u32 = 64;
 /// The same for the version that is current, on which a failing vendor may make attempts for months.
 const ATTEMPT_GAP_MAX_CURRENT: u32 = 1024;
+/// The same for a version without labels: AWS prunes those oldest first, so while one is listed,
+/// the attempts on it, which are younger, are listed too.
+const ATTEMPT_GAP_MAX_UNLABELLED: u32 = 4;
 
 /// What a version is to the protocol.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -259,9 +262,14 @@ fn roles(secret: &observed::Secret) -> HashMap<VersionId, Role> {
         take(Try { attempt, origin: None });
     }
     let mut bases: Vec<(Base, u32)> = vec![(None, ATTEMPT_GAP_MAX)];
-    for version in secret.versions.iter().filter(|version| !version.labels.is_empty()) {
-        let current = version.labels.contains(&Label::Current);
-        bases.push((Some(version.id.clone()), if current { ATTEMPT_GAP_MAX_CURRENT } else { ATTEMPT_GAP_MAX }));
+    // Unlabelled ones too: a retired and revoked version is still what the current one replaced.
+    for version in &secret.versions {
+        let gap = match version.labels.as_slice() {
+            [] => ATTEMPT_GAP_MAX_UNLABELLED,
+            labels if labels.contains(&Label::Current) => ATTEMPT_GAP_MAX_CURRENT,
+            _ => ATTEMPT_GAP_MAX,
+        };
+        bases.push((Some(version.id.clone()), gap));
     }
     for (base, gap) in bases {
         let mut number = 1;
@@ -464,6 +472,11 @@ mod tests {
             "attempts 1 and 2 were pruned"
         );
         assert_eq!(view.versions[2].role, Role::Other);
+        let mut rotated = secret.clone();
+        let second = Attempt::derive(&rotated.arn, &Some(first.slot_id()), 1);
+        rotated.versions = vec![version(first.slot_id(), &[]), version(second.slot_id(), &["AWSCURRENT"])];
+        let later = Secret::new(&rotated, &Deployment::new("prod").unwrap(), &Name::new("app").unwrap(), Vec::new());
+        assert_eq!(later.versions[1].base(), Some(&Some(first.slot_id())), "the base lost its last label");
         assert_eq!(view.owner, Owner::Stripped);
         assert_eq!(view.accepted, Some(Accepted { version: first.slot_id(), at: Some(Timestamp::from_seconds(77)) }));
         assert_eq!(view.paused_until, Some(Timestamp::from_seconds(99)));
