@@ -4,7 +4,7 @@ use crate::model::attempt::{Attempt, Cause};
 use crate::model::label::Label;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK, published};
-use crate::rotation::decide::{Decision, Step};
+use crate::rotation::decide::{Decision, Step, published_by_us};
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{Role, Seen};
 use crate::rotation::{Reason, calendar, sweep};
@@ -17,7 +17,7 @@ impl Case<'_> {
         let asked = self.view.request;
         // A version that a person put or accepted, or that is being taken over, is replaced when
         // its own age says so; one being taken over, at once.
-        let taking_over = self.current.role == Role::Other
+        let taking_over = !published_by_us(self.current, self.policy)
             && self.secret.accepted.as_ref().is_none_or(|accepted| accepted.version != self.current.id);
         let due = if taking_over { Some(self.now.store) } else { calendar::due(self.policy, published(self.current)) };
         let resting = if self.secret.with(&Label::Previous).is_some() || self.base_lives() {

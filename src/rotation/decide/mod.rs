@@ -208,19 +208,26 @@ fn held(secret: &Secret, current: &Version, policy: &Policy) -> Option<Reason> {
     if secret.accepted.as_ref().is_some_and(|accepted| accepted.version == current.id) {
         return None;
     }
-    let in_place = policy.capabilities.marking == Marking::InPlace;
-    let ours = |version: &Version| version.slot().is_some() && (in_place || version.lease().is_some());
     let replaces_current = |version: &Version| version.base() == Some(&Some(current.id.clone()));
-    if !ours(current) {
+    if !published_by_us(current, policy) {
         // A secret being taken over: nothing of ours was published in it yet.
-        let untouched = secret.versions.iter().all(|version| !ours(version) || replaces_current(version));
+        let untouched =
+            secret.versions.iter().all(|version| !published_by_us(version, policy) || replaces_current(version));
         let taking_over = policy.takeover == Takeover::Rotate && current.role == Role::Other && untouched;
         if !taking_over {
             return Some(Reason::ForeignCurrent);
         }
     }
-    let rolled_back = |previous: &Version| {
-        replaces_current(previous) && previous.slot().is_some() && (in_place || previous.lease().is_some())
-    };
+    let rolled_back = |previous: &Version| replaces_current(previous) && published_by_us(previous, policy);
     secret.with(&Label::Previous).is_some_and(rolled_back).then_some(Reason::RolledBack)
+}
+
+/// Whether a version holds a value that keyferry stored. The lease says so by itself: only the put
+/// of a slot writes it, and it outlives AWS's memory of the version that the slot was made to
+/// replace, from which its role is told.
+fn published_by_us(version: &Version, policy: &Policy) -> bool {
+    match policy.capabilities.marking {
+        Marking::InPlace => version.slot().is_some(),
+        Marking::Named | Marking::Unnamed => version.lease().is_some(),
+    }
 }

@@ -440,6 +440,7 @@ fn parked_states_move_nothing_and_say_whose_turn_it_is() {
         |obstacle: Obstacle| healthy().asked(Cause::Leaked).with(|told| told.secret().obstacle = Some(obstacle));
     let owner = |owner: Owner| healthy().asked(Cause::Asked).with(|told| told.secret().owner = owner);
     let foreign = || healthy().with(|told| told.secret().versions[0].role = Role::Other);
+    let by_hand = || foreign().with(|told| told.secret().versions[0].labels.truncate(1));
     let rolled_back = || healthy().claimed(1, DAY).resolved(1).stored(1, DAY, &[Label::Previous]).asked(Cause::Asked);
     let accepted = |told: &mut Told, minutes| {
         told.secret().accepted = Some(Accepted { version: first().slot_id(), at: Some(ago(minutes)) });
@@ -478,14 +479,21 @@ fn parked_states_move_nothing_and_say_whose_turn_it_is() {
             "claim 1",
             Reason::Leaked,
         ),
-        ("written by hand", foreign().asked(Cause::Asked), "wait", Reason::ForeignCurrent),
+        ("its base forgotten by AWS", foreign().asked(Cause::Asked), "claim 1", Reason::Asked),
+        (
+            "its base forgotten by AWS, not due",
+            foreign().with(|told| told.policy.rotate = every(30)),
+            "wait",
+            Reason::Healthy,
+        ),
+        ("written by hand", by_hand().asked(Cause::Asked), "wait", Reason::ForeignCurrent),
         (
             "written by hand, accepted",
-            foreign().asked(Cause::Asked).with(|told| accepted(told, DAY)),
+            by_hand().asked(Cause::Asked).with(|told| accepted(told, DAY)),
             "claim 1",
             Reason::Asked,
         ),
-        ("taken over", foreign().with(|told| told.policy.takeover = Takeover::Rotate), "claim 1", Reason::Due),
+        ("taken over", by_hand().with(|told| told.policy.takeover = Takeover::Rotate), "claim 1", Reason::Due),
         ("rolled back", rolled_back(), "wait", Reason::RolledBack),
         ("rolled back, accepted a moment ago", rolled_back().with(|told| accepted(told, 5)), "wait", Reason::InOverlap),
         (
