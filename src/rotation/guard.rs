@@ -177,12 +177,9 @@ impl Check<'_> {
         if self.secret.accepted.as_ref().is_some_and(|accepted| accepted.version == current.id) {
             return Ok(());
         }
-        let stored = |version: &Version| match version.role {
-            Role::Slot(_) => {
-                self.policy.capabilities.marking == Marking::InPlace
-                    || version.labels.iter().any(|label| matches!(label, Label::Cred(_)))
-            }
-            Role::Claim(_) | Role::Other => false,
+        let stored = |version: &Version| match self.policy.capabilities.marking {
+            Marking::InPlace => matches!(version.role, Role::Slot(_)),
+            Marking::Named | Marking::Unnamed => version.labels.iter().any(|label| matches!(label, Label::Cred(_))),
         };
         require(stored(current) || self.policy.takeover == Takeover::Rotate, Violation::Held)?;
         let successor = self.holder(&Label::Previous).filter(|previous| stored(previous)).is_some_and(|previous| {
@@ -259,12 +256,11 @@ impl Check<'_> {
         let listing = self.view.listing.as_ref();
         let absent = listing.is_some_and(|listing| !listing.iter().any(|seen| lease.tracked.is(&seen.id)));
         let gone = absent && self.settled(lease.since) && self.settled(self.secret.changed);
-        match (&self.view.hand, &lease.tracked) {
-            (Hand::Ended { tracked }, _) => *tracked == lease.tracked,
-            (Hand::Unknown { tracked }, _) if *tracked == lease.tracked => gone,
-            (_, Tracked::Hashed(_)) => gone,
-            (_, Tracked::Plain(_)) => false,
-        }
+        let confirmed = matches!(&self.view.hand, Hand::Ended { tracked } if *tracked == lease.tracked);
+        let unknown = matches!(&self.view.hand, Hand::Unknown { tracked } if *tracked == lease.tracked);
+        // An id that is only known by its hash can be asked for only while it is listed.
+        let unaskable = matches!(lease.tracked, Tracked::Hashed(_));
+        confirmed || ((unknown || unaskable) && gone)
     }
 
     fn close(&self, attempt: Attempt) -> Result<(), Violation> {

@@ -489,11 +489,16 @@ fn parked_states_move_nothing_and_say_whose_turn_it_is() {
         ("written by hand", by_hand().asked(Cause::Asked), "wait", Reason::ForeignCurrent),
         (
             "written by hand, accepted",
-            by_hand().asked(Cause::Asked).with(|told| accepted(told, DAY)),
+            by_hand().dead("old").asked(Cause::Asked).with(|told| accepted(told, DAY)),
             "claim 1",
             Reason::Asked,
         ),
-        ("taken over", by_hand().with(|told| told.policy.takeover = Takeover::Rotate), "claim 1", Reason::Due),
+        (
+            "taken over",
+            by_hand().dead("old").with(|told| told.policy.takeover = Takeover::Rotate),
+            "claim 1",
+            Reason::Due,
+        ),
         ("rolled back", rolled_back(), "wait", Reason::RolledBack),
         ("rolled back, accepted a moment ago", rolled_back().with(|told| accepted(told, 5)), "wait", Reason::InOverlap),
         (
