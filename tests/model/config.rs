@@ -115,6 +115,14 @@ pub struct Config {
     pub rollbacks: u8,
     /// A person may take AWSPREVIOUS off by hand so often.
     pub unlabels: u8,
+    /// A person may put a value of their own so often.
+    pub strangers: u8,
+    /// AWS forgets versions without labels.
+    pub prunes: bool,
+    /// The vendor's ids don't fit into a label.
+    pub hashed: bool,
+    /// The end of the overlap is judged, too.
+    pub overlap_judged: bool,
     /// So many rotations may be asked for because the value leaked.
     pub leaks: u8,
     /// So many credentials do not work.
@@ -145,6 +153,10 @@ pub const BASE: Config = Config {
     labels_date: true,
     rollbacks: 1,
     unlabels: 0,
+    strangers: 0,
+    prunes: false,
+    hashed: false,
+    overlap_judged: true,
     leaks: 0,
     duds: 0,
     pauses: 0,

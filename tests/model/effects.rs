@@ -167,7 +167,9 @@ impl World {
     /// Creates a credential; nothing where the run has no room.
     pub fn create(&mut self, state: &mut State, row: u8, dud: bool) -> Result<Option<u8>, String> {
         let mut place = self.places.get(state.place);
-        let made_before = place.creds.iter().flatten().any(|cred| cred.row == row);
+        // Numbers that AWS forgot may come again, long after.
+        let counts = |cred: &Cred| cred.row == row && (cred.live || !self.config.prunes);
+        let made_before = place.creds.iter().flatten().any(counts);
         let aws = self.aws.get(state.aws);
         let first = self.lens.names.row(row).base == NONE;
         if !first && aws.claims[usize::from(row)].is_none() {

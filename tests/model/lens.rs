@@ -14,9 +14,9 @@ use keyferry::rotation::view::{
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
-use crate::config::{Age, Config, Start, Vendor};
+use crate::config::{Age, Config, Vendor};
 use crate::weaken::Weakening;
-use crate::world::{Act, Aws, Code, Hand, Mark, NONE, Names, Place, claim_code, is_slot, row_of, slot_code};
+use crate::world::{Act, Aws, Code, Hand, Mark, NONE, Names, Place, SlotV, claim_code, is_slot, row_of, slot_code};
 
 /// The moment at which every decision is made.
 const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
@@ -66,13 +66,18 @@ impl Lens {
             return Err(format!("guard refuses {:?}: {violation}", decision.step));
         }
         let act = self.act(&decision.step);
-        self.judge(aws, act, decision.reason)?;
+        self.judge(aws, act, decision.reason, ask.request)?;
         Ok(Answer { act, reason: decision.reason })
     }
 
-    /// What no decision may be, judged by what really happened.
-    fn judge(&self, aws: &Aws, act: Act, reason: Reason) -> Result<(), String> {
-        let short_overlap = self.config.scale.of(aws.moved) < self.config.scale.overlap() && reason != Reason::Leaked;
+    /// What no decision may be, judged by what really happened: the overlap is over, or nothing is
+    /// owed to a value that leaked.
+    fn judge(&self, aws: &Aws, act: Act, reason: Reason, request: Option<Cause>) -> Result<(), String> {
+        let made_by = (aws.current != NONE).then(|| usize::from(row_of(aws.current)));
+        let leaked = made_by.and_then(|row| aws.claims[row]).is_some_and(|claim| claim.leak && claim.open);
+        let owed = reason != Reason::Leaked && request != Some(Cause::Leaked) && !leaked;
+        let short_overlap =
+            self.config.overlap_judged && owed && self.config.scale.of(aws.moved) < self.config.scale.overlap();
         let retired = match act {
             Act::Detach { mark: Mark::Previous, code } => Some(code),
             Act::Revoke { cred, tracked: true } => {
@@ -95,7 +100,9 @@ impl Lens {
     }
 
     fn date(&self, age: Age) -> Timestamp {
-        NOW.minus(Duration::from_secs(60 * u64::from(self.config.scale.of(age))))
+        // Without settle everything is older than settle at once.
+        let at_once = u64::from(self.config.weak == Some(Weakening::NoSettle));
+        NOW.minus(Duration::from_secs(60 * u64::from(self.config.scale.of(age)) + at_once))
     }
 
     fn id(&self, code: Code) -> VersionId {
@@ -123,11 +130,16 @@ impl Lens {
         for row in rows {
             let names = self.names.row(row);
             let base = self.names.id(names.base);
-            let of = Try { attempt: names.attempt, origin: Some((base.clone(), names.number)) };
-            if let Some(claim) = aws.claims[usize::from(row)] {
+            let claim = aws.claims[usize::from(row)];
+            // As `Secret::new` finds them: by their base where that is still listed, by their own
+            // `kf-open` otherwise.
+            let origin = (names.base == NONE || aws.listed(names.base)).then(|| (base.clone(), names.number));
+            let found = !names.stranger && (origin.is_some() || claim.is_some_and(|claim| claim.open));
+            let of = Try { attempt: names.attempt, origin };
+            if let Some(claim) = claim {
                 let labels = if claim.open { vec![Label::Open(names.attempt)] } else { Vec::new() };
-                let id = self.id(claim_code(row));
-                versions.push(Version { id, role: Role::Claim(of.clone()), labels, created: self.date(claim.age) });
+                let role = if found { Role::Claim(of.clone()) } else { Role::Other };
+                versions.push(Version { id: self.id(claim_code(row)), role, labels, created: self.date(claim.age) });
                 if claim.open {
                     let cause = if claim.leak { Cause::Leaked } else { Cause::Asked };
                     let before = (0..8).filter(|cred| claim.before & (1 << cred) != 0);
@@ -136,19 +148,9 @@ impl Lens {
                 }
             }
             if let Some(slot) = aws.slots[usize::from(row)] {
-                let code = slot_code(row);
-                let mut labels = Vec::new();
-                for (holder, label) in
-                    [(aws.current, Label::Current), (aws.previous, Label::Previous), (aws.pending, Label::Pending)]
-                {
-                    if holder == code {
-                        labels.push(label);
-                    }
-                }
-                labels.extend(slot.lease.map(|age| Label::Cred(self.lease(age, slot.cred))));
-                let foreign = self.config.start == Start::Takeover && row == 0;
-                let role = if foreign { Role::Other } else { Role::Slot(of) };
-                versions.push(Version { id: self.id(code), role, labels, created: self.date(slot.age) });
+                let role = if found { Role::Slot(of) } else { Role::Other };
+                let labels = self.labels(aws, slot_code(row), slot);
+                versions.push(Version { id: self.id(slot_code(row)), role, labels, created: self.date(slot.age) });
             }
         }
         Secret {
@@ -172,6 +174,15 @@ impl Lens {
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
             claims,
         }
+    }
+
+    fn labels(&self, aws: &Aws, code: Code, slot: SlotV) -> Vec<Label> {
+        let holders = [(aws.current, Label::Current), (aws.previous, Label::Previous), (aws.pending, Label::Pending)];
+        let mut labels: Vec<Label> =
+            holders.into_iter().filter(|(holder, _)| *holder == code).map(|(_, label)| label).collect();
+        labels.extend(slot.lease.map(|age| Label::Cred(self.lease(age, slot.cred))));
+        labels.extend((aws.newest_tombstone() == Some(code)).then_some(Label::Closed));
+        labels
     }
 
     fn short(&self, cred: usize) -> String {
@@ -245,7 +256,7 @@ impl Lens {
     }
 
     fn act(&self, step: &Step) -> Act {
-        let firsts = self.names.rows.iter().filter(|row| row.base == NONE).count() as u8;
+        let firsts = self.names.rows.iter().filter(|row| row.base == NONE && !row.stranger).count() as u8;
         // Only where leftovers are told by elimination does it matter what was there before.
         let listed = |before: &[VendorId]| {
             let unnamed = self.config.vendor == Vendor::Unnamed;

@@ -46,3 +46,41 @@ fn first_version_and_replicas() {
         Config { name: "named, 2 replicas", replicas: 2, ..BASE },
     ]);
 }
+#[test]
+fn weakened() {
+    const U: Config = Config { vendor: Vendor::Unnamed, late_create: false, ..BASE };
+    use weaken::Weakening::*;
+    for config in [
+        Config { name: "NoSettle", weak: Some(NoSettle), replicas: 2, ..BASE },
+        Config { name: "NoSettle U", weak: Some(NoSettle), ..U },
+        Config { name: "NoSettle U2", weak: Some(NoSettle), replicas: 2, ..U },
+        Config { name: "PromoteFromAnywhere", weak: Some(PromoteFromAnywhere), replicas: 1, ..BASE },
+        Config { name: "NoFence", weak: Some(NoFence), replicas: 2, ..BASE },
+        Config { name: "NoFence boot", weak: Some(NoFence), replicas: 2, rotations: 0, start: Start::Missing, ..BASE },
+        Config { name: "RevokeBeforePreviousIsOff", weak: Some(RevokeBeforePreviousIsOff), ..BASE },
+        Config { name: "NoVerify", weak: Some(NoVerify), duds: 1, ..BASE },
+        Config { name: "LeaseEndsFirst", weak: Some(LeaseEndsFirst), ..BASE },
+        Config { name: "TokenOverwrites", weak: Some(TokenOverwrites), replicas: 2, ..BASE },
+        Config { name: "OpenClaimsHidden", weak: Some(OpenClaimsHidden), replicas: 2, ..U },
+        Config { name: "OpenClaimsOfOtherBasesHidden", weak: Some(OpenClaimsOfOtherBasesHidden), deep: true, ..BASE },
+        Config { name: "OpenClaimsOfOtherBasesHidden U", weak: Some(OpenClaimsOfOtherBasesHidden), deep: true, ..U },
+        Config { name: "NoTombstone", weak: Some(NoTombstone), replicas: 2, ..BASE },
+        Config { name: "NoTombstone1", weak: Some(NoTombstone), replicas: 1, ..BASE },
+        Config { name: "NoLease", weak: Some(NoLease), ..BASE },
+        Config { name: "OwnRevokesInDoubt", weak: Some(OwnRevokesInDoubt), ..BASE },
+        Config { name: "StaleForEver", weak: Some(StaleForEver), ..BASE },
+        Config { name: "StaleForEver U", weak: Some(StaleForEver), ..U },
+        Config { name: "RetiredByOthers", weak: Some(RetiredByOthers), leaks: 1, replicas: 2, ..BASE },
+        Config {
+            name: "BootstrapNotFenced",
+            weak: Some(BootstrapNotFenced),
+            rotations: 0,
+            replicas: 2,
+            start: Start::Missing,
+            ..BASE
+        },
+        Config { name: "BootstrapClaim", weak: Some(BootstrapClaim), rotations: 0, start: Start::Missing, ..BASE },
+    ] {
+        println!("{}", explore(&config));
+    }
+}

@@ -11,7 +11,10 @@ use crate::config::{Config, Start, Vendor};
 use crate::effects::Reply;
 use crate::lens::{Answer, Ask, Lens};
 use crate::weaken::Weakening;
-use crate::world::{Act, Aws, Budget, Flying, Hand, Interner, NONE, OwnNext, Place, Process, REPLICAS, State, start};
+use crate::world::{
+    Act, Aws, Budget, CREDS, Cred, Flying, Hand, Interner, Mark, NONE, OwnNext, Place, Process, REPLICAS, ROWS, SlotV,
+    State, Version, claim_code, slot_code, start,
+};
 
 /// How a step or a call went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +37,9 @@ pub enum Move {
     Accept,
     RollBack,
     Unlabel,
+    Stranger,
+    Clears(u8),
+    Prune(u8),
     Pause,
     Resume,
     Lands(Flying),
@@ -128,6 +134,7 @@ impl World {
         let budget = Budget {
             rollbacks: config.rollbacks,
             unlabels: config.unlabels,
+            strangers: config.strangers,
             leaks: config.leaks,
             duds: config.duds,
             pauses: config.pauses,
@@ -230,7 +237,7 @@ impl World {
             let to = self.tagged(&from, |aws| aws.paused = true);
             out.push(Move::Pause, to, false);
         }
-        if self.rolled_back(&aws) {
+        if self.rolled_back(&aws) || self.strange(&aws) {
             let to = self.tagged(state, |aws| aws.accepted = Some((aws.current, 0)));
             out.push(Move::Accept, to, true);
         }
@@ -243,11 +250,96 @@ impl World {
             });
             out.push(Move::RollBack, to, false);
         }
+        if state.budget.strangers > 0 {
+            self.stranger(state, out);
+        }
+        self.clear(state, &aws, out);
+        if self.config.prunes {
+            self.prune(state, out);
+        }
         if state.budget.unlabels > 0 && aws.previous != NONE {
             let mut from = *state;
             from.budget.unlabels -= 1;
             let to = self.labelled(&from, |aws| aws.previous = NONE);
             out.push(Move::Unlabel, to, false);
+        }
+    }
+
+    /// Whether somebody else's version is current and nobody accepted that.
+    fn strange(&self, aws: &Aws) -> bool {
+        self.config.strangers > 0
+            && aws.current == slot_code(self.lens.names.stranger())
+            && aws.accepted.is_none_or(|(code, _)| code != aws.current)
+    }
+
+    /// A person puts a value of their own, as people do: it is published at once.
+    fn stranger(&mut self, state: &State, out: &mut Out) {
+        let row = self.lens.names.stranger();
+        let mut aws = self.aws.get(state.aws);
+        let mut place = self.places.get(state.place);
+        let cred = place.made();
+        if aws.current == NONE || usize::from(cred) >= CREDS {
+            return;
+        }
+        let mut to = *state;
+        to.budget.strangers -= 1;
+        place.creds[usize::from(cred)] = Some(Cred { row, live: true, age: 0, dud: false, used: true, foreign: true });
+        aws.slots[usize::from(row)] = Some(SlotV { cred, age: 0, lease: None });
+        aws.previous = aws.current;
+        aws.current = slot_code(row);
+        aws.moved = 0;
+        aws.changed = 0;
+        self.set_place(&mut to, place);
+        self.set_aws(&mut to, aws);
+        let to = self.settle(to);
+        out.push(Move::Stranger, to, false);
+    }
+
+    /// More leftovers than keyferry ends unasked: a person ends one.
+    fn clear(&mut self, state: &State, aws: &Aws, out: &mut Out) {
+        let place = self.places.get(state.place);
+        let held = |cred: u8| {
+            state.processes.iter().any(|process| match process {
+                Process::Owning { cred: own, .. } | Process::Proving { cred: own, .. } => *own == cred,
+                Process::Idle(_) | Process::Doing(_) | Process::Absent => false,
+            })
+        };
+        let leftover = |cred: &u8| {
+            let one = place.cred(*cred);
+            !aws.slots.iter().flatten().any(|slot| slot.cred == *cred) && one.age > 0 && !one.foreign && !held(*cred)
+        };
+        let leftovers: Vec<u8> = place.live().filter(leftover).collect();
+        if self.config.vendor != Vendor::InPlace && leftovers.len() > 3 {
+            let mut to = *state;
+            let act = Act::Revoke { cred: leftovers[0], tracked: false };
+            let to = self.perform(&mut to, act).and_then(|_| self.settle(to));
+            out.push(Move::Clears(leftovers[0]), to, true);
+        }
+    }
+
+    /// AWS forgets the oldest version without a label, once it is a day old. It keeps a hundred, so
+    /// the newest attempts stay.
+    fn prune(&mut self, state: &State, out: &mut Out) {
+        let oldest = self.config.scale.oldest();
+        let mut aws = self.aws.get(state.aws);
+        let newest = (0..ROWS).rev().find(|row| aws.claims[*row].is_some()).unwrap_or(0);
+        for row in 0..newest {
+            let (claim, slot) = (claim_code(row as u8), slot_code(row as u8));
+            let forgotten = match (aws.claims[row], aws.slots[row]) {
+                (Some(one), _) if !one.open && one.age == oldest => {
+                    aws.claims[row] = None;
+                    claim
+                }
+                (_, Some(one)) if !aws.labelled(slot) && one.age == oldest => {
+                    aws.slots[row] = None;
+                    slot
+                }
+                _ => continue,
+            };
+            let mut to = *state;
+            self.set_aws(&mut to, aws);
+            let to = self.settle(to);
+            return out.push(Move::Prune(forgotten), to, false);
         }
     }
 
@@ -429,12 +521,17 @@ impl World {
             Err(complaint) => return out.push(Move::Does { process, act, how: How::Well }, Err(complaint), false),
         };
         let hand = match (reply, act) {
+            (Reply::Refused, Act::Detach { mark: Mark::Previous, code })
+                if self.config.weak == Some(Weakening::RetiredByOthers) =>
+            {
+                Hand::Retired(code)
+            }
             (Reply::Refused, _) => Hand::Empty,
             (Reply::Done, Act::Claim { row, .. }) => Hand::Claimed(row),
             (Reply::Done, Act::CreateSecret { .. } | Act::Tag { .. }) => {
                 Hand::Tagged(self.aws.get(to.aws).tag.expect("just written").nonce)
             }
-            (Reply::Done, Act::Detach { mark: crate::world::Mark::Previous, code }) => Hand::Retired(code),
+            (Reply::Done, Act::Detach { mark: Mark::Previous, code }) => Hand::Retired(code),
             (Reply::Done, Act::Revoke { cred, tracked: true }) => Hand::Ended(cred),
             (Reply::Gone, Act::Revoke { cred, tracked: true }) => Hand::Unknown(cred),
             (Reply::Done, Act::Restore { code }) => Hand::Restored(code),
@@ -674,7 +771,10 @@ impl World {
         // Several first tries may run side by side: a tag is no lock.
         let races = self.config.replicas - 1 + if self.config.start == Start::Missing { 2 } else { 0 };
         let live = place.live().count();
-        if self.config.vendor != Vendor::InPlace && live > 4 + races {
+        // Nor does it bound the tries of one that keeps reading an old tag.
+        let bounded =
+            self.config.vendor != Vendor::InPlace && !(self.config.start == Start::Missing && self.config.deep);
+        if bounded && live > 4 + races {
             return Err(format!("{live} credentials live (invariant 3)"));
         }
         Ok(state)
@@ -742,6 +842,9 @@ impl fmt::Display for Move {
             Self::Tick => write!(out, "time passes"),
             Self::Accept => write!(out, "a person accepts the current version (keyferry:base)"),
             Self::RollBack => write!(out, "a person swaps AWSCURRENT and AWSPREVIOUS"),
+            Self::Stranger => write!(out, "a person puts a value of their own"),
+            Self::Clears(cred) => write!(out, "a person ends one of too many leftovers, cred-{cred}"),
+            Self::Prune(code) => write!(out, "AWS forgets {}", Version(*code)),
             Self::Unlabel => write!(out, "a person takes AWSPREVIOUS off"),
             Self::Pause => write!(out, "a person pauses"),
             Self::Resume => write!(out, "a person resumes"),

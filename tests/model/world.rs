@@ -56,6 +56,8 @@ pub struct Row {
     pub claim: VersionId,
     /// Its slot's id.
     pub slot: VersionId,
+    /// No attempt of ours: only its slot counts, for a version that somebody else made.
+    pub stranger: bool,
 }
 
 /// All ids of a run.
@@ -82,14 +84,29 @@ impl Names {
                 .map(|(base, number)| names.add(base, number))
                 .collect();
         }
+        if config.start == Start::Takeover {
+            names.rows[0].stranger = true;
+        }
+        if config.strangers > 0 {
+            names.add(NONE, 99);
+            names.rows.last_mut().expect("just added").stranger = true;
+        }
         assert!(names.rows.len() <= ROWS, "{}: too many attempts", config.name);
-        names.creds = (0..CREDS).map(|index| VendorId::new(&format!("cred-{index}")).expect("an id")).collect();
+        let id = |index| if config.hashed { format!("cred/../{index}") } else { format!("cred-{index}") };
+        names.creds = (0..CREDS).map(|index| VendorId::new(&id(index)).expect("an id")).collect();
         names
     }
 
     fn add(&mut self, base: Code, number: u32) -> Code {
         let attempt = Attempt::derive(&self.arn, &self.id(base), number);
-        self.rows.push(Row { base, number, attempt, claim: attempt.claim_id(), slot: attempt.slot_id() });
+        self.rows.push(Row {
+            base,
+            number,
+            attempt,
+            claim: attempt.claim_id(),
+            slot: attempt.slot_id(),
+            stranger: false,
+        });
         slot_code(u8::try_from(self.rows.len() - 1).expect("few attempts"))
     }
 
@@ -104,6 +121,11 @@ impl Names {
     /// An attempt.
     pub fn row(&self, row: u8) -> &Row {
         &self.rows[usize::from(row)]
+    }
+
+    /// The row of a value that a person puts.
+    pub fn stranger(&self) -> u8 {
+        self.rows.len() as u8 - 1
     }
 
     /// The version with an id.
@@ -209,9 +231,24 @@ impl Aws {
         [self.current, self.previous, self.pending].into_iter().any(|code| self.cred(code) == Some(cred))
     }
 
-    /// Whether a lease tracks this credential.
-    pub fn tracks(&self, cred: u8) -> bool {
-        self.slots.iter().flatten().any(|slot| slot.cred == cred && slot.lease.is_some())
+    /// Whether a version is listed.
+    pub fn listed(&self, code: Code) -> bool {
+        let row = usize::from(row_of(code));
+        if is_slot(code) { self.slots[row].is_some() } else { self.claims[row].is_some() }
+    }
+
+    /// Whether a version has a label.
+    pub fn labelled(&self, code: Code) -> bool {
+        let holds = code != NONE && [self.current, self.previous, self.pending].contains(&code);
+        holds || self.slot(code).is_some_and(|slot| slot.lease.is_some()) || self.newest_tombstone() == Some(code)
+    }
+
+    /// The tombstone that has `kf-closed`.
+    pub fn newest_tombstone(&self) -> Option<Code> {
+        (0..ROWS as u8)
+            .filter_map(|row| self.slots[usize::from(row)].filter(|slot| slot.cred == NONE).map(|slot| (row, slot.age)))
+            .min_by_key(|(row, age)| (*age, NONE - row))
+            .map(|(row, _)| slot_code(row))
     }
 
     /// The same after some time.
@@ -413,6 +450,7 @@ pub enum Flying {
 pub struct Budget {
     pub rollbacks: u8,
     pub unlabels: u8,
+    pub strangers: u8,
     pub leaks: u8,
     pub duds: u8,
     pub pauses: u8,
