@@ -103,6 +103,8 @@ pub struct Config {
     pub torn: bool,
     /// The vendor may not answer a listing.
     pub silent: bool,
+    /// The texts of the claims may not be readable.
+    pub unread: bool,
     /// Calls that may be under way without a process.
     pub late_calls: usize,
     /// A create may be sent long after the decision to (the process slept).
@@ -147,6 +149,7 @@ pub const BASE: Config = Config {
     deep: false,
     torn: false,
     silent: false,
+    unread: false,
     late_calls: 1,
     late_create: true,
     late_apply: false,
