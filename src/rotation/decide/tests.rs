@@ -648,6 +648,7 @@ fn unnamed_leftovers_are_told_by_elimination() {
         ("in the window, never used", lost(40), "revoke leftover lost", Reason::Leftover),
         ("used", lost(40).with(last), "detach kf-open", Reason::AttemptResolved),
         ("before the window", lost(60), "detach kf-open", Reason::AttemptResolved),
+        ("its claim cannot be read", lost(40).with(|told| told.secret().claims.clear()), "wait", Reason::HealthyManual),
         ("young", lost(30), "wait", Reason::HealthyManual),
         (
             "others may make credentials there",
