@@ -176,11 +176,89 @@ fn full() {
         println!("skipped: set KEYFERRY_MODEL=full");
         return;
     }
-    let large = Config { states_max: 16_000_000, ..BASE };
+    let large = Config { states_max: 20_000_000, ..BASE };
     let two = Config { replicas: 2, ..large };
     hold(&[
-        Config { name: "FULL named, 2 replicas, leaked", leaks: 1, ..two },
+        Config {
+            name: "FULL named, all faults, 2 rotations",
+            rotations: 2,
+            tries: 1,
+            states_max: 20_000_000,
+            ..EVERYTHING
+        },
+        Config { name: "FULL named, 2 late calls, leaked, dud", late_calls: 2, leaks: 1, duds: 1, ..large },
+        Config {
+            name: "FULL unnamed, 2 rotations",
+            rotations: 2,
+            vendor: Vendor::Unnamed,
+            late_create: false,
+            ..large
+        },
+        Config {
+            name: "FULL first version, deep and torn reads",
+            start: Start::Missing,
+            rotations: 0,
+            deep: true,
+            torn: true,
+            ..large
+        },
+        Config {
+            name: "FULL first version and a rotation, 2 replicas",
+            start: Start::Missing,
+            rotations: 1,
+            tries: 1,
+            ..two
+        },
+        Config {
+            name: "FULL named, 2 replicas, dud, deep and torn reads",
+            duds: 1,
+            deep: true,
+            torn: true,
+            late_calls: 0,
+            ..two
+        },
         Config { name: "FULL named, 2 replicas, 2 rotations", rotations: 2, rollbacks: 0, late_calls: 0, ..two },
+        Config { name: "FULL named, 2 replicas, leaked", leaks: 1, tries: 1, rotations: 2, ..two },
+        Config { name: "FULL unnamed, 2 replicas, dud", duds: 1, vendor: Vendor::Unnamed, late_create: false, ..two },
+        Config {
+            name: "FULL named, 2 replicas, ticks of 40 minutes",
+            scale: Scale::Medium,
+            rollbacks: 0,
+            late_calls: 0,
+            ..two
+        },
+        Config {
+            name: "FULL in place, 2 replicas, ticks of 40 minutes",
+            vendor: Vendor::InPlace,
+            scale: Scale::Medium,
+            rollbacks: 0,
+            late_apply: true,
+            late_calls: 0,
+            ..two
+        },
+        Config { name: "FULL in place, 2 replicas, rolled back", vendor: Vendor::InPlace, late_apply: true, ..two },
+        Config {
+            name: "FULL named, 3 replicas, dud, leaked",
+            replicas: 3,
+            rollbacks: 0,
+            late_calls: 0,
+            duds: 1,
+            leaks: 1,
+            tries: 1,
+            ..large
+        },
+        Config { name: "FULL named, 3 replicas", replicas: 3, rollbacks: 1, late_calls: 0, ..large },
+        Config { name: "FULL named, a stranger, 2 replicas", strangers: 1, overlap_judged: false, tries: 1, ..two },
+        Config {
+            name: "FULL named, all hands, 2 replicas",
+            rollbacks: 2,
+            unlabels: 1,
+            overlap_judged: false,
+            tries: 1,
+            late_calls: 1,
+            ..two
+        },
+        Config { name: "FULL named, leaked, 2 replicas, 2 tries", leaks: 1, ..two },
     ]);
 }
 
