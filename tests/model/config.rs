@@ -113,6 +113,8 @@ pub struct Config {
     pub late_apply: bool,
     /// LastChangedDate moves with labels and tags, not with values only.
     pub labels_date: bool,
+    /// A person accepts a version without saying when.
+    pub undated: bool,
     /// A person may swap AWSCURRENT and AWSPREVIOUS so often.
     pub rollbacks: u8,
     /// A person may take AWSPREVIOUS off by hand so often.
@@ -154,6 +156,7 @@ pub const BASE: Config = Config {
     late_create: true,
     late_apply: false,
     labels_date: true,
+    undated: false,
     rollbacks: 1,
     unlabels: 0,
     strangers: 0,

@@ -178,7 +178,7 @@ impl Lens {
             // tags, the date has to be in the tag.
             accepted: aws.accepted.map(|(code, age)| Accepted {
                 version: self.id(code),
-                at: (!self.config.labels_date).then(|| self.date(age)),
+                at: (!self.config.labels_date && !self.config.undated).then(|| self.date(age)),
             }),
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
             claims,

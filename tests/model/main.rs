@@ -176,14 +176,14 @@ fn full() {
         println!("skipped: set KEYFERRY_MODEL=full");
         return;
     }
-    let large = Config { states_max: 20_000_000, ..BASE };
+    let large = Config { states_max: 16_000_000, ..BASE };
     let two = Config { replicas: 2, ..large };
     hold(&[
         Config {
             name: "FULL named, all faults, 2 rotations",
             rotations: 2,
             tries: 1,
-            states_max: 20_000_000,
+            states_max: 16_000_000,
             ..EVERYTHING
         },
         Config { name: "FULL named, 2 late calls, leaked, dud", late_calls: 2, leaks: 1, duds: 1, ..large },
@@ -198,6 +198,7 @@ fn full() {
             name: "FULL first version, deep and torn reads",
             start: Start::Missing,
             rotations: 0,
+            late_calls: 0,
             deep: true,
             torn: true,
             ..large
@@ -298,6 +299,12 @@ fn known_residuals_are_real() {
         Config {
             name: "overlap: counted from the claim when a person moves AWSCURRENT back and forth",
             rollbacks: 2,
+            ..BASE
+        },
+        Config {
+            name: "overlap: keyferry:base written without a date while LastChangedDate stays",
+            labels_date: false,
+            undated: true,
             ..BASE
         },
         Config {

@@ -2,6 +2,7 @@
 //! do is in `people`, what processes do in `process`.
 
 use keyferry::model::attempt::Cause;
+use keyferry::rotation::Turn;
 use rustc_hash::FxHashMap;
 
 use crate::config::{Config, Start, Vendor};
@@ -287,9 +288,18 @@ impl World {
         state
     }
 
-    /// Whether everything has come to rest: nothing under way, nothing unresolved, and nothing
-    /// lives but what is current.
-    pub fn clean(&self, state: &State) -> bool {
+    /// Whether everything has come to rest: nothing is under way or unresolved, nothing lives but
+    /// what is current, and `decide` says that it is nobody's turn.
+    pub fn clean(&mut self, state: &State) -> bool {
+        let ask = Ask { request: None, hand: Hand::Empty, read: true };
+        self.swept(state)
+            && self.decide(state.aws, state.place, ask).is_ok_and(|answer| match answer.act {
+                Act::Beyond => true,
+                act => act == Act::Wait && answer.reason.turn() == Turn::Nobody,
+            })
+    }
+
+    fn swept(&self, state: &State) -> bool {
         let aws = self.aws.get(state.aws);
         let place = self.places.get(state.place);
         let idle = |process: &Process| matches!(process, Process::Idle(Hand::Empty) | Process::Absent);
