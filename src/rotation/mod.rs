@@ -30,6 +30,8 @@ pub mod fleet;
 pub mod guard;
 pub mod own;
 pub mod reason;
+#[cfg(test)]
+mod story;
 pub mod sweep;
 pub mod view;
 

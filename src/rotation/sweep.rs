@@ -77,7 +77,10 @@ pub fn ours(seen: &Seen) -> bool {
 pub fn leaves(attempt: Attempt, secret: &Secret, policy: &Policy, listing: &[Seen]) -> bool {
     listing.iter().filter(|seen| !secret.tracks(&seen.id)).any(|seen| match policy.capabilities.marking {
         Marking::Named => seen.marked == Marked::Ours(attempt) || seen.marked == Marked::First(attempt),
-        Marking::Unnamed => exclusive(policy) && appeared(seen, attempt, secret, policy),
+        // Without the claim's text nobody can tell.
+        Marking::Unnamed => {
+            exclusive(policy) && (secret.claim_of(attempt).is_none() || appeared(seen, attempt, secret, policy))
+        }
         Marking::InPlace => false,
     })
 }

@@ -103,6 +103,8 @@ pub struct Config {
     pub torn: bool,
     /// The vendor may not answer a listing.
     pub silent: bool,
+    /// The texts of the claims may not be readable.
+    pub unread: bool,
     /// Calls that may be under way without a process.
     pub late_calls: usize,
     /// A create may be sent long after the decision to (the process slept).
@@ -111,6 +113,8 @@ pub struct Config {
     pub late_apply: bool,
     /// LastChangedDate moves with labels and tags, not with values only.
     pub labels_date: bool,
+    /// A person accepts a version without saying when.
+    pub undated: bool,
     /// A person may swap AWSCURRENT and AWSPREVIOUS so often.
     pub rollbacks: u8,
     /// A person may take AWSPREVIOUS off by hand so often.
@@ -147,10 +151,12 @@ pub const BASE: Config = Config {
     deep: false,
     torn: false,
     silent: false,
+    unread: false,
     late_calls: 1,
     late_create: true,
     late_apply: false,
     labels_date: true,
+    undated: false,
     rollbacks: 1,
     unlabels: 0,
     strangers: 0,

@@ -3,11 +3,9 @@
 
 use crate::config::Vendor;
 use crate::moves::World;
+use crate::names::{Code, claim_code, is_slot, row_of, slot_code};
 use crate::weaken::Weakening;
-use crate::world::{
-    Act, Aws, CREDS, ClaimV, Code, Cred, Hand, Mark, NONE, Place, Process, SlotV, State, TagV, claim_code, is_slot,
-    row_of, slot_code,
-};
+use crate::world::{Act, Aws, CREDS, ClaimV, Cred, Hand, Mark, NONE, Place, Process, SlotV, State, TagV};
 
 /// What the far side says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -280,20 +278,4 @@ fn detach(aws: &mut Aws, mark: Mark, code: Code, place: &Place) -> Result<bool, 
             slot.lease.take().is_some()
         }
     })
-}
-
-impl Weakening {
-    /// The step that a weakened process takes instead.
-    pub fn twist(self, act: Act, aws: &Aws) -> Act {
-        match (self, act) {
-            (Self::RevokeBeforePreviousIsOff, Act::Detach { mark: Mark::Previous, code }) => {
-                aws.cred(code).map_or(act, |cred| Act::Revoke { cred, tracked: true })
-            }
-            (Self::LeaseEndsFirst, Act::Revoke { cred, tracked: true }) => {
-                let slot = aws.slots.iter().position(|slot| slot.is_some_and(|slot| slot.cred == cred));
-                slot.map_or(act, |row| Act::Detach { mark: Mark::Lease, code: slot_code(row as u8) })
-            }
-            _ => act,
-        }
-    }
 }

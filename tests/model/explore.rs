@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::config::Config;
 use crate::moves::{Out, World};
@@ -109,8 +109,33 @@ pub fn explore(config: &Config) -> Report {
         (0, _) => Verdict::Holds,
         (count, nearest) => Verdict::Stuck { states: count, trace: trace(&mut world, &states, &parents, nearest) },
     });
-    let decisions = world.decisions();
+    let decisions = world.decisions.len();
     Report { name: config.name, states: states.len(), edges, clean: clean.len(), decisions, verdict }
+}
+
+/// Visits `count` states and compares some fifty views of AWS among them with what `Secret::new`
+/// makes of the same versions; says how many.
+pub fn compare_views(config: &Config, count: usize) -> u32 {
+    let (mut world, first) = World::new(config);
+    let mut states = vec![first];
+    let mut known: FxHashSet<State> = FxHashSet::from_iter([first]);
+    let mut out = Out { next: Vec::new(), broken: None };
+    let mut at = 0;
+    while at < states.len() && states.len() < count {
+        out.next.clear();
+        let state = states[at];
+        world.next(&state, &mut out);
+        states.extend(out.next.iter().map(|next| next.to).filter(|to| known.insert(*to)));
+        at += 1;
+    }
+    let mut numbers: Vec<u32> = states.iter().map(|state| state.aws).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut compared = 0;
+    for &number in numbers.iter().step_by(numbers.len().div_ceil(50)) {
+        compared += u32::from(world.lens.agrees_with_engine(&world.aws.get(number)));
+    }
+    compared
 }
 
 /// How many states no path of healing moves leads to rest from, and the nearest of them.

@@ -1,22 +1,24 @@
 //! Between the world's numbers and the words of `rotation`: builds the `View` that a process sees,
 //! asks the shipping `decide` and `guard`, and turns the step back into numbers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keyferry::model::attempt::{Attempt, Cause};
 use keyferry::model::label::{Label, Lease, Tracked};
-use keyferry::model::name::{VendorId, VersionId};
-use keyferry::model::observed::Claim;
+use keyferry::model::name::{Deployment, Name, SecretName, VendorId, VersionId};
+use keyferry::model::observed::{self, Claim};
 use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, short,
+    Accepted, Bootstrap, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims, short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
 use crate::config::{Age, Config, Vendor};
+use crate::names::{Code, Names, claim_code, is_slot, row_of, slot_code};
 use crate::weaken::Weakening;
-use crate::world::{Act, Aws, Code, Hand, Mark, NONE, Names, Place, SlotV, claim_code, is_slot, row_of, slot_code};
+use crate::world::{Act, Aws, Hand, Mark, NONE, Place, SlotV};
 
 /// The moment at which every decision is made.
 const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
@@ -30,6 +32,8 @@ pub struct Ask {
     pub request: Option<Cause>,
     /// What the process remembers.
     pub hand: Hand,
+    /// Whether the claims' texts could be read.
+    pub read: bool,
 }
 
 /// What came of it.
@@ -88,7 +92,7 @@ impl Lens {
         };
         match retired {
             Some(code) if short_overlap => {
-                Err(format!("the overlap of {} is cut short by \"{act}\"", crate::world::Version(code)))
+                Err(format!("the overlap of {} is cut short by \"{act}\"", crate::tell::Version(code)))
             }
             _ => Ok(()),
         }
@@ -117,6 +121,11 @@ impl Lens {
             request: ask.request,
             hand: self.hand(ask.hand),
         };
+        if !ask.read
+            && let Some(secret) = &mut view.secret
+        {
+            secret.claims.clear();
+        }
         if let Some(weakening) = self.config.weak {
             weakening.blind(&mut view, self.config.policy().settle, NOW);
         }
@@ -169,11 +178,40 @@ impl Lens {
             // tags, the date has to be in the tag.
             accepted: aws.accepted.map(|(code, age)| Accepted {
                 version: self.id(code),
-                at: (!self.config.labels_date).then(|| self.date(age)),
+                at: (!self.config.labels_date && !self.config.undated).then(|| self.date(age)),
             }),
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
             claims,
         }
+    }
+
+    /// Compares the roles told here with those that `Secret::new` tells; false where there is no
+    /// secret.
+    pub fn agrees_with_engine(&self, aws: &Aws) -> bool {
+        if !aws.exists {
+            return false;
+        }
+        let ours = self.secret(aws);
+        let version = |version: &Version| observed::Version {
+            id: version.id.clone(),
+            labels: version.labels.clone(),
+            created: version.created,
+        };
+        let seen = observed::Secret {
+            arn: ours.arn.clone(),
+            name: SecretName::new("app").expect("a name"),
+            versions: ours.versions.iter().map(version).collect(),
+            tags: BTreeMap::new(),
+            changed: ours.changed,
+            obstacle: None,
+            kms_key_id: None,
+            description: None,
+        };
+        let deployment = Deployment::new("prod").expect("a deployment");
+        let engines = Secret::new(&seen, &deployment, &Name::new("app").expect("a name"), ours.claims.clone());
+        assert_eq!(ours.versions, engines.versions);
+        assert_eq!(open_claims(&seen).len(), ours.claims.len());
+        true
     }
 
     fn labels(&self, aws: &Aws, code: Code, slot: SlotV) -> Vec<Label> {
@@ -306,46 +344,6 @@ impl Lens {
             Step::Revoke { id, tracked } => {
                 Act::Revoke { cred: self.names.cred(id).expect("a step names what was listed"), tracked: *tracked }
             }
-        }
-    }
-}
-
-/// A weakening of the view needs the words of the view.
-impl Weakening {
-    fn blind(self, view: &mut View, settle: Duration, now: Timestamp) {
-        let Some(secret) = &mut view.secret else { return };
-        match self {
-            // The claim is not seen, so the attempt is not seen to be open.
-            Self::OpenClaimsHidden => {
-                let slots: Vec<Attempt> =
-                    secret.versions.iter().filter_map(|version| version.slot()).map(|of| of.attempt).collect();
-                secret.versions.retain(|version| version.claim().is_none_or(|of| slots.contains(&of.attempt)));
-            }
-            Self::OpenClaimsOfOtherBasesHidden => {
-                let current = secret.with(&Label::Current).map(|version| version.id.clone());
-                secret.versions.retain(|version| {
-                    version.claim().is_none_or(|of| of.origin.as_ref().is_some_and(|(base, _)| *base == current))
-                });
-            }
-            // An open attempt past settle is taken for closed, without the tombstone.
-            Self::NoTombstone => {
-                let claims: Vec<(Try, Timestamp)> = secret
-                    .versions
-                    .iter()
-                    .filter_map(|version| Some((version.claim()?.clone(), version.created)))
-                    .collect();
-                for (of, created) in claims {
-                    if secret.slot_of(of.attempt).is_none() && now.since(created) > settle {
-                        secret.versions.push(Version {
-                            id: of.attempt.slot_id(),
-                            role: Role::Slot(of),
-                            labels: Vec::new(),
-                            created,
-                        });
-                    }
-                }
-            }
-            _ => {}
         }
     }
 }

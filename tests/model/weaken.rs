@@ -1,5 +1,15 @@
 //! Rules broken on purpose. A check that finds nothing wrong with a broken protocol checks nothing.
 
+use std::time::Duration;
+
+use keyferry::model::attempt::Attempt;
+use keyferry::model::label::Label;
+use keyferry::model::time::Timestamp;
+use keyferry::rotation::view::{Role, Try, Version, View};
+
+use crate::names::{claim_code, slot_code};
+use crate::world::{Act, Aws, Mark, NONE};
+
 /// A rule that is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Weakening {
@@ -29,10 +39,73 @@ pub enum Weakening {
     OwnRevokesInDoubt,
     /// Reads may be as old as they like. The same as a date that is read long after the view.
     StaleForEver,
-    /// A leaked credential is revoked at once also when its AWSPREVIOUS was already gone.
-    RetiredByOthers,
+    /// `kf-open` comes off as soon as the slot is closed, before the sweep.
+    OpenEndsFirst,
     /// The first credential is put under a fresh signature, however late.
     BootstrapNotFenced,
     /// The first version's claim is put as a version.
     BootstrapClaim,
+}
+
+impl Weakening {
+    /// What a weakened process sees.
+    pub fn blind(self, view: &mut View, settle: Duration, now: Timestamp) {
+        let Some(secret) = &mut view.secret else { return };
+        match self {
+            // The claim is not seen, so the attempt is not seen to be open.
+            Self::OpenClaimsHidden => {
+                let slots: Vec<Attempt> =
+                    secret.versions.iter().filter_map(|version| version.slot()).map(|of| of.attempt).collect();
+                secret.versions.retain(|version| version.claim().is_none_or(|of| slots.contains(&of.attempt)));
+            }
+            Self::OpenClaimsOfOtherBasesHidden => {
+                let current = secret.with(&Label::Current).map(|version| version.id.clone());
+                secret.versions.retain(|version| {
+                    version.claim().is_none_or(|of| of.origin.as_ref().is_some_and(|(base, _)| *base == current))
+                });
+            }
+            // An open attempt past settle is taken for closed, without the tombstone.
+            Self::NoTombstone => {
+                let claims: Vec<(Try, Timestamp)> = secret
+                    .versions
+                    .iter()
+                    .filter_map(|version| Some((version.claim()?.clone(), version.created)))
+                    .collect();
+                for (of, created) in claims {
+                    if secret.slot_of(of.attempt).is_none() && now.since(created) > settle {
+                        secret.versions.push(Version {
+                            id: of.attempt.slot_id(),
+                            role: Role::Slot(of),
+                            labels: Vec::new(),
+                            created,
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Weakening {
+    /// The step that a weakened process takes instead.
+    pub fn twist(self, act: Act, aws: &Aws) -> Act {
+        match (self, act) {
+            (Self::RevokeBeforePreviousIsOff, Act::Detach { mark: Mark::Previous, code }) => {
+                aws.cred(code).map_or(act, |cred| Act::Revoke { cred, tracked: true })
+            }
+            (Self::LeaseEndsFirst, Act::Revoke { cred, tracked: true }) => {
+                let slot = aws.slots.iter().position(|slot| slot.is_some_and(|slot| slot.cred == cred));
+                slot.map_or(act, |row| Act::Detach { mark: Mark::Lease, code: slot_code(row as u8) })
+            }
+            (Self::OpenEndsFirst, Act::Wait) => {
+                let early = (0..aws.slots.len()).find(|row| {
+                    aws.slots[*row].is_some_and(|slot| slot.cred == NONE)
+                        && aws.claims[*row].is_some_and(|claim| claim.open)
+                });
+                early.map_or(act, |row| Act::Detach { mark: Mark::Open, code: claim_code(row as u8) })
+            }
+            _ => act,
+        }
+    }
 }
