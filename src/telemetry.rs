@@ -14,7 +14,7 @@ pub enum Form {
     Json,
 }
 
-/// Crates whose debug and trace lines may hold request bodies or headers: never above `info`,
+/// Crates whose debug and trace lines may hold request bodies or headers: never above `warn`,
 /// whatever `RUST_LOG` asks for.
 const CAPPED: [&str; 14] = [
     "aws_config",

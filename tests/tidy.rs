@@ -20,8 +20,9 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     ("telemetry", &["model"]),
 ];
 
-/// Lines of one source file, tests in it included. Beyond it, a file becomes a folder.
-const LINE_COUNT_MAX: usize = 600;
+/// Lines of one source file; beyond it, a file becomes a folder. Tables of tests may be longer.
+const LINE_COUNT_MAX: usize = 500;
+const TEST_LINE_COUNT_MAX: usize = 800;
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -105,8 +106,10 @@ fn every_file_opens_with_what_it_is_for_and_stays_small() {
             wrong.push(format!("src/{}: does not open with `//!`", path.display()));
         }
         let lines = text.lines().count();
-        if lines > LINE_COUNT_MAX {
-            wrong.push(format!("src/{}: {lines} lines, more than {LINE_COUNT_MAX}", path.display()));
+        let tests = path.components().any(|part| part.as_os_str().to_string_lossy().trim_end_matches(".rs") == "tests");
+        let most = if tests { TEST_LINE_COUNT_MAX } else { LINE_COUNT_MAX };
+        if lines > most {
+            wrong.push(format!("src/{}: {lines} lines, more than {most}", path.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -13,7 +13,7 @@ use crate::model::payload::{Malformed, Shape, Template};
 use crate::vendors::Type;
 
 /// AWS allows 50 tags on a resource; up to five are keyferry's own (`model::label`).
-const TAG_COUNT_MAX: usize = 45;
+const TAG_COUNT_MAX: usize = 44;
 const TAG_KEY_CHAR_COUNT_MAX: usize = 128;
 const TAG_VALUE_CHAR_COUNT_MAX: usize = 256;
 /// Longest description and KMS key id (Secrets Manager API reference, CreateSecret).
@@ -165,7 +165,7 @@ pub(super) fn merged(
     if all.len() > TAG_COUNT_MAX {
         let message = format!("{} tags are too many: at most {TAG_COUNT_MAX}", all.len());
         notes.push(
-            Problem::error(Code::Tag, at, message).help("AWS allows 50 on a secret, and keyferry needs five of them"),
+            Problem::error(Code::Tag, at, message).help("AWS allows 50 on a secret, and keyferry needs six of them"),
         );
         return None;
     }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::delivery::Value;
 use crate::model::name::{Deployment, Name, TargetName};
 use crate::model::option::{self, Options, Reference};
+use crate::vendors::Type;
 
 /// 16 hex digits over all that makes the value what it is. Each piece goes in with its length, so
 /// that no two lists of pieces look alike.
@@ -29,6 +30,17 @@ pub(super) fn of(vendor_kind: &str, type_name: &str, options: &Options, value: &
         add(if key.is_some() { "field" } else { "plain" });
         add(key.as_deref().unwrap_or_default());
         add(template);
+    }
+    digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 16 hex digits over all that says where at the vendor a credential lives.
+pub(super) fn place(vendor_kind: &str, kind: &Type, options: &Options) -> String {
+    let mut digest = Sha256::new();
+    let where_at = kind.place.iter().map(|name| options.text(name).unwrap_or_default());
+    for piece in [vendor_kind, kind.name].into_iter().chain(where_at) {
+        digest.update((piece.len() as u64).to_be_bytes());
+        digest.update(piece);
     }
     digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

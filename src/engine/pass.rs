@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::config::Discovery;
 use crate::engine::Engine;
 use crate::engine::reconcile::{Visit, Visited};
 use crate::engine::snapshot::{Published, Status};
@@ -34,6 +35,11 @@ impl Engine {
     /// per hundred secrets, none at any vendor.
     pub async fn sort(&self) -> Sorted {
         let mut sorted = Sorted::default();
+        if self.declaration().discovery == Discovery::Declared {
+            // Without the right to list, each is looked at by its name.
+            sorted.wanted = self.declaration().credentials.clone();
+            return sorted;
+        }
         let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
         let mut listings: BTreeMap<TargetName, (HashMap<SecretName, Summary>, Timestamp)> = BTreeMap::new();
         for (target, store) in self.stores() {

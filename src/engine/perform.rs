@@ -9,7 +9,7 @@ use crate::engine::place;
 use crate::engine::reconcile::{Run, Seen};
 use crate::model::attempt::{Attempt, Mark};
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, Tracked};
+use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE, Tracked};
 use crate::model::name::{Arn, VendorId, VersionId};
 use crate::model::observed::{self, Claim};
 use crate::model::secret::SecretValue;
@@ -63,6 +63,10 @@ impl Run<'_> {
             Step::MintFirst { attempt, since } => self.mint_first(secret, *attempt, *since).await,
             Step::Verify { version } => self.verify(arn, version, hand).await,
             Step::Promote { version, from, proved } => {
+                if self.store_now()?.since(*proved) >= FRESH_MAX {
+                    // Slept since the proof: prove it again.
+                    return Ok(Hand::Empty);
+                }
                 let fence = Fence { signed_at: *proved };
                 self.store.promote(arn, version, from.as_ref(), fence).await.map(|_| Hand::Empty)
             }
@@ -79,8 +83,12 @@ impl Run<'_> {
     }
 
     /// The tags that say whose the secret is.
-    fn owner_tags(&self) -> [(&str, &str); 2] {
-        [(TAG_DEPLOYMENT, self.credential.deployment.as_str()), (TAG_CREDENTIAL, self.credential.name.as_str())]
+    fn owner_tags(&self) -> [(&str, &str); 3] {
+        [
+            (TAG_DEPLOYMENT, self.credential.deployment.as_str()),
+            (TAG_CREDENTIAL, self.credential.name.as_str()),
+            (TAG_PLACE, &self.credential.policy.place),
+        ]
     }
 
     /// The bootstrap tag of a new try, and its nonce.
@@ -91,7 +99,11 @@ impl Run<'_> {
 
     async fn create_secret(&self, before: &[String]) -> Result<Hand, Fault> {
         let bootstrap = self.bootstrap(1, before)?;
-        let owner = Owner { deployment: &self.credential.deployment, credential: &self.credential.name };
+        let owner = Owner {
+            deployment: &self.credential.deployment,
+            credential: &self.credential.name,
+            place: &self.credential.policy.place,
+        };
         let created = self.store.create_secret(&self.credential.destination, owner, &bootstrap.to_tag()).await;
         tagged(created.map(|_| ()), bootstrap)
     }
@@ -99,8 +111,8 @@ impl Run<'_> {
     async fn tag(&self, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
         let bootstrap = self.bootstrap(number, before)?;
         let text = bootstrap.to_tag();
-        let [deployment, credential] = self.owner_tags();
-        tagged(self.store.tag(arn, &[deployment, credential, (TAG_ATTEMPT, &text)]).await.map(|_| ()), bootstrap)
+        let [deployment, credential, place] = self.owner_tags();
+        tagged(self.store.tag(arn, &[deployment, credential, place, (TAG_ATTEMPT, &text)]).await.map(|_| ()), bootstrap)
     }
 
     fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {

@@ -138,6 +138,8 @@ pub(super) struct Seen {
     pub(super) secret: Option<observed::Secret>,
     pub(super) view: View,
     listing: Option<Listing>,
+    /// The dates by which it is judged: those at which the look began.
+    now: Now,
 }
 
 impl Run<'_> {
@@ -163,6 +165,10 @@ impl Run<'_> {
                     self.take(&seen.0, &seen.1, hand.clone()).await
                 }
             };
+            if step.is_err() && matches!(hand, Hand::Claimed { .. } | Hand::Tagged { .. }) {
+                // A won claim or tag is good for one create, whatever became of it.
+                hand = Hand::Empty;
+            }
             match step {
                 Ok(after) => {
                     trouble = None;
@@ -197,6 +203,7 @@ impl Run<'_> {
 
     /// Observes and decides. The vendor is asked only where the decision needs it.
     async fn look(&mut self, hand: Hand, request: Option<Cause>) -> Result<(Seen, Decision), Fault> {
+        let began = self.engine.clock.monotonic();
         let secret = self.store.observe(&self.credential.destination.name).await?;
         let mut claims = Vec::new();
         for (version, attempt) in secret.iter().flat_map(view::open_claims) {
@@ -207,10 +214,14 @@ impl Run<'_> {
             .map(|secret| view::Secret::new(secret, &self.credential.deployment, &self.credential.name, claims));
         let mut view = View { secret: viewed, listing: None, request, hand };
         let policy = &self.credential.policy;
-        let mut decision = decide(&view, policy, self.now(None)?);
+        // The date at which the look began: a process that was stopped since must not judge what it
+        // saw by a later one.
+        let elapsed = self.engine.clock.monotonic().saturating_sub(began);
+        let mut now = Now { store: self.store_now()?.minus(elapsed), vendor: None };
+        let mut decision = decide(&view, policy, now);
         let asks = match self.visit.vendor {
             AskVendor::Always => true,
-            AskVendor::AsNeeded => needs_listing(&view, &decision),
+            AskVendor::AsNeeded => needs_listing(&view, &decision, policy),
             AskVendor::Never => false,
         };
         let mut listing = None;
@@ -218,10 +229,11 @@ impl Run<'_> {
             let listed = self.vendor.list(place(self.credential)).await?;
             let arn = view.secret.as_ref().map(|secret| secret.arn.clone());
             view.listing = Some(view::seen(&listed, arn.as_ref()));
-            decision = decide(&view, policy, self.now(Some(listed.at))?);
+            now.vendor = Some(listed.at);
+            decision = decide(&view, policy, now);
             listing = Some(listed);
         }
-        Ok((Seen { secret, view, listing }, decision))
+        Ok((Seen { secret, view, listing, now }, decision))
     }
 
     async fn claim(
@@ -238,10 +250,6 @@ impl Run<'_> {
         Ok(claim)
     }
 
-    fn now(&self, vendor: Option<Timestamp>) -> Result<Now, Fault> {
-        Ok(Now { store: self.store_now()?, vendor })
-    }
-
     /// AWS's date: its last `Date` header plus the monotonic time since.
     pub(super) fn store_now(&self) -> Result<Timestamp, Fault> {
         self.store.now().ok_or_else(|| self.fault("telling the time", "AWS has not answered with a date yet"))
@@ -253,9 +261,7 @@ impl Run<'_> {
         let mut decision = decision.clone();
         let mut view = View { hand, ..seen.view.clone() };
         loop {
-            // The vendor's date when it was listed: time that passed since only makes things older.
-            let now = self.now(seen.listing.as_ref().map(|listing| listing.at))?;
-            if let Err(violation) = guard(&view, &decision.step, &self.credential.policy, now) {
+            if let Err(violation) = guard(&view, &decision.step, &self.credential.policy, seen.now) {
                 tracing::error!(credential = %self.credential.name, step = ?decision.step, "{violation}");
                 return Err(self.fault("checking a step before taking it", &format!("refused: {violation}")));
             }
@@ -265,7 +271,7 @@ impl Run<'_> {
             match hand {
                 Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Ended { .. } => {
                     view.hand = hand;
-                    decision = decide(&view, &self.credential.policy, now);
+                    decision = decide(&view, &self.credential.policy, seen.now);
                     let goes_on = matches!(
                         (&view.hand, &decision.step),
                         (Hand::Claimed { .. }, Step::Mint { .. })

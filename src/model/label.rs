@@ -23,6 +23,9 @@ use crate::model::time::Timestamp;
 pub const TAG_DEPLOYMENT: &str = "keyferry:deployment";
 /// Tag: which declared credential this secret belongs to.
 pub const TAG_CREDENTIAL: &str = "keyferry:credential";
+/// Tag: where at the vendor this secret's credentials are made, as a hash of what the declaration
+/// says of it. A declaration that names another place must not look for the old credential there.
+pub const TAG_PLACE: &str = "keyferry:place";
 /// Tag: the running attempt while a secret has no version yet: `n:nonce:date`.
 pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 /// Tag: the version that a person accepts as ours to go on from, `<version>` or `<version>@<seconds>`.

@@ -103,6 +103,8 @@ pub struct Policy {
     pub create_secret: bool,
     /// What to do with one that is not ours.
     pub takeover: Takeover,
+    /// Where at the vendor its credentials are made: a hash, compared with the secret's tag.
+    pub place: String,
     /// Seed for jitter: a hash of deployment and name.
     pub seed: u64,
 }
@@ -126,6 +128,7 @@ impl Policy {
             ownership: Ownership::Shared,
             create_secret: true,
             takeover: Takeover::Refuse,
+            place: String::new(),
             seed: 0,
         }
     }

@@ -2,7 +2,7 @@
 //! an idle fleet cost one call per hundred secrets and none at any vendor.
 
 use crate::model::capability::Marking;
-use crate::model::label::{Label, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE};
+use crate::model::label::{Label, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE};
 use crate::model::name::{Deployment, Name};
 use crate::model::observed::Summary;
 use crate::model::policy::Policy;
@@ -34,8 +34,9 @@ fn quiet_until(summary: &Summary, deployment: &Deployment, name: &Name, policy: 
     let tag = |key: &str| summary.tags.get(key).map(String::as_str);
     let owned = tag(TAG_DEPLOYMENT) == Some(deployment.as_str()) && tag(TAG_CREDENTIAL) == Some(name.as_str());
     let asks = [TAG_ATTEMPT, TAG_BASE, TAG_PAUSE].iter().any(|key| summary.tags.contains_key(*key));
+    let moved = tag(TAG_PLACE).is_some_and(|place| place != policy.place);
     // In-place vendors keep no lease, so the listing does not show their age.
-    if !owned || asks || summary.obstacle.is_some() || policy.capabilities.marking == Marking::InPlace {
+    if !owned || moved || asks || summary.obstacle.is_some() || policy.capabilities.marking == Marking::InPlace {
         return None;
     }
     let mut since = None;

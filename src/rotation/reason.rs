@@ -102,6 +102,8 @@ pub enum Reason {
     NotOurs,
     /// The secret's tags name another deployment or credential.
     OtherOwner,
+    /// The declaration names another place at the vendor than the secret's credentials live in.
+    OtherPlace,
     /// There is no such secret and the declaration says not to create it.
     SecretAbsent,
     /// The secret is scheduled for deletion.
@@ -147,6 +149,7 @@ impl Reason {
             Self::NoRoom
             | Self::NotOurs
             | Self::OtherOwner
+            | Self::OtherPlace
             | Self::SecretAbsent
             | Self::ScheduledForDeletion
             | Self::NativeRotation
@@ -175,11 +178,11 @@ impl Reason {
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::ForeignCurrent => {
-                "someone wrote this secret by hand: tag the secret `keyferry:base=<version id>` to accept that version as the one to go on from, or move AWSCURRENT back to keyferry's version"
+                "someone wrote this secret by hand: tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`) to accept that version as the one to go on from, or move AWSCURRENT back to keyferry's version"
             }
             Self::ForeignPending => "find out who put AWSPENDING there; keyferry goes on when that label is gone",
             Self::RolledBack => {
-                "tag the secret `keyferry:base=<version id>` with the version that is current now to keep it and retire the newer one, or move AWSCURRENT forward again"
+                "tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`) with the version that is current now to keep it and retire the newer one, or move AWSCURRENT forward again"
             }
             Self::NoCurrent => "move AWSCURRENT to the right version by hand",
             Self::TooManyLeftovers => {
@@ -189,6 +192,9 @@ impl Reason {
                 "set `takeover = \"rotate\"` to publish a fresh credential over it, or choose another secret name"
             }
             Self::OtherOwner => "two declarations want this secret: rename one of them",
+            Self::OtherPlace => {
+                "declare a new credential with a secret of its own for the new place, or put the declaration back: keyferry would not find the live credential there"
+            }
             Self::SecretAbsent => "create the secret, or remove `create = false`",
             Self::ScheduledForDeletion => "restore it (`aws secretsmanager restore-secret`), or remove the declaration",
             Self::NativeRotation => "turn off its rotation in Secrets Manager, or remove the declaration",
@@ -242,6 +248,9 @@ impl Reason {
             }
             Self::NotOurs => ("not-ours", "the secret exists and is not keyferry's"),
             Self::OtherOwner => ("other-owner", "the secret belongs to another deployment or credential"),
+            Self::OtherPlace => {
+                ("other-place", "the declaration names another zone or application than the live credential is in")
+            }
             Self::SecretAbsent => ("secret-absent", "there is no such secret, and `create = false`"),
             Self::ScheduledForDeletion => ("scheduled-for-deletion", "the secret is scheduled for deletion"),
             Self::NativeRotation => ("native-rotation", "Secrets Manager rotates this secret itself"),

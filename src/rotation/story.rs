@@ -62,6 +62,7 @@ pub(super) fn healthy() -> Told {
         owner: Owner::Us,
         bootstrap: None,
         accepted: None,
+        place: None,
         paused_until: None,
         claims: Vec::new(),
     };

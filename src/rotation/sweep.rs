@@ -89,8 +89,15 @@ pub fn leaves(attempt: Attempt, secret: &Secret, policy: &Policy, listing: &[See
 /// so that the bootstrap tag may go.
 pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy, now: Now) -> bool {
     match policy.capabilities.marking {
-        // Their marks tell them, with or without the tag.
-        Marking::Named | Marking::InPlace => true,
+        Marking::InPlace => true,
+        // The first try's only create is the one that was published. After more than one, the tag
+        // stays until nothing is left of the earlier ones, so that every pass looks for them.
+        Marking::Named if tag.number <= 1 => true,
+        Marking::Named => {
+            let Some(listing) = &view.listing else { return false };
+            let left = |seen: &Seen| matches!(seen.marked, Marked::First(_)) && !secret.tracks(&seen.id);
+            !listing.iter().any(left) && now.store.since(tag.at) > policy.settle
+        }
         Marking::Unnamed if !exclusive(policy) => true,
         Marking::Unnamed => {
             let Some(listing) = &view.listing else { return false };

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use sha2::{Digest, Sha256};
 
 use crate::model::attempt::{Attempt, Base, Cause, attempt_of_mark, mark_prefix};
-use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, Tracked};
+use crate::model::label::{
+    Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE, Tracked,
+};
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing, Obstacle};
 use crate::model::time::Timestamp;
@@ -177,6 +179,8 @@ pub struct Secret {
     pub bootstrap: Option<Bootstrap>,
     /// The acceptance tag.
     pub accepted: Option<Accepted>,
+    /// The place tag: where at the vendor its credentials are made.
+    pub place: Option<String>,
     /// The pause tag.
     pub paused_until: Option<Timestamp>,
     /// What the claims that still carry `kf-open` say, as far as they could be read.
@@ -203,6 +207,7 @@ impl Secret {
             owner: owner(&secret.tags, deployment, name, ours),
             bootstrap: secret.tags.get(TAG_ATTEMPT).and_then(|text| Bootstrap::parse(text)),
             accepted: secret.tags.get(TAG_BASE).and_then(|text| accepted(text)),
+            place: secret.tags.get(TAG_PLACE).cloned(),
             paused_until: secret.tags.get(TAG_PAUSE).and_then(|text| date(text)),
             versions,
             changed: secret.changed,

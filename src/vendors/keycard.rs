@@ -90,6 +90,7 @@ pub const SPEC: Spec = Spec {
         ],
         capabilities: Capabilities { marking: Marking::Named, live_max: None, last_used: false, proof: Proof::Login },
         outputs: &["client_id", "client_secret", "token_endpoint", "issuer", "zone_id", "application_id"],
+        place: &["zone", "application"],
         proof_outputs: &["client_id", "client_secret"],
     }],
     connect,

@@ -54,6 +54,9 @@ pub struct Type {
     pub capabilities: Capabilities,
     /// Names of its outputs that a stored value may hold.
     pub outputs: &'static [&'static str],
+    /// Which of its options say where at the vendor a credential lives: another value there is
+    /// another place, and what lives in the old one can't be found in the new.
+    pub place: &'static [&'static str],
     /// Those that a stored value must hold, so that a candidate can be proved after a crash. They
     /// also make the default value.
     pub proof_outputs: &'static [&'static str],

@@ -49,6 +49,7 @@ pub struct Stage {
     pub clock: Arc<HandClock>,
     pub sandbox: Sandbox,
     pub engine: Arc<Engine>,
+    head: String,
     declaration: String,
 }
 
@@ -70,7 +71,7 @@ impl Stage {
         );
         let declaration = format!("{head}{credentials}");
         let engine = open(&declaration, &clock).await;
-        let stage = Self { clock, sandbox, engine, declaration };
+        let stage = Self { clock, sandbox, engine, head, declaration };
         stage.seed();
         stage
     }
@@ -97,6 +98,19 @@ impl Stage {
     /// A fresh process: the same declaration, nothing remembered.
     pub async fn restart(&mut self) {
         self.engine = open(&self.declaration, &self.clock).await;
+    }
+
+    /// A fresh process with other credentials declared.
+    pub async fn redeclare(&mut self, credentials: &str) {
+        self.declaration = format!("{}{credentials}", self.head);
+        self.restart().await;
+        self.seed();
+    }
+
+    /// A fresh process with a line more before everything else.
+    pub async fn declare_head(&mut self, line: &str) {
+        self.declaration = format!("{line}{}", self.declaration);
+        self.restart().await;
     }
 
     /// One pass over the fleet, and then each credential's visits.

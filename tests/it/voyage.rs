@@ -97,3 +97,29 @@ async fn two_replicas_share_the_work_without_a_word() {
     stage.live(2 * DAY, HOUR).await;
     assert_eq!((stage.live_credentials(), stage.failures()), (1, 0));
 }
+
+#[tokio::test]
+async fn a_declaration_that_moved_elsewhere_touches_nothing() {
+    let mut stage = Stage::one().await;
+    stage.pass().await;
+    stage.redeclare(&credential("app").replace("application = \"app\"", "application = \"other\"")).await;
+    stage.clock.advance(60 * DAY);
+    let before = (stage.writes(), stage.vendor_calls());
+    stage.pass().await;
+    let status = stage.status("app");
+    assert_eq!((status.reason, status.word(), status.exit_code()), (Reason::OtherPlace, "blocked", 3));
+    assert_eq!(stage.writes(), before.0, "the live credential would not be found there, and so be forgotten");
+    stage.redeclare(&credential("app")).await;
+    stage.pass().await;
+    assert_eq!(stage.live_credentials(), 2, "put back, it goes on");
+}
+
+#[tokio::test]
+async fn without_the_right_to_list_each_secret_is_looked_at_by_name() {
+    let mut stage = Stage::one().await;
+    stage.redeclare(&credential("app")).await;
+    stage.declare_head("discovery = \"declared\"\n").await;
+    stage.pass().await;
+    assert_eq!(stage.status("app").reason, Reason::Healthy);
+    assert_eq!(stage.sandbox.world.total("aws", "ListSecrets"), 0);
+}

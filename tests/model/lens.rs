@@ -180,6 +180,7 @@ impl Lens {
                 version: self.id(code),
                 at: (!self.config.labels_date && !self.config.undated).then(|| self.date(age)),
             }),
+            place: None,
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
             claims,
         }

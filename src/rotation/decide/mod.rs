@@ -197,6 +197,10 @@ fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> 
             Takeover::Rotate => return Some(Decision::act(Step::TakeOver, Reason::TakeOver)),
         },
     }
+    // What lives in another place can neither be found nor ended in the declared one.
+    if secret.place.as_ref().is_some_and(|place| *place != policy.place) {
+        return blocked(Reason::OtherPlace);
+    }
     match secret.paused_until {
         Some(until) if now < until => Some(Decision::wait(Reason::Paused, Some(until))),
         Some(_) | None => None,
@@ -260,7 +264,7 @@ impl Step {
 
 /// Whether a decision made without the vendor's listing has to be made again with one. Listings
 /// are the dear part of an observation, and most steps don't need them.
-pub fn needs_listing(view: &View, decision: &Decision) -> bool {
+pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool {
     let goes_on_by_itself = matches!(decision.reason.turn(), Turn::Nobody | Turn::Keyferry);
     if view.listing.is_some() || decision.step != Step::Wait || !goes_on_by_itself {
         return false;
@@ -275,7 +279,9 @@ pub fn needs_listing(view: &View, decision: &Decision) -> bool {
         };
         secret.bootstrap.is_some() || secret.versions.iter().any(opened)
     };
-    decision.reason == Reason::VendorSilent
+    // In place, the listing shows whose value the record holds.
+    policy.capabilities.marking == Marking::InPlace
+        || decision.reason == Reason::VendorSilent
         || matches!(view.hand, Hand::Unknown { .. })
         || view.secret.as_ref().is_some_and(asks)
 }

@@ -17,7 +17,7 @@ use super::signing::{Fence, system_time};
 use crate::model::attempt::Attempt;
 use crate::model::credential::Destination;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT};
+use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE};
 use crate::model::name::{Arn, Deployment, Name, VersionId};
 use crate::model::observed::Claim;
 use crate::model::secret::SecretValue;
@@ -34,6 +34,8 @@ pub struct Owner<'a> {
     pub deployment: &'a Deployment,
     /// Which declared credential.
     pub credential: &'a Name,
+    /// Where at the vendor it is made, as a hash.
+    pub place: &'a str,
 }
 
 /// A secret that was just made.
@@ -57,6 +59,7 @@ impl Store {
         let own = [
             (TAG_DEPLOYMENT, owner.deployment.as_str()),
             (TAG_CREDENTIAL, owner.credential.as_str()),
+            (TAG_PLACE, owner.place),
             (TAG_ATTEMPT, attempt),
         ];
         check_tags(&call, &own)?;

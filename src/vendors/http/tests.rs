@@ -1,3 +1,5 @@
+//! What is sent, and what each answer means, against a scripted listener.
+
 use super::responder::{Reply, Responder, json, reply};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Every call and every answer of Keycard, against a scripted listener.
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 

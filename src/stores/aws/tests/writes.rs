@@ -50,6 +50,7 @@ fn expected() -> [(&'static str, &'static str, Value); 11] {
                 "Description": "made by keyferry", "KmsKeyId": "alias/app", "Tags": [
                     {"Key": "team", "Value": "core"}, {"Key": "keyferry:deployment", "Value": "prod"},
                     {"Key": "keyferry:credential", "Value": "app"},
+                    {"Key": "keyferry:place", "Value": "0011223344556677"},
                     {"Key": "keyferry:attempt", "Value": "1:nonce:1795176000"}]}),
         ),
     ]
