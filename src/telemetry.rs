@@ -14,7 +14,7 @@ pub enum Form {
     Json,
 }
 
-/// Crates whose debug and trace lines may hold request bodies or headers: never above `warn`,
+/// Crates whose debug and trace lines may hold request bodies or headers: only errors,
 /// whatever `RUST_LOG` asks for.
 const CAPPED: [&str; 14] = [
     "aws_config",
@@ -39,7 +39,7 @@ pub fn start(form: Form, default: &str) {
     let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("warn,keyferry={default}"));
     let mut filter = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(format!("warn,keyferry={default}")));
     for name in CAPPED {
-        let cap = format!("{name}=warn").parse().expect("a literal directive is valid");
+        let cap = format!("{name}=error").parse().expect("a literal directive is valid");
         filter = filter.add_directive(cap);
     }
     let log =
