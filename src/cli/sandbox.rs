@@ -63,7 +63,10 @@ pub struct Arguments {
     /// Ids, secrets and faults follow from this number.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// A fault to begin with, as JSON; may be given several times.
+    /// A fault to begin with, as JSON; may be given several times. For example
+    /// {"service":"aws","operation":"PutSecretValue","times":3,"effect":"drop_after"}; effects are
+    /// drop_before, drop_after, fail_after, stale, {"throttle":{"retry_after":"1"}},
+    /// {"refuse":{"status":403,"code":"forbidden"}}, {"delay":{"ms":500}} and {"body":"html"}.
     #[arg(long, value_name = "JSON")]
     fault: Vec<String>,
 }
