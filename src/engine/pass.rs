@@ -37,7 +37,11 @@ impl Engine {
         let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
         let mut listings: BTreeMap<TargetName, (HashMap<SecretName, Summary>, Timestamp)> = BTreeMap::new();
         for (target, store) in self.stores() {
-            match store.fleet(&self.declaration().deployment).await {
+            let listed = match self.identify(target, store).await {
+                Ok(()) => store.fleet(&self.declaration().deployment).await,
+                Err(fault) => Err(fault),
+            };
+            match listed {
                 Ok(summaries) => {
                     let by_name = summaries.into_iter().map(|summary| (summary.name.clone(), summary)).collect();
                     listings.insert(target.clone(), (by_name, store.now().unwrap_or_default()));
@@ -151,5 +155,5 @@ fn judge(summary: &Summary, credential: &Credential, now: Timestamp) -> Look {
 }
 
 fn blank(looked: Timestamp) -> Status {
-    Status { reason: Reason::Settling, fault: None, looked, look_again: None, published: None, dead: false, foreign: 0 }
+    Status { reason: Reason::NotSeen, fault: None, looked, look_again: None, published: None, dead: false, foreign: 0 }
 }

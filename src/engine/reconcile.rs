@@ -86,7 +86,7 @@ impl Engine {
         // One visit at a time for one credential; equal wake-ups queue up behind it and find
         // nothing to do.
         let mut memory = memory.lock().await;
-        let visited = match (self.store(credential), self.vendor(credential)) {
+        let visited = match (self.store(credential).await, self.vendor(credential)) {
             (Ok(store), Ok(vendor)) => {
                 let mut run = Run {
                     engine: self,
@@ -112,7 +112,7 @@ impl Engine {
 
 fn unseen(fault: Fault, looked: Timestamp) -> Status {
     Status {
-        reason: Reason::Settling,
+        reason: Reason::NotSeen,
         fault: Some(fault),
         looked,
         look_again: None,
