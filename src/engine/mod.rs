@@ -74,7 +74,7 @@ impl Engine {
             let instance = Instance {
                 name: name.clone(),
                 options: vendor.options.clone(),
-                keyring: Arc::new(keyring::References::new(&vendor.options, &stores)),
+                keyring: Arc::new(keyring::References::new(name, &vendor.options, &stores)),
                 client: client.clone(),
                 clock: Arc::clone(&clock),
             };
@@ -125,8 +125,7 @@ impl Engine {
 
     async fn store(&self, credential: &Credential) -> Result<&Store, Fault> {
         let target = &credential.destination.target;
-        let store =
-            self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))?;
+        let store = self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))?;
         self.identify(target, store).await?;
         Ok(store)
     }
@@ -135,7 +134,9 @@ impl Engine {
     /// this is it: a wrong profile must not create secrets in somebody else's account.
     async fn identify(&self, target: &TargetName, store: &Store) -> Result<(), Fault> {
         match (store.declared_account(), self.identified.get(target)) {
-            (Some(_), Some(told)) => told.get_or_try_init(|| async { store.identity().await.map(drop) }).await.map(drop),
+            (Some(_), Some(told)) => {
+                told.get_or_try_init(|| async { store.identity().await.map(drop) }).await.map(drop)
+            }
             (None, _) | (_, None) => Ok(()),
         }
     }
