@@ -137,7 +137,7 @@ impl Engine {
         });
         // What a closer look found stands until the next one: dead or foreign credentials don't
         // show in a listing of secrets.
-        let before = self.board().get(&credential.name);
+        let before = self.board().get(&credential.name).filter(|before| before.publishes_as(&published));
         let (dead, foreign) = before.map_or((false, 0), |before| (before.dead, before.foreign));
         self.board()
             .set(&credential.name, Status { reason, look_again: until, published, dead, foreign, ..blank(now) });
