@@ -63,10 +63,15 @@ impl Row {
     pub fn new(name: &Name, status: &Status) -> Self {
         let message = match (&status.fault, status.dead) {
             (Some(fault), _) => fault.to_string(),
-            (None, true) => "the vendor no longer lists the published credential".into(),
+            (None, true) => {
+                "the vendor no longer lists the published credential: consumers may be reading a dead value".into()
+            }
             (None, false) => status.reason.sentence().into(),
         };
-        let hint = status.fault.as_ref().and_then(|fault| fault.hint.clone());
+        let dead = status
+            .dead
+            .then(|| format!("someone deleted it at the vendor: `keyferry rotate {name}` publishes a fresh one now"));
+        let hint = status.fault.as_ref().and_then(|fault| fault.hint.clone()).or(dead);
         Self {
             name: name.to_string(),
             state: status.word(),

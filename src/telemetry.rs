@@ -36,11 +36,16 @@ const CAPPED: [&str; 14] = [
 /// Starts the log on standard error. `default` is the level for keyferry's own lines where
 /// `RUST_LOG` says nothing.
 pub fn start(form: Form, default: &str) {
-    let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("warn,keyferry={default}"));
+    let told = std::env::var("RUST_LOG").ok();
+    let asked = told.clone().unwrap_or_else(|| format!("warn,keyferry={default}"));
     let mut filter = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(format!("warn,keyferry={default}")));
     for name in CAPPED {
         let cap = format!("{name}=error").parse().expect("a literal directive is valid");
         filter = filter.add_directive(cap);
+    }
+    if told.is_none() {
+        // Every provider of credentials that fails is told at length, and again in the fault.
+        filter = filter.add_directive("aws_config=error".parse().expect("a literal directive is valid"));
     }
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli::code;
-use crate::cli::report::{Output, Printer};
+use crate::cli::report::{Output, Printer, problems, say};
 use crate::config;
 
 /// Loads the declaration and says so.
@@ -16,10 +16,14 @@ pub fn run(path: &Path, printer: &Printer) -> anyhow::Result<u8> {
         Output::Text => {
             printer.warnings(&loaded.warnings);
             let plural = if count == 1 { "" } else { "s" };
-            println!("{}: {count} credential{plural}, no problems", path.display());
+            say(format_args!("{}: {count} credential{plural}, no problems", path.display()));
         }
         Output::Json => {
-            printer.json(&json!({ "credentials": count, "problems": [], "warnings": loaded.warnings.to_json() }));
+            printer.json(&json!({
+                "credentials": count,
+                "problems": problems(&loaded.warnings),
+                "exit_code": code::FINE,
+            }));
         }
     }
     Ok(code::FINE)

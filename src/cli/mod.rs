@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use serde_json::json;
 
 use crate::clock::HostClock;
 use crate::config;
@@ -16,9 +17,11 @@ mod check;
 mod once;
 mod plan;
 mod report;
+mod rotate;
 mod run;
 mod sandbox;
 mod status;
+mod table;
 
 /// Exit codes; the worst wins.
 pub mod code {
@@ -35,9 +38,14 @@ pub mod code {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes (worst wins): 0 fine or merely waiting · 2 usage or declaration · 3 some credentials failing
-· 4 a person must decide · 5 changes pending (plan --exit-code) · 6 a consumer may be reading a dead
-value · 70 a bug of keyferry.
+Exit codes, the worst wins:
+  0  fine, or merely waiting for a date
+  2  wrong usage, or a declaration with problems
+  3  some credentials are failing; the published values are good as far as is known
+  4  a person must decide
+  5  changes are pending (plan --exit-code)
+  6  a consumer may be reading a dead value
+ 70  a bug of keyferry
 
 Try it without any account:  keyferry sandbox";
 
@@ -72,6 +80,8 @@ enum Verb {
     Once(once::Arguments),
     /// The daemon: keep everything up to date until told to stop.
     Run(run::Arguments),
+    /// Rotate these credentials now, whatever the calendar says.
+    Rotate(rotate::Arguments),
     /// The fleet at a glance, from AWS alone.
     Status(status::Arguments),
     /// The whole thing on this machine without any account: AWS, vendors, daemon and a consumer.
@@ -80,7 +90,10 @@ enum Verb {
 
 /// Parses, runs, and gives the exit code.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
     let form = if arguments.output == Output::Json { telemetry::Form::Json } else { telemetry::Form::Text };
     let level = if matches!(arguments.verb, Verb::Run(_)) { "info" } else { "warn" };
     telemetry::start(form, level);
@@ -89,7 +102,7 @@ pub fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime did not start: {error}");
+            Printer::new(arguments.output).error(&anyhow::anyhow!("the runtime did not start: {error}"));
             return ExitCode::from(code::BUG);
         }
     };
@@ -99,7 +112,8 @@ pub fn main() -> ExitCode {
             Verb::Check => check::run(&arguments.config, &printer),
             Verb::Plan(asked) => plan::run(&arguments.config, &asked, &printer).await,
             Verb::Once(asked) => once::run(&arguments.config, &asked, &printer).await,
-            Verb::Run(asked) => run::run(&arguments.config, &asked).await,
+            Verb::Run(asked) => run::run(&arguments.config, &asked, &printer).await,
+            Verb::Rotate(asked) => rotate::run(&arguments.config, &asked, &printer).await,
             Verb::Status(asked) => status::run(&arguments.config, &asked, &printer).await,
             Verb::Sandbox(asked) => sandbox::run(&arguments.config, &asked, &printer).await,
         }
@@ -110,6 +124,23 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => printer.error(&error),
     })
+}
+
+/// What is wrong with the command line, or the help that was asked for. A program that asked for
+/// JSON gets it here, too.
+fn usage(error: &clap::Error) -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
+    let json = words.iter().any(|word| word == "--output=json")
+        || words.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").trim_end();
+        Printer::new(Output::Json).json(&json!({ "error": text, "hint": null, "exit_code": code::USAGE }));
+    } else {
+        // A closed pipe is no reason to fail.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { code::USAGE } else { code::FINE })
 }
 
 /// Loads the declaration and opens its engine on the host's clock.

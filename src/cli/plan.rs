@@ -1,14 +1,20 @@
 //! `plan`: observes, says what would happen and why, and as which AWS principal; changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::code;
-use crate::cli::report::{Output, Printer};
+use crate::cli::report::{Output, Printer, say};
+use crate::cli::table::Entry;
 use crate::engine::reconcile::{AskVendor, Visit};
-use crate::rotation::Step;
-use crate::serve::Row;
+use crate::engine::snapshot::Status;
+use crate::model::fault::Fault;
+use crate::model::name::{Name, TargetName};
+use crate::model::time::Timestamp;
+use crate::rotation::{Decision, Step};
+use crate::stores::aws::Identity;
 
 /// Options of `plan`.
 #[derive(clap::Args)]
@@ -21,59 +27,75 @@ pub struct Arguments {
 /// Observes everything and prints one line a credential.
 pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(path, printer).await?;
-    let mut principals = Vec::new();
+    let mut principals: BTreeMap<TargetName, Identity> = BTreeMap::new();
+    let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
     for (target, store) in engine.stores() {
-        principals.push((target.to_string(), store.identity().await?));
+        match store.identity().await {
+            Ok(who) => drop(principals.insert(target.clone(), who)),
+            Err(fault) => drop(unreachable.insert(target.clone(), fault)),
+        }
     }
-    let all = engine.declaration().credentials.clone();
-    let bar = printer.progress(all.len(), "looking at");
+    // What is behind a target that does not answer, or is not the right one, is not asked for.
+    let mut seen: BTreeMap<Name, (&'static str, Status)> = BTreeMap::new();
+    let mut wanted = Vec::new();
+    for credential in &engine.declaration().credentials {
+        match unreachable.get(&credential.destination.target) {
+            None => wanted.push(credential.clone()),
+            Some(fault) => {
+                let unseen = Status::unseen(fault.clone(), Timestamp::default());
+                seen.insert(credential.name.clone(), ("unknown", unseen));
+            }
+        }
+    }
+    let bar = printer.progress(wanted.len(), "looking at");
     let visit = Visit { vendor: AskVendor::Always, dry: true, request: None };
-    let visited = engine.visit_all(all, visit, |_, _| bar.inc(1)).await;
+    let visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
     bar.finish_and_clear();
-    let mut worst = code::FINE;
-    let mut pending = 0;
-    let mut rows = Vec::new();
-    for (name, one) in &visited {
-        worst = worst.max(one.status.exit_code());
-        let step = one.planned.as_ref().map(|decision| &decision.step).filter(|step| **step != Step::Wait);
-        pending += usize::from(step.is_some());
-        rows.push((step.map_or("nothing", Step::word), Row::new(name, &one.status)));
+    for (name, one) in visited {
+        seen.insert(name, (would(one.planned.as_ref(), &one.status), one.status));
     }
-    match printer.output() {
-        Output::Json => {
-            let principals: Vec<_> = principals
-                .iter()
-                .map(|(target, who)| json!({ "target": target, "account": who.account, "arn": who.arn }))
-                .collect();
-            let rows: Vec<_> = rows.iter().map(|(step, row)| json!({ "step": step, "credential": row })).collect();
-            printer.json(&json!({ "principals": principals, "plan": rows, "pending": pending }));
-        }
-        Output::Text => {
-            for (target, who) in &principals {
-                println!("target {target}: {} in account {}", who.arn, who.account);
-            }
-            let mut table = printer.empty_table(&["CREDENTIAL", "WOULD", "STATE", "BECAUSE", "NEXT"]);
-            for (step, row) in &rows {
-                let next = row.next.as_deref().unwrap_or("-");
-                table.add_row([
-                    comfy_table::Cell::new(&row.name),
-                    comfy_table::Cell::new(step),
-                    printer.state(row.state),
-                    comfy_table::Cell::new(&row.message),
-                    comfy_table::Cell::new(next),
-                ]);
-            }
-            println!("{table}");
-            println!("{pending} of {} credentials have something to do; nothing was changed", rows.len());
-            for (_, row) in &rows {
-                if let Some(hint) = row.hint.as_ref().filter(|_| row.state != "ok") {
-                    println!("{}: hint: {hint}", row.name);
-                }
-            }
-        }
-    }
+    let entries: Vec<_> = seen.iter().map(|(name, (step, status))| (*step, Entry::new(name, status))).collect();
+    let pending = entries.iter().filter(|(step, _)| !matches!(*step, "nothing" | "unknown")).count();
+    let failing = if unreachable.is_empty() { code::FINE } else { code::FAILING };
+    let mut worst = seen.values().map(|(_, status)| status.exit_code()).max().unwrap_or(code::FINE).max(failing);
     if arguments.exit_code && pending > 0 {
         worst = worst.max(code::PENDING);
     }
+    match printer.output() {
+        Output::Json => {
+            let mut targets: Vec<Value> = principals
+                .iter()
+                .map(|(target, who)| json!({ "target": target.as_str(), "account": who.account, "arn": who.arn }))
+                .collect();
+            targets.extend(unreachable.iter().map(
+                |(target, fault)| json!({ "target": target.as_str(), "error": fault.to_string(), "hint": fault.hint }),
+            ));
+            let plan: Vec<_> =
+                entries.iter().map(|(step, entry)| json!({ "step": step, "credential": entry.row })).collect();
+            printer.json(&json!({ "principals": targets, "plan": plan, "pending": pending, "exit_code": worst }));
+        }
+        Output::Text => {
+            for (target, who) in &principals {
+                say(format_args!("target {target}: {} in account {}", who.arn, who.account));
+            }
+            if !entries.is_empty() {
+                say(printer.style().plan(&entries));
+            }
+            let unknown = entries.iter().filter(|(step, _)| *step == "unknown").count();
+            let unknown = if unknown > 0 { format!(", {unknown} can't be told") } else { String::new() };
+            let count = entries.len();
+            say(format_args!("{pending} of {count} credentials have something to do{unknown}; nothing was changed"));
+            printer.say_all(printer.style().details(entries.iter().map(|(_, entry)| entry), &unreachable));
+        }
+    }
     Ok(worst)
+}
+
+/// The word of the step that a visit would begin with. What could not be looked at may have one.
+fn would(planned: Option<&Decision>, status: &Status) -> &'static str {
+    match planned.map(|decision| &decision.step).filter(|step| **step != Step::Wait) {
+        Some(step) => step.word(),
+        None if status.fault.is_some() => "unknown",
+        None => "nothing",
+    }
 }

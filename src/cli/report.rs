@@ -1,18 +1,18 @@
 //! How facts, errors and hints are printed, and which exit code they make.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
 use anyhow::Error;
 use clap::ValueEnum;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use crate::cli::code;
+use crate::cli::table::{Entry, Style};
 use crate::config::Report;
 use crate::engine::snapshot::{Board, Status};
 use crate::model::fault::Fault;
-use crate::serve::Row;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -23,7 +23,7 @@ pub enum Output {
     Json,
 }
 
-/// Prints in one form.
+/// Prints in one form. A closed pipe (`| head`) is no reason to fail, so nothing in this file does.
 pub struct Printer {
     output: Output,
     colour: bool,
@@ -41,16 +41,26 @@ impl Printer {
         self.output
     }
 
-    /// Prints one JSON document.
-    pub fn json(&self, value: &Value) {
-        // A closed pipe (`| head`) is no reason to fail.
-        let _ = writeln!(std::io::stdout(), "{value:#}");
+    /// How tables look.
+    pub fn style(&self) -> Style {
+        Style { colour: self.colour }
     }
 
-    /// Prints a declaration's warnings to standard error.
+    /// Prints one JSON document.
+    pub fn json(&self, value: &Value) {
+        say(format_args!("{value:#}"));
+    }
+
+    /// Tells a declaration's warnings: to standard error, or where that is for machines, to the log.
     pub fn warnings(&self, warnings: &Report) {
-        if !warnings.is_empty() && self.output == Output::Text {
-            eprint!("{}", warnings.render(std::io::stderr().is_terminal() && self.colour));
+        match self.output {
+            _ if warnings.is_empty() => {}
+            Output::Text => self.complain(warnings.render(std::io::stderr().is_terminal() && self.colour)),
+            Output::Json => {
+                for problem in problems(warnings) {
+                    tracing::warn!(%problem, "the declaration");
+                }
+            }
         }
     }
 
@@ -58,23 +68,28 @@ impl Printer {
     pub fn error(&self, error: &Error) -> u8 {
         if let Some(report) = error.downcast_ref::<Report>() {
             match self.output {
-                Output::Text => eprint!("{}", report.render(std::io::stderr().is_terminal() && self.colour)),
-                Output::Json => self.json(&json!({ "problems": report.to_json() })),
+                Output::Text => self.complain(report.render(std::io::stderr().is_terminal() && self.colour)),
+                Output::Json => {
+                    let mut document = report.to_json();
+                    document["exit_code"] = code::USAGE.into();
+                    self.json(&document);
+                }
             }
             return code::USAGE;
         }
         let fault = error.downcast_ref::<Fault>();
         let hint = fault.and_then(|fault| fault.hint.clone());
+        let worst = if fault.is_some() { code::FAILING } else { code::USAGE };
         match self.output {
             Output::Text => {
-                eprintln!("error: {error:#}");
+                self.complain(format_args!("error: {error:#}"));
                 if let Some(hint) = &hint {
-                    eprintln!("  hint: {hint}");
+                    self.complain(format_args!("  hint: {hint}"));
                 }
             }
-            Output::Json => self.json(&json!({ "error": format!("{error:#}"), "hint": hint })),
+            Output::Json => self.json(&json!({ "error": format!("{error:#}"), "hint": hint, "exit_code": worst })),
         }
-        if fault.is_some() { code::FAILING } else { code::USAGE }
+        worst
     }
 
     /// Progress on standard error: on a terminal, for people.
@@ -94,16 +109,16 @@ impl Printer {
         let unreachable = board.unreachable();
         let failing = if unreachable.is_empty() { code::FINE } else { code::FAILING };
         let worst = all.values().map(Status::exit_code).max().unwrap_or(code::FINE).max(failing);
-        let mut rows: Vec<(u8, Row)> = all
+        let mut entries: Vec<Entry> = all
             .iter()
-            .map(|(name, status)| (status.exit_code(), Row::new(name, status)))
-            .filter(|(code, _)| !problems_only || *code != code::FINE)
+            .map(|(name, status)| Entry::new(name, status))
+            .filter(|entry| !problems_only || entry.status.exit_code() != code::FINE)
             .collect();
         // Problems first; otherwise the order of the names.
-        rows.sort_by_key(|(code, _)| std::cmp::Reverse(*code));
-        let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.status.exit_code()));
         match self.output {
             Output::Json => {
+                let rows: Vec<_> = entries.iter().map(|entry| &entry.row).collect();
                 let next_due = all.values().filter_map(|status| status.look_again).min().map(|date| date.to_string());
                 let targets: Map<String, Value> =
                     unreachable.iter().map(|(target, fault)| (target.to_string(), fault.to_string().into())).collect();
@@ -114,65 +129,44 @@ impl Printer {
                 }
                 self.json(&document);
             }
-            Output::Text if !unreachable.is_empty() => {
-                for (target, fault) in &unreachable {
-                    println!("target {target}: {fault}");
-                    if let Some(hint) = &fault.hint {
-                        println!("  hint: {hint}");
-                    }
+            Output::Text => {
+                if entries.is_empty() {
+                    say(match (problems_only, failing) {
+                        (true, code::FINE) => "no problems",
+                        (true, _) => "no problem of a credential is known",
+                        (false, _) => "no credentials declared",
+                    });
+                } else {
+                    say(self.style().fleet(&entries));
                 }
-                self.table(&rows);
+                self.say_all(self.style().details(&entries, &unreachable));
             }
-            Output::Text if rows.is_empty() => {
-                let what = if problems_only { "no problems" } else { "no credentials declared" };
-                println!("{what}");
-            }
-            Output::Text => self.table(&rows),
         }
         worst
     }
 
-    fn table(&self, rows: &[Row]) {
-        let mut table = self.empty_table(&["CREDENTIAL", "STATE", "WHY", "CURRENT", "VERIFIED", "LIVE", "NEXT"]);
-        for row in rows {
-            table.add_row([
-                Cell::new(&row.name),
-                self.state(row.state),
-                Cell::new(&row.message),
-                Cell::new(row.since.as_deref().map_or("-".into(), |since| format!("since {since}"))),
-                Cell::new(if row.verified { "yes" } else { "no" }),
-                Cell::new(row.live),
-                Cell::new(row.next.as_deref().unwrap_or("-")),
-            ]);
-        }
-        println!("{table}");
-        for row in rows.iter().filter(|row| row.state != "ok") {
-            if let Some(hint) = &row.hint {
-                println!("{}: hint: {hint}", row.name);
-            }
-        }
-        for row in rows.iter().filter(|row| row.foreign > 0) {
-            println!("{}: {} credential(s) in the same place are not keyferry's; never touched", row.name, row.foreign);
+    /// Prints paragraphs, with an empty line before each.
+    pub fn say_all(&self, paragraphs: Vec<String>) {
+        for paragraph in paragraphs {
+            say(format_args!("\n{paragraph}"));
         }
     }
 
-    /// A table with these headings and no lines.
-    pub fn empty_table(&self, headings: &[&str]) -> Table {
-        let mut table = Table::new();
-        table.load_style(comfy_table::TableStyle::new()).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(headings.to_vec());
-        table
+    fn complain(&self, text: impl Display) {
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
+}
 
-    /// A state, in its colour.
-    pub fn state(&self, word: &str) -> Cell {
-        let colour = match word {
-            "ok" => Color::Green,
-            "working" => Color::Blue,
-            "retrying" | "paused" => Color::Yellow,
-            _ => Color::Red,
-        };
-        let cell = Cell::new(word);
-        if self.colour { cell.fg(colour) } else { cell }
+/// Prints one line, or several, to standard output.
+pub fn say(text: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The problems of a report, for machines.
+pub fn problems(report: &Report) -> Vec<Value> {
+    let mut report = report.to_json();
+    match report["problems"].take() {
+        Value::Array(problems) => problems,
+        _ => Vec::new(),
     }
 }

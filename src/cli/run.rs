@@ -1,5 +1,6 @@
 //! `run`: the daemon. Keeps everything up to date until SIGTERM or SIGINT.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::code;
-use crate::cli::report::{Output, Printer};
+use crate::cli::report::Printer;
 use crate::engine::Engine;
 use crate::engine::reconcile::{AskVendor, Visit};
 use crate::model::credential::Credential;
+use crate::model::name::Name;
 use crate::schedule::{self, Ticker};
-use crate::serve::{self, Pages};
+use crate::serve::{self, Pages, Row};
 
 /// How often the fleet is listed, to see what others did: a rollback, a pause, another replica.
 const FLEET_PAUSE: Duration = Duration::from_secs(300);
@@ -32,8 +34,8 @@ pub struct Arguments {
 }
 
 /// Runs until told to stop; what is under way is finished.
-pub async fn run(path: &Path, arguments: &Arguments) -> anyhow::Result<u8> {
-    let engine = super::open(path, &Printer::new(Output::Text)).await?;
+pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let engine = super::open(path, printer).await?;
     let ready = Arc::new(AtomicBool::new(false));
     if let Some(address) = arguments.listen {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
@@ -81,6 +83,7 @@ async fn work(engine: Arc<Engine>, ready: Arc<AtomicBool>, ticker: Ticker) {
     let clock = Arc::clone(engine.clock());
     let mut listed: Option<Duration> = None;
     let mut compared = clock.monotonic();
+    let mut told = BTreeMap::new();
     while !engine.stopping() {
         let elapsed = clock.monotonic();
         if listed.is_none_or(|at| elapsed.saturating_sub(at) >= FLEET_PAUSE) {
@@ -98,9 +101,9 @@ async fn work(engine: Arc<Engine>, ready: Arc<AtomicBool>, ticker: Ticker) {
             let unreachable = engine.board().unreachable();
             let reached = unreachable.is_empty();
             for (target, fault) in unreachable {
-                tracing::warn!(%target, "{fault}");
+                tracing::warn!(%target, hint = fault.hint, "{fault}");
             }
-            look(&engine, &ready, wanted, vendor, reached).await;
+            look(&engine, &ready, wanted, vendor, reached, &mut told).await;
         }
         let now = engine.stores().values().filter_map(|store| store.now()).min();
         let statuses = engine.board().all();
@@ -108,7 +111,7 @@ async fn work(engine: Arc<Engine>, ready: Arc<AtomicBool>, ticker: Ticker) {
         if !due.is_empty() {
             let declared = engine.declaration().credentials.iter();
             let wanted = declared.filter(|one| due.contains(&one.name)).cloned().collect();
-            look(&engine, &ready, wanted, AskVendor::AsNeeded, true).await;
+            look(&engine, &ready, wanted, AskVendor::AsNeeded, true, &mut told).await;
             continue;
         }
         let until_due = now.map_or(FLEET_PAUSE, |now| schedule::until_next(&statuses, now));
@@ -128,14 +131,22 @@ async fn look(
     wanted: Vec<Arc<Credential>>,
     vendor: AskVendor,
     reached: bool,
+    told: &mut BTreeMap<Name, String>,
 ) {
     let mut answered = reached;
     let visit = Visit { vendor, ..Visit::default() };
     engine
         .visit_all(wanted, visit, |name, visited| {
-            if let Some(fault) = &visited.status.fault {
-                answered = false;
-                tracing::warn!(credential = %name, state = visited.status.word(), "{fault}");
+            answered &= visited.status.fault.is_none();
+            let row = Row::new(name, &visited.status);
+            if visited.status.exit_code() == code::FINE {
+                if told.remove(name).is_some() {
+                    tracing::info!(credential = %name, state = row.state, "{}", row.message);
+                }
+            } else if visited.status.fault.is_some() || told.get(name) != Some(&row.message) {
+                // What waits for a person is said once; what fails, each time it is tried.
+                tracing::warn!(credential = %name, state = row.state, hint = row.hint, "{}", row.message);
+                told.insert(name.clone(), row.message);
             }
         })
         .await;

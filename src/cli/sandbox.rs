@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::cli::report::{Output, Printer};
+use crate::cli::report::{Output, Printer, say};
 use crate::cli::{code, once, run as daemon};
 use crate::clock::HostClock;
 use crate::config::{self, Declaration};
@@ -170,15 +170,15 @@ async fn serve_only(sandbox: &Sandbox, printer: &Printer) -> anyhow::Result<u8> 
         }
         Output::Text => {
             tell_services(sandbox);
-            println!();
-            println!("For other clients, in another terminal:");
-            println!("  export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://{aws}");
-            println!("  export AWS_ENDPOINT_URL_STS=http://{aws}");
-            println!(
-                "  export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1"
+            say("");
+            say("For other clients, in another terminal:");
+            say(format_args!("  export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://{aws}"));
+            say(format_args!("  export AWS_ENDPOINT_URL_STS=http://{aws}"));
+            say(
+                "  export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1",
             );
-            println!();
-            println!("Ctrl-C ends it; nothing is kept.");
+            say("");
+            say("Ctrl-C ends it; nothing is kept.");
         }
     }
     tokio::signal::ctrl_c().await?;
@@ -206,9 +206,9 @@ async fn finish(engine: &Arc<Engine>, sandbox: &Sandbox, printer: &Printer) -> a
     let worst = printer.fleet(engine.board(), false, consumer);
     let missing = engine.board().all().values().filter(|status| status.published.is_none()).count();
     if printer.output() == Output::Text {
-        println!("\nconsumer: {logins} logins with what it read from AWS, {failures} failures");
+        say(format_args!("\nconsumer: {logins} logins with what it read from AWS, {failures} failures"));
         if missing > 0 {
-            println!("{missing} credential(s) are not current: see the reasons above");
+            say(format_args!("{missing} credential(s) are not current: see the reasons above"));
         }
     }
     let unfinished = if missing > 0 { code::FAILING } else { code::FINE };
@@ -217,7 +217,7 @@ async fn finish(engine: &Arc<Engine>, sandbox: &Sandbox, printer: &Printer) -> a
 
 fn tell_services(sandbox: &Sandbox) {
     for (title, address) in sandbox.services() {
-        println!("{title:<16} http://{address}");
+        say(format_args!("{title:<16} http://{address}"));
     }
 }
 
@@ -229,8 +229,8 @@ async fn keep(engine: &Arc<Engine>, sandbox: &Sandbox, arguments: &Arguments, pr
         .await
         .with_context(|| format!("listening on {address} (choose another port with --status-port)"))?;
     tell_services(sandbox);
-    println!("status page      http://{}/", listener.local_addr()?);
-    println!("Ctrl-C ends it; nothing is kept. Times below are the sandbox's own.\n");
+    say(format_args!("status page      http://{}/", listener.local_addr()?));
+    say("Ctrl-C ends it; nothing is kept. Times below are the sandbox's own.\n");
     tokio::spawn(serve::serve(listener, daemon::pages(engine, &ready), std::future::pending()));
     let consumer = sandbox.start_consumer();
     let mut told = Told::default();
@@ -248,10 +248,10 @@ async fn keep(engine: &Arc<Engine>, sandbox: &Sandbox, arguments: &Arguments, pr
         () = tell => {}
     }
     consumer.abort();
-    println!();
+    say("");
     let worst = printer.fleet(engine.board(), false, json!({}));
     let (logins, failures) = sandbox.consumed();
-    println!("\nconsumer: {logins} logins, {failures} failures");
+    say(format_args!("\nconsumer: {logins} logins, {failures} failures"));
     Ok(if failures > 0 { 6 } else { worst })
 }
 
@@ -277,7 +277,7 @@ impl Told {
                 Some((_, live, _)) if live > row.live => "an older one is revoked: ",
                 Some(_) | None => "",
             };
-            println!(
+            say(format_args!(
                 "{}  {:<22} {:<9} {what}{}; {} live, current for {}",
                 status.looked,
                 row.name,
@@ -285,11 +285,11 @@ impl Told {
                 row.message,
                 row.live,
                 age.unwrap_or_else(|| "-".into()),
-            );
+            ));
             self.lines += 1;
             if self.lines.is_multiple_of(10) {
                 let (logins, failures) = sandbox.consumed();
-                println!("{}  consumer: {logins} logins, {failures} failures", status.looked);
+                say(format_args!("{}  consumer: {logins} logins, {failures} failures", status.looked));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{Code, Location, Problem};
+use super::diagnostic::{Code, Location, Problem, Severity};
 use super::notes::Notes;
 use super::tree::{Table, Text};
 
@@ -188,12 +188,15 @@ fn read_bytes(path: &Path, source: usize, notes: &mut Notes<'_>) -> Option<Vec<u
         }
     };
     if mode & 0o022 != 0 {
-        let who = if mode & 0o002 != 0 { "everybody" } else { "its group" };
+        // A group is often the owner's own (umask 0002), so that is only mentioned.
+        let (who, remedy, severity) = match mode & 0o002 {
+            0 => ("its group", "g-w", Severity::Warning),
+            _ => ("everybody", "go-w", Severity::Error),
+        };
         let message = format!("{who} may write `{shown}` (mode {:04o})", mode & 0o7777);
-        notes.push(
-            Problem::error(Code::Unsafe, whole(source), message)
-                .help(format!("who writes it decides what is rotated and where it goes: chmod go-w '{shown}'")),
-        );
+        let problem = Problem::error(Code::Unsafe, whole(source), message)
+            .help(format!("who writes it decides what is rotated and where it goes: chmod {remedy} '{shown}'"));
+        notes.push(Problem { severity, ..problem });
     }
     if bytes.len() as u64 > BYTES_MAX {
         let message = format!("`{shown}` is longer than {} MiB", BYTES_MAX / 1024 / 1024);

@@ -2,10 +2,14 @@
 //! picked up without a restart.
 
 use std::collections::BTreeMap;
+use std::env::VarError;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::model::fault::{Class, Fault};
-use crate::model::name::TargetName;
+use crate::model::name::{TargetName, VendorName};
 use crate::model::option::{Options, Reference};
 use crate::model::secret::{Keyring, Read, SecretValue};
 use crate::stores::aws::Store;
@@ -15,44 +19,82 @@ const SECRET_BYTES_MAX: u64 = 65_536;
 
 /// The references of one vendor instance.
 pub struct References {
+    vendor: VendorName,
     references: BTreeMap<&'static str, Reference>,
     stores: BTreeMap<TargetName, Store>,
 }
 
 impl References {
-    /// The references among `options`.
-    pub fn new(options: &Options, stores: &BTreeMap<TargetName, Store>) -> Self {
+    /// The references among `options` of the vendor of this name.
+    pub fn new(vendor: &VendorName, options: &Options, stores: &BTreeMap<TargetName, Store>) -> Self {
         let references = options.references().map(|(name, reference)| (name, reference.clone())).collect();
-        Self { references, stores: stores.clone() }
+        Self { vendor: vendor.clone(), references, stores: stores.clone() }
     }
 
     async fn find(&self, option: &'static str) -> Result<SecretValue, Fault> {
+        let missing = |answer: String, hint: String| self.missing(option, answer).with_hint(hint);
         let Some(reference) = self.references.get(option) else {
-            return Err(missing(option, "the declaration does not say where it is"));
+            return Err(self.missing(option, "the declaration does not say where it is"));
         };
         match reference {
             // The sandbox's services know one administrator, whose id and secret are this word.
             Reference::Sandbox => Ok(SecretValue::new("sandbox")),
-            Reference::Env(name) => match std::env::var(name) {
-                Ok(value) if !value.is_empty() => Ok(SecretValue::new(value)),
-                Ok(_) => Err(missing(option, &format!("environment variable `{name}` is empty"))),
-                Err(_) => Err(missing(option, &format!("environment variable `{name}` is not set"))),
-            },
-            Reference::File(path) => read(option, path),
-            Reference::SystemdCredential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(folder) => read(option, &PathBuf::from(folder).join(name)),
-                None => Err(missing(option, "$CREDENTIALS_DIRECTORY is not set")
-                    .with_hint(format!("start keyferry as a systemd service with `LoadCredential={name}:…`"))),
-            },
+            Reference::Env(name) => {
+                let hint =
+                    format!("set {name} where keyferry starts, or declare `{option}` as a file or an AWS secret");
+                match std::env::var(name) {
+                    Ok(value) if !value.is_empty() => Ok(SecretValue::new(value)),
+                    Ok(_) => Err(missing(format!("environment variable `{name}` is empty"), hint)),
+                    Err(VarError::NotPresent) => {
+                        Err(missing(format!("environment variable `{name}` is not set"), hint))
+                    }
+                    Err(VarError::NotUnicode(_)) => {
+                        Err(missing(format!("environment variable `{name}` is not UTF-8"), hint))
+                    }
+                }
+            }
+            Reference::File(path) => read(path).map_err(|answer| {
+                missing(answer, format!("put the secret there, readable for keyferry's user, or correct `{option}`"))
+            }),
+            Reference::SystemdCredential(name) => {
+                let hint =
+                    format!("start keyferry as a systemd service with `LoadCredential={name}:/path/of/the/secret`");
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+                    .ok_or_else(|| missing("$CREDENTIALS_DIRECTORY is not set".into(), hint.clone()))?;
+                read(&PathBuf::from(folder).join(name)).map_err(|answer| missing(answer, hint))
+            }
             Reference::AwsSecret { target, name, key } => {
                 let store = match target {
                     Some(target) => self.stores.get(target),
                     None => self.stores.values().next(),
                 };
-                let store = store.ok_or_else(|| missing(option, "its AWS target is not declared"))?;
-                store.aws_current_of(name.as_str(), key.as_deref()).await
+                let store = store.ok_or_else(|| self.missing(option, "its AWS target is not declared"))?;
+                store.aws_current_of(name.as_str(), key.as_deref()).await.map_err(|fault| self.passed_on(option, fault))
             }
         }
+    }
+
+    fn missing(&self, option: &str, answer: impl Into<String>) -> Fault {
+        Fault::new(Class::Denied, self.doing(option), answer)
+    }
+
+    fn doing(&self, option: &str) -> String {
+        format!("reading the admin secret `{option}` of [vendors.{}]", self.vendor)
+    }
+
+    /// What AWS said of an admin secret, as a fault of the vendor call that needed it. That it is
+    /// not there must not look like a credential that is not there, nor like a call in doubt.
+    fn passed_on(&self, option: &str, fault: Fault) -> Fault {
+        let class = match fault.class {
+            Class::Retry { after } => Class::Retry { after },
+            Class::InDoubt => Class::Retry { after: None },
+            Class::Denied | Class::Rejected | Class::Gone | Class::Taken => Class::Denied,
+        };
+        let hint = fault.hint.clone().or_else(|| {
+            (fault.class == Class::Gone)
+                .then(|| "create it, or correct its name, key or target in the declaration".to_owned())
+        });
+        Fault { class, doing: self.doing(option), answer: format!("{}: {}", fault.doing, fault.answer), hint, ..fault }
     }
 }
 
@@ -62,19 +104,25 @@ impl Keyring for References {
     }
 }
 
-fn read(option: &str, path: &Path) -> Result<SecretValue, Fault> {
+/// The text of a small regular file without its last line end, or why not. Looked at before it is
+/// opened: opening a pipe would wait for a writer.
+fn read(path: &Path) -> Result<SecretValue, String> {
     let shown = path.display();
-    let length = std::fs::metadata(path).map_err(|error| missing(option, &format!("`{shown}`: {error}")))?.len();
-    if length > SECRET_BYTES_MAX {
-        return Err(missing(option, &format!("`{shown}` is longer than {SECRET_BYTES_MAX} bytes")));
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => format!("there is no file `{shown}`"),
+        ErrorKind::PermissionDenied => format!("no permission to read `{shown}`"),
+        ErrorKind::InvalidData => format!("`{shown}` is not UTF-8 text"),
+        _ => format!("can't read `{shown}`: {error}"),
+    };
+    let about = std::fs::metadata(path).map_err(failed)?;
+    if !about.is_file() {
+        return Err(format!("`{shown}` is not a regular file"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| missing(option, &format!("`{shown}`: {error}")))?;
-    let text = zeroize::Zeroizing::new(text);
+    if about.len() > SECRET_BYTES_MAX {
+        return Err(format!("`{shown}` is longer than {SECRET_BYTES_MAX} bytes"));
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
     let value = text.strip_suffix('\n').unwrap_or(&text);
     let value = value.strip_suffix('\r').unwrap_or(value);
-    if value.is_empty() { Err(missing(option, &format!("`{shown}` is empty"))) } else { Ok(SecretValue::new(value)) }
-}
-
-fn missing(option: &str, answer: &str) -> Fault {
-    Fault::new(Class::Denied, format!("reading the admin secret `{option}`"), answer)
+    if value.is_empty() { Err(format!("`{shown}` is empty")) } else { Ok(SecretValue::new(value)) }
 }

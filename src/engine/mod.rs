@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::Declaration;
@@ -38,6 +39,8 @@ pub struct Engine {
     replica: String,
     board: Arc<snapshot::Board>,
     stopping: Arc<AtomicBool>,
+    /// Set once AWS has said that a target is the declared account.
+    identified: BTreeMap<TargetName, OnceCell<()>>,
     memories: std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>,
 }
 
@@ -71,13 +74,14 @@ impl Engine {
             let instance = Instance {
                 name: name.clone(),
                 options: vendor.options.clone(),
-                keyring: Arc::new(keyring::References::new(&vendor.options, &stores)),
+                keyring: Arc::new(keyring::References::new(name, &vendor.options, &stores)),
                 client: client.clone(),
                 clock: Arc::clone(&clock),
             };
             vendors.insert(name.clone(), (vendor.spec.connect)(instance)?);
         }
         Ok(Self {
+            identified: stores.keys().map(|name| (name.clone(), OnceCell::new())).collect(),
             declaration,
             stores,
             vendors,
@@ -119,9 +123,22 @@ impl Engine {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    fn store(&self, credential: &Credential) -> Result<&Store, Fault> {
+    async fn store(&self, credential: &Credential) -> Result<&Store, Fault> {
         let target = &credential.destination.target;
-        self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))
+        let store = self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))?;
+        self.identify(target, store).await?;
+        Ok(store)
+    }
+
+    /// Where an account is declared, nothing is looked at or written before AWS has said once that
+    /// this is it: a wrong profile must not create secrets in somebody else's account.
+    async fn identify(&self, target: &TargetName, store: &Store) -> Result<(), Fault> {
+        match (store.declared_account(), self.identified.get(target)) {
+            (Some(_), Some(told)) => {
+                told.get_or_try_init(|| async { store.identity().await.map(drop) }).await.map(drop)
+            }
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 
     fn vendor(&self, credential: &Credential) -> Result<&Arc<dyn Vendor>, Fault> {

@@ -43,7 +43,11 @@ impl Engine {
         let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
         let mut listings: BTreeMap<TargetName, (HashMap<SecretName, Summary>, Timestamp)> = BTreeMap::new();
         for (target, store) in self.stores() {
-            match store.fleet(&self.declaration().deployment).await {
+            let listed = match self.identify(target, store).await {
+                Ok(()) => store.fleet(&self.declaration().deployment).await,
+                Err(fault) => Err(fault),
+            };
+            match listed {
                 Ok(summaries) => {
                     let by_name = summaries.into_iter().map(|summary| (summary.name.clone(), summary)).collect();
                     listings.insert(target.clone(), (by_name, store.now().unwrap_or_default()));
@@ -139,7 +143,7 @@ impl Engine {
         });
         // What a closer look found stands until the next one: dead or foreign credentials don't
         // show in a listing of secrets.
-        let before = self.board().get(&credential.name);
+        let before = self.board().get(&credential.name).filter(|before| before.publishes_as(&published));
         let (dead, foreign) = before.map_or((false, 0), |before| (before.dead, before.foreign));
         self.board()
             .set(&credential.name, Status { reason, look_again: until, published, dead, foreign, ..blank(now) });
@@ -157,5 +161,5 @@ fn judge(summary: &Summary, credential: &Credential, now: Timestamp) -> Look {
 }
 
 fn blank(looked: Timestamp) -> Status {
-    Status { reason: Reason::Settling, fault: None, looked, look_again: None, published: None, dead: false, foreign: 0 }
+    Status { reason: Reason::NotSeen, fault: None, looked, look_again: None, published: None, dead: false, foreign: 0 }
 }

@@ -170,8 +170,8 @@ impl Run<'_> {
                     answer = if closed.is_ok() { Answer::Closed } else { Answer::NotClosed };
                 }
                 Next::Revoke => {
-                    self.end_own(&minted.id).await;
-                    return told.map_or(Ok(Hand::Empty), Err);
+                    let ended = self.end_own(&minted.id).await;
+                    return told.map_or(Ok(Hand::Empty), |fault| Err(undone(fault, ended)));
                 }
                 Next::Leave => {
                     return if answer == Answer::Stored { Ok(Hand::Empty) } else { told.map_or(Ok(Hand::Empty), Err) };
@@ -211,8 +211,8 @@ impl Run<'_> {
                     }
                 }
                 Next::Revoke => {
-                    self.end_own(&minted.id).await;
-                    return told.map_or(Ok(Hand::Empty), Err);
+                    let ended = self.end_own(&minted.id).await;
+                    return told.map_or(Ok(Hand::Empty), |fault| Err(undone(fault, ended)));
                 }
                 Next::Close | Next::Leave => {
                     return if answer == Answer::Stored { Ok(Hand::Empty) } else { told.map_or(Ok(Hand::Empty), Err) };
@@ -256,10 +256,12 @@ impl Run<'_> {
     }
 
     /// Ends what this process made and nothing can refer to. If that fails, the sweep does it.
-    async fn end_own(&self, id: &VendorId) {
-        if let Err(fault) = self.vendor.revoke(place(self.credential), id).await {
+    async fn end_own(&self, id: &VendorId) -> bool {
+        let ended = self.vendor.revoke(place(self.credential), id).await;
+        if let Err(fault) = &ended {
             tracing::warn!(credential = %self.credential.name, "{fault}; the sweep will end it");
         }
+        ended.is_ok()
     }
 
     async fn verify(&self, arn: &Arn, version: &VersionId, hand: &Hand) -> Result<Hand, Fault> {
@@ -317,6 +319,12 @@ impl Run<'_> {
         let own = first.saturating_mul(1 << sends.min(6)).min(longest);
         self.engine.clock.sleep(asked.map_or(own, |asked| asked.clamp(own, longest))).await;
     }
+}
+
+/// Why a fresh credential could not be used, and what became of it.
+fn undone(fault: Fault, ended: bool) -> Fault {
+    let end = if ended { "was revoked at once" } else { "could not be revoked yet and will be" };
+    Fault { answer: format!("{}; the credential just made for it {end}", fault.answer), ..fault }
 }
 
 /// Whoever reads back its own nonce goes on; a lost reply changes nothing about that.

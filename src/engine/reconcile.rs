@@ -11,7 +11,7 @@ use crate::engine::{Engine, place};
 use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::Label;
+use crate::model::label::{Label, Lease};
 use crate::model::name::VersionId;
 use crate::model::observed::{self, Claim, Listing};
 use crate::model::time::{Now, Timestamp};
@@ -86,7 +86,7 @@ impl Engine {
         // One visit at a time for one credential; equal wake-ups queue up behind it and find
         // nothing to do.
         let mut memory = memory.lock().await;
-        let visited = match (self.store(credential), self.vendor(credential)) {
+        let visited = match (self.store(credential).await, self.vendor(credential)) {
             (Ok(store), Ok(vendor)) => {
                 let mut run = Run {
                     engine: self,
@@ -96,29 +96,18 @@ impl Engine {
                     memory: &mut memory,
                     visit,
                     steps: Vec::new(),
+                    glimpse: None,
                 };
                 run.visit().await
             }
             (Err(fault), _) | (_, Err(fault)) => {
-                Visited { status: unseen(fault, Timestamp::default()), planned: None, steps: Vec::new() }
+                Visited { status: Status::unseen(fault, Timestamp::default()), planned: None, steps: Vec::new() }
             }
         };
         if !visit.dry {
             self.board.set(&credential.name, visited.status.clone());
         }
         visited
-    }
-}
-
-fn unseen(fault: Fault, looked: Timestamp) -> Status {
-    Status {
-        reason: Reason::Settling,
-        fault: Some(fault),
-        looked,
-        look_again: None,
-        published: None,
-        dead: false,
-        foreign: 0,
     }
 }
 
@@ -131,6 +120,8 @@ pub(super) struct Run<'a> {
     memory: &'a mut Memory,
     visit: Visit,
     steps: Vec<(Step, Reason)>,
+    /// What AWS showed before the vendor failed to answer.
+    glimpse: Option<(Seen, Decision)>,
 }
 
 /// What one look at AWS and the vendor gave.
@@ -155,7 +146,10 @@ impl Run<'_> {
                 break Some(self.fault("going on", "more steps than any rotation takes: something undoes them"));
             }
             let step = match self.look(hand.clone(), request).await {
-                Err(fault) => Err(fault),
+                Err(fault) => {
+                    last = self.glimpse.take().or(last);
+                    Err(fault)
+                }
                 Ok((seen, decision)) => {
                     let ends = self.visit.dry || decision.step == Step::Wait || self.must_stop(&decision.step);
                     let seen = last.insert((seen, decision));
@@ -226,7 +220,10 @@ impl Run<'_> {
         };
         let mut listing = None;
         if asks {
+            let seen = Seen { secret: secret.clone(), view: view.clone(), listing: None };
+            self.glimpse = Some((seen, decision));
             let listed = self.vendor.list(place(self.credential)).await?;
+            self.glimpse = None;
             let arn = view.secret.as_ref().map(|secret| secret.arn.clone());
             view.listing = Some(view::seen(&listed, arn.as_ref()));
             now.vendor = Some(listed.at);
@@ -297,13 +294,35 @@ impl Run<'_> {
         let steps = std::mem::take(&mut self.steps);
         let Some((seen, decision)) = last else {
             let fault = fault.unwrap_or_else(|| self.fault("looking", "nothing was seen"));
-            let mut status = unseen(fault, looked);
+            let mut status = Status::unseen(fault, looked);
             status.look_again = Some(looked.plus(self.visit_pause()));
             return Visited { status, planned: None, steps };
         };
         let secret = seen.view.secret.as_ref();
         let current = secret.and_then(|secret| secret.with(&Label::Current));
         let lease = current.and_then(view::Version::lease);
+        let published = current.map(|current| Published {
+            id: lease.and_then(|lease| match &lease.tracked {
+                crate::model::label::Tracked::Plain(id) => Some(id.clone()),
+                crate::model::label::Tracked::Hashed(_) => None,
+            }),
+            since: lease.map_or(current.created, |lease| lease.since),
+            verified: lease.is_some() && current.slot().is_some(),
+            live: secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
+        });
+        // Without a listing, what the last one showed of the same credential stands.
+        let before = self.engine.board.get(&self.credential.name).filter(|before| before.publishes_as(&published));
+        let (dead_before, foreign_before) = before.map_or((false, 0), |before| (before.dead, before.foreign));
+        let (dead, foreign) = match &seen.listing {
+            None => (dead_before, foreign_before),
+            Some(listing) => {
+                // A vendor may take a while to list what it just made.
+                let grown = |lease: &&Lease| looked.since(lease.since) > self.credential.policy.settle;
+                let listed = |lease: &Lease| listing.credentials.iter().any(|one| lease.tracked.is(&one.id));
+                let strange = seen.view.listing.iter().flatten().filter(|one| foreign(one, secret)).count();
+                (lease.filter(grown).is_some_and(|lease| !listed(lease)), strange)
+            }
+        };
         let status = Status {
             reason: decision.reason,
             looked,
@@ -311,20 +330,9 @@ impl Run<'_> {
                 Some(_) => earlier(decision.look_again, Some(looked.plus(self.visit_pause()))),
                 None => decision.look_again,
             },
-            published: current.map(|current| Published {
-                id: lease.and_then(|lease| match &lease.tracked {
-                    crate::model::label::Tracked::Plain(id) => Some(id.clone()),
-                    crate::model::label::Tracked::Hashed(_) => None,
-                }),
-                since: lease.map_or(current.created, |lease| lease.since),
-                verified: lease.is_some() && current.slot().is_some(),
-                live: secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
-            }),
-            dead: match (lease, &seen.listing) {
-                (Some(lease), Some(listing)) => !listing.credentials.iter().any(|one| lease.tracked.is(&one.id)),
-                _ => false,
-            },
-            foreign: seen.view.listing.iter().flatten().filter(|one| foreign(one, secret)).count(),
+            published,
+            dead,
+            foreign,
             fault,
         };
         let planned = self.visit.dry.then_some(decision);

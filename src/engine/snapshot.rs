@@ -43,10 +43,31 @@ pub struct Published {
 }
 
 impl Status {
+    /// Nobody could look, for this reason.
+    pub fn unseen(fault: Fault, looked: Timestamp) -> Self {
+        Self {
+            reason: Reason::NotSeen,
+            fault: Some(fault),
+            looked,
+            look_again: None,
+            published: None,
+            dead: false,
+            foreign: 0,
+        }
+    }
+
+    /// Whether it shows the same published credential.
+    pub fn publishes_as(&self, published: &Option<Published>) -> bool {
+        let which = |published: &Option<Published>| published.as_ref().map(|one| (one.since, one.id.clone()));
+        which(&self.published) == which(published)
+    }
+
     /// Whose turn it is. A fault that heals by itself is keyferry's; any other waits for its cause.
     pub fn turn(&self) -> Turn {
         match (&self.fault, self.reason.turn()) {
             (_, turn @ (Turn::Person | Turn::Paused)) => turn,
+            // A dead value is replaced when the calendar says so, or when a person asks for it.
+            (None, Turn::Nobody) if self.dead => Turn::Person,
             (Some(fault), _) if !fault.heals_by_itself() => Turn::Cause,
             (Some(_), _) => Turn::Keyferry,
             (None, turn) => turn,

@@ -85,6 +85,8 @@ pub enum Reason {
     NoRoom,
     /// Due, but outside the declared window or inside a freeze.
     WindowClosed,
+    /// Nobody could look: AWS or the vendor did not answer, or refused.
+    NotSeen,
 
     /// Paused by a person.
     Paused,
@@ -145,7 +147,8 @@ impl Reason {
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
             | Self::BackingOff
-            | Self::VendorSilent => Turn::Keyferry,
+            | Self::VendorSilent
+            | Self::NotSeen => Turn::Keyferry,
             Self::NoRoom
             | Self::NotOurs
             | Self::OtherOwner
@@ -238,6 +241,7 @@ impl Reason {
             Self::VendorSilent => ("vendor-silent", "the vendor did not list its credentials"),
             Self::NoRoom => ("no-room", "as many credentials live at the vendor as may"),
             Self::WindowClosed => ("window-closed", "due, but outside the window or inside a freeze"),
+            Self::NotSeen => ("not-seen", "nobody could look at it"),
             Self::Paused => ("paused", "paused by a person"),
             Self::ForeignCurrent => ("foreign-current", "AWSCURRENT is not a version that keyferry published"),
             Self::ForeignPending => ("foreign-pending", "AWSPENDING is not a version that keyferry stored"),

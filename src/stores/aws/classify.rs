@@ -105,6 +105,8 @@ const DENIED: &[&str] = &[
     "UnrecognizedClientException",
 ];
 
+const HINT_KEY: &str = "enable the secret's KMS key, or cancel its deletion; it must exist in this Region";
+
 /// The service's own failures, which say nothing about what was done.
 const INTERNAL: &[&str] =
     &["InternalError", "InternalFailure", "InternalServiceError", "ServiceUnavailable", "ServiceUnavailableException"];
@@ -162,13 +164,13 @@ fn is_skewed(code: &str, message: &str) -> bool {
 fn denied(call: &Call, code: &str, message: &str) -> Fault {
     let action = call.action;
     if code.starts_with("AccessDenied") && message.contains("KMS") {
-        let hint = "allow kms:Decrypt and kms:GenerateDataKey on the secret's key";
+        let hint = "allow kms:Decrypt and kms:GenerateDataKey on the secret's key, in this role's policy or the key's";
         return call.fault(Class::Denied, "access to the KMS key is denied").with_hint(hint);
     }
     if code.starts_with("AccessDenied") || code == "NotAuthorized" || code == "UnauthorizedException" {
-        return call
-            .fault(Class::Denied, "access denied")
-            .with_hint(format!("allow {action}; `keyferry iam` prints the policy"));
+        return call.fault(Class::Denied, "access denied").with_hint(format!(
+            "allow {action} to this principal (`keyferry plan` says which); the README has the whole policy"
+        ));
     }
     if code.starts_with("ExpiredToken") {
         return call
@@ -197,12 +199,12 @@ fn refused(call: &Call, code: &str, message: &str) -> Fault {
         // A page token that is not known any more: list again from the start.
         "InvalidNextTokenException" => call.fault(Class::Retry { after: None }, "the page token is not known"),
         "LimitExceededException" => rejected("a quota of Secrets Manager is reached")
-            .with_hint("versions and labels of one secret and secrets of one account are limited"),
+            .with_hint("versions and labels of one secret and secrets of one account are limited: delete what nobody uses, or ask AWS for more"),
         "EncryptionFailure" => {
-            rejected("the KMS key can't encrypt").with_hint("see that the key exists and is enabled")
+            rejected("the KMS key can't encrypt").with_hint(HINT_KEY)
         }
         "DecryptionFailure" => {
-            rejected("the KMS key can't decrypt").with_hint("see that the key exists and is enabled")
+            rejected("the KMS key can't decrypt").with_hint(HINT_KEY)
         }
         "MalformedPolicyDocumentException" => rejected("the policy document is malformed"),
         "ValidationException" | "InvalidParameterException" => rejected("an argument is not valid"),
@@ -244,18 +246,46 @@ fn no_credentials(call: &Call, cause: &CredentialsError) -> Fault {
             .with_hint("build keyferry with `--features sso`, or use keys, a role or a web identity");
     }
     let transient = links().any(|error| error.is::<Unsent>()) || matches!(cause, CredentialsError::ProviderTimedOut(_));
+    // The chain ends with instance metadata; that it fails says that nothing before it had any.
+    let at_the_end = links().any(|error| error.to_string().contains("IMDS"));
     match cause {
-        CredentialsError::CredentialsNotLoaded(_) => call
-            .fault(Class::Denied, "no AWS credentials found")
-            .with_hint("looked at the environment, the profile files, web identity, container and instance metadata"),
+        CredentialsError::CredentialsNotLoaded(_) => {
+            call.fault(Class::Denied, "no AWS credentials found").with_hint(looked_at(|name| std::env::var(name).ok()))
+        }
+        CredentialsError::ProviderError(_) if at_the_end && !transient => call
+            .fault(Class::Denied, "no AWS credentials found, and instance metadata refuses to give any")
+            .with_hint(looked_at(|name| std::env::var(name).ok())),
         CredentialsError::InvalidConfiguration(_) => call
             .fault(Class::Denied, "the configuration of the AWS credentials is not valid")
             .with_hint("check the profile files and the AWS_* environment variables"),
-        _ if transient => call.fault(Class::Retry { after: None }, "no AWS credentials in time"),
+        _ if transient => call
+            .fault(Class::Retry { after: None }, "no AWS credentials in time")
+            .with_hint(looked_at(|name| std::env::var(name).ok())),
         _ => call
             .fault(Class::Denied, "the provider of AWS credentials failed")
             .with_hint("check the role, its trust policy and the session it is assumed from"),
     }
+}
+
+/// Where credentials were looked for, in the chain's order, and what to do. Names only: of the
+/// variables just a profile's name is repeated.
+fn looked_at(variable: impl Fn(&str) -> Option<String>) -> String {
+    let set = |name: &str| if variable(name).is_some_and(|value| !value.is_empty()) { "set" } else { "not set" };
+    let profile = variable("AWS_PROFILE").filter(|name| !name.is_empty()).unwrap_or_else(|| "default".into());
+    let metadata = match variable("AWS_EC2_METADATA_DISABLED") {
+        Some(off) if off.eq_ignore_ascii_case("true") => "switched off by AWS_EC2_METADATA_DISABLED",
+        _ => "no role there, or not reachable",
+    };
+    format!(
+        "looked at AWS_ACCESS_KEY_ID ({}), profile `{profile}` in the AWS files, AWS_WEB_IDENTITY_TOKEN_FILE ({}), the \
+         container's AWS_CONTAINER_CREDENTIALS_… ({}), instance metadata ({metadata}); provide one of them",
+        set("AWS_ACCESS_KEY_ID"),
+        set("AWS_WEB_IDENTITY_TOKEN_FILE"),
+        match (set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), set("AWS_CONTAINER_CREDENTIALS_FULL_URI")) {
+            ("not set", "not set") => "not set",
+            _ => "set",
+        },
+    )
 }
 
 /// An error and all that caused it.
@@ -335,6 +365,20 @@ mod tests {
         let kms = class("x", Effect::Write, 400, Some("AccessDeniedException"), "Access to KMS is not allowed");
         assert_eq!(kms.to_string(), "trying: access to the KMS key is denied (AccessDeniedException)");
         assert!(kms.hint.unwrap().contains("kms:Decrypt"));
+    }
+
+    #[test]
+    fn what_was_looked_at_is_told_without_a_value() {
+        let hint = looked_at(|name| match name {
+            "AWS_PROFILE" => Some("prod".into()),
+            "AWS_ACCESS_KEY_ID" | "AWS_CONTAINER_CREDENTIALS_FULL_URI" => Some("kfcanary".into()),
+            _ => None,
+        });
+        for words in ["AWS_ACCESS_KEY_ID (set)", "profile `prod`", "TOKEN_FILE (not set)", "CREDENTIALS_… (set)"] {
+            assert!(hint.contains(words), "{words}: {hint}");
+        }
+        assert!(!hint.contains("kfcanary"));
+        assert!(looked_at(|_| Some("TRUE".into())).contains("switched off"));
     }
 
     #[test]

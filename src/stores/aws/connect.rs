@@ -166,7 +166,7 @@ impl Store {
             return Err(call
                 .fault(Class::Denied, format!("this is account {account}, not the declared {declared}"))
                 .with_hint(format!(
-                    "we are {arn}; use other credentials, or declare the account or role that is meant"
+                    "AWS knows us as {arn}: use other credentials, or declare the account or role that is meant"
                 )));
         }
         Ok(Identity { account, arn })

@@ -77,6 +77,11 @@ impl Store {
         &self.0.region
     }
 
+    /// The account that it is declared to be.
+    pub fn declared_account(&self) -> Option<&str> {
+        self.0.account.as_deref()
+    }
+
     /// How many requests were sent so far.
     pub fn calls(&self) -> Calls {
         self.0.pacer.calls()

@@ -193,7 +193,8 @@ impl Store {
     /// # Errors
     /// `Gone` when there is no such secret, no current value, or no such member.
     pub async fn aws_current_of(&self, secret: &str, key: Option<&str>) -> Result<SecretValue, Fault> {
-        let call = Call::read("secretsmanager:GetSecretValue", format!("read admin secret {secret}"));
+        let call =
+            Call::read("secretsmanager:GetSecretValue", format!("read AWS secret {secret} in {}", self.0.region));
         let request = self.0.client.get_secret_value().secret_id(secret).version_stage(Label::Current.to_string());
         let (answer, _) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
         let value = text(&call, answer)?;
