@@ -151,8 +151,9 @@ impl Consumer {
     /// # Panics
     /// If the HTTP client's TLS cannot be set up, which depends on the build only.
     pub fn new(clock: Arc<dyn Clock>, options: Options) -> Self {
-        // Loopback: neither proxies nor redirects have a say.
-        let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        // Plain http on loopback: neither proxies, redirects nor CA certificates have a say.
+        let builder =
+            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).tls_certs_only([]);
         let http = builder.timeout(HTTP_TIMEOUT).build().expect("a client without options of its own is buildable");
         Self { clock, http, options, watched: Mutex::default() }
     }

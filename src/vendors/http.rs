@@ -12,6 +12,7 @@
 use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -184,7 +185,10 @@ pub fn bearer(token: &SecretValue) -> Option<HeaderValue> {
 /// Shared client; cloning is free and shares the connections.
 #[derive(Clone)]
 pub struct Client {
-    outside: reqwest::Client,
+    // Made when something needs it: reading the system's CA certificates costs milliseconds and
+    // megabytes, and on a bare machine there may be none.
+    outside: Arc<OnceLock<reqwest::Client>>,
+    certificates: Arc<[Certificate]>,
     // Plain http to this machine only. Apart, because a proxy from the environment must never see it.
     loopback: reqwest::Client,
     limits: Limits,
@@ -192,10 +196,11 @@ pub struct Client {
 
 impl Client {
     /// Opens the client: certificates of the system (or of `SSL_CERT_FILE`) and those in the PEM
-    /// file `ca_file`, proxy from the environment.
+    /// file `ca_file`, proxy from the environment. The system's certificates are read when the first
+    /// https address is prepared or called.
     ///
     /// # Errors
-    /// `Rejected` when there are no CA certificates, or `ca_file` can't be read.
+    /// `Rejected` when `ca_file` can't be read.
     pub fn open(ca_file: Option<&Path>) -> Result<Self, Fault> {
         Self::with_limits(ca_file, Limits::default())
     }
@@ -205,22 +210,37 @@ impl Client {
     /// # Errors
     /// As there.
     pub fn with_limits(ca_file: Option<&Path>, limits: Limits) -> Result<Self, Fault> {
-        let outside = common(limits).tls_certs_merge(certificates(ca_file)?);
-        let loopback = common(limits).no_proxy().tls_certs_only([]);
-        let build = |builder: ClientBuilder| {
-            builder.build().map_err(|error| {
-                Fault::new(Class::Rejected, "setting up TLS for the vendors", build_failure(&error))
-                    .with_hint(HINT_CERTIFICATES)
-            })
-        };
-        Ok(Self { outside: build(outside)?, loopback: build(loopback)?, limits })
+        let certificates = certificates(ca_file)?.into();
+        let loopback = built(common(limits).no_proxy().tls_certs_only([]))?;
+        Ok(Self { outside: Arc::default(), certificates, loopback, limits })
+    }
+
+    /// Makes everything ready for calls to `base`, so that missing CA certificates show at the start
+    /// and not at the first call.
+    ///
+    /// # Errors
+    /// `Rejected` when `base` is https and there are no CA certificates.
+    pub fn prepare(&self, base: &Endpoint) -> Result<(), Fault> {
+        self.to(&base.url()).map(drop)
+    }
+
+    /// The client for calls to this address.
+    fn to(&self, url: &Url) -> Result<&reqwest::Client, Fault> {
+        if url.scheme() == "http" {
+            return Ok(&self.loopback);
+        }
+        if let Some(outside) = self.outside.get() {
+            return Ok(outside);
+        }
+        let outside = built(common(self.limits).tls_certs_merge(self.certificates.iter().cloned()))?;
+        Ok(self.outside.get_or_init(|| outside))
     }
 
     /// For tests: without the system's certificates, whose loading takes longer than a test.
     #[cfg(test)]
     pub(crate) fn loopback_only(limits: Limits) -> Self {
         let loopback = common(limits).no_proxy().tls_certs_only([]).build().expect("no certificates are needed");
-        Self { outside: loopback.clone(), loopback, limits }
+        Self { outside: Arc::new(loopback.clone().into()), certificates: Arc::default(), loopback, limits }
     }
 
     /// A way of its own through this client, for one vendor instance: its calls are paced together.
@@ -229,8 +249,10 @@ impl Client {
     }
 
     async fn send(&self, request: &Request) -> Result<Answer, Fault> {
-        let client = if request.url.scheme() == "http" { &self.loopback } else { &self.outside };
-        let mut call = client.request(request.method.clone(), request.url.clone()).header(ACCEPT, "application/json");
+        let mut call = self
+            .to(&request.url)?
+            .request(request.method.clone(), request.url.clone())
+            .header(ACCEPT, "application/json");
         for (name, value) in &request.headers {
             call = call.header(*name, value);
         }
@@ -358,6 +380,13 @@ fn certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate>, Fault> {
     let pem = std::fs::read(path).map_err(|error| refuse(error.kind().to_string()))?;
     let found = Certificate::from_pem_bundle(&pem).map_err(|_| refuse("not a PEM bundle".into()))?;
     if found.is_empty() { Err(refuse("no certificate in it".into())) } else { Ok(found) }
+}
+
+fn built(builder: ClientBuilder) -> Result<reqwest::Client, Fault> {
+    builder.build().map_err(|error| {
+        Fault::new(Class::Rejected, "setting up TLS for the vendors", build_failure(&error))
+            .with_hint(HINT_CERTIFICATES)
+    })
 }
 
 fn build_failure(error: &reqwest::Error) -> &'static str {

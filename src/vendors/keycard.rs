@@ -102,6 +102,7 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         let doing = format!("reading `base_url` of keycard `{}`", instance.name);
         Fault::new(Class::Rejected, doing, format!("expected {invalid}"))
     })?;
+    instance.client.prepare(&base)?;
     Ok(Arc::new(Keycard {
         name: instance.name,
         base,

@@ -74,6 +74,9 @@ pub(super) struct Wire {
 struct Kind {
     connect_timeout: Option<Duration>,
     direct: bool,
+    /// For plain http only, and so without CA certificates: reading them costs milliseconds and
+    /// megabytes.
+    plain: bool,
 }
 
 impl Wire {
@@ -93,7 +96,7 @@ impl Wire {
     /// # Errors
     /// When no client can be built.
     pub(super) fn prepare(&self, connect_timeout: Duration) -> Result<(), reqwest::Error> {
-        self.client(Kind { connect_timeout: Some(connect_timeout), direct: false }).map(drop)
+        self.client(Kind { connect_timeout: Some(connect_timeout), direct: false, plain: false }).map(drop)
     }
 
     fn client(&self, kind: Kind) -> Result<reqwest::Client, reqwest::Error> {
@@ -105,8 +108,9 @@ impl Wire {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .tls_certs_merge(self.roots.iter().cloned());
+            .pool_idle_timeout(Duration::from_secs(60));
+        builder =
+            if kind.plain { builder.tls_certs_only([]) } else { builder.tls_certs_merge(self.roots.iter().cloned()) };
         if let Some(timeout) = kind.connect_timeout {
             builder = builder.connect_timeout(timeout);
         }
@@ -128,10 +132,12 @@ impl Wire {
             .map_err(|error| unsent(error.without_url().into()))?;
         let direct = request.url().host_str().is_some_and(is_near);
         // Whatever the environment says about endpoints (`AWS_ENDPOINT_URL`).
-        if request.url().scheme() != "https" && !direct {
+        let plain = request.url().scheme() != "https";
+        if plain && !direct {
             return Err(unsent(InTheClear.into()));
         }
-        let client = self.client(Kind { connect_timeout: timeout, direct }).map_err(|error| unsent(error.into()))?;
+        let client =
+            self.client(Kind { connect_timeout: timeout, direct, plain }).map_err(|error| unsent(error.into()))?;
         let mut response = client.execute(request).await.map_err(|error| {
             let error = error.without_url();
             if error.is_connect() { unsent(error.into()) } else { lost(error) }
