@@ -2,8 +2,11 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,44 +17,46 @@ pub enum Form {
     Json,
 }
 
-/// Crates whose debug and trace lines may hold request bodies or headers: only errors,
-/// whatever `RUST_LOG` asks for.
-const CAPPED: [&str; 14] = [
-    "aws_config",
-    "aws_runtime",
-    "aws_sdk_secretsmanager",
-    "aws_sdk_sts",
-    "aws_sigv4",
-    "aws_smithy_http_client",
-    "aws_smithy_runtime",
-    "aws_smithy_runtime_api",
-    "h2",
-    "hyper",
-    "hyper_util",
-    "reqwest",
-    "rustls",
-    "tokio_cron_scheduler",
-];
-
 /// Starts the log on standard error. `default` is the level for keyferry's own lines where
 /// `RUST_LOG` says nothing.
 pub fn start(form: Form, default: &str) {
-    let told = std::env::var("RUST_LOG").ok();
-    let asked = told.clone().unwrap_or_else(|| format!("warn,keyferry={default}"));
-    let mut filter = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(format!("warn,keyferry={default}")));
-    for name in CAPPED {
-        let cap = format!("{name}=error").parse().expect("a literal directive is valid");
-        filter = filter.add_directive(cap);
-    }
-    if told.is_none() {
-        // Every provider of credentials that fails is told at length, and again in the fault.
-        filter = filter.add_directive("aws_config=error".parse().expect("a literal directive is valid"));
-    }
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
+    let standard = format!("error,keyferry={default}");
+    let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| standard.clone());
+    let asked = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(standard));
+    let log = tracing_subscriber::registry().with(asked).with(filter_fn(may_print));
+    let lines = fmt::layer().with_writer(std::io::stderr);
     // A second start (tests) keeps the first.
     let _ = match form {
-        Form::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
-        Form::Json => log.json().try_init(),
+        Form::Text => log.with(lines.with_ansi(std::io::stderr().is_terminal()).with_target(false)).try_init(),
+        Form::Json => log.with(lines.json()).try_init(),
     };
+}
+
+/// Below `error`, the libraries that carry requests may print bodies and headers, and so secrets:
+/// whatever `RUST_LOG` asks for, only our own lines go out there.
+fn may_print(line: &Metadata<'_>) -> bool {
+    allowed(line.target(), line.level())
+}
+
+fn allowed(target: &str, level: &Level) -> bool {
+    let ours = target == "keyferry" || target.starts_with("keyferry::");
+    ours || *level == Level::ERROR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_carries_requests_says_nothing_below_error() {
+        for (target, level, goes_out) in [
+            ("keyferry::engine", Level::TRACE, true),
+            ("aws_smithy_runtime::client::orchestrator", Level::TRACE, false),
+            ("aws_config::meta", Level::WARN, false),
+            ("keyferry_like", Level::INFO, false),
+            ("hyper::proto", Level::ERROR, true),
+        ] {
+            assert_eq!(allowed(target, &level), goes_out, "{target} {level}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::report::Printer;
+use crate::cli::run;
 use crate::config::duration;
 use crate::engine::Engine;
 use crate::engine::reconcile::{AskVendor, Visit};
@@ -28,6 +29,12 @@ fn span(text: &str) -> Result<Duration, String> {
 /// Brings everything as far as it goes now.
 pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(path, printer).await?;
+    let stopping = Arc::clone(&engine);
+    tokio::spawn(async move {
+        // What is under way is finished or left in a state that the next run goes on from.
+        run::told_to_stop().await;
+        stopping.stop();
+    });
     up_to_date(&engine, arguments.wait.unwrap_or_default(), printer).await;
     Ok(printer.fleet(engine.board(), false, json!({})))
 }
@@ -48,6 +55,9 @@ pub(super) async fn up_to_date(engine: &Arc<Engine>, wait: Duration, printer: &P
         bar.finish_and_clear();
         let Some(now) = engine.stores().values().filter_map(|store| store.now()).min() else { return };
         let next = schedule::until_next(&engine.board().all(), now);
+        if engine.stopping() {
+            return;
+        }
         let left = wait.saturating_sub(engine.clock().monotonic().saturating_sub(began));
         if left.is_zero() || next > left {
             return;

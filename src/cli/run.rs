@@ -42,16 +42,27 @@ pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyho
         tracing::info!("status page at http://{}/", listener.local_addr()?);
         tokio::spawn(serve::serve(listener, pages(&engine, &ready), std::future::pending()));
     }
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!("SIGHUP: this release does not reload; restart it to read the declaration again");
         }
-    };
-    keep(&engine, &ready, stop).await?;
+    });
+    keep(&engine, &ready, told_to_stop()).await?;
     Ok(code::FINE)
+}
+
+/// Ends when the process is told to: SIGTERM or SIGINT.
+pub(super) async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals can't be watched: only a kill will stop this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 /// What the status page shows of `engine`.

@@ -79,7 +79,7 @@ pub(super) fn read<'t>(
     state?;
     policy.create_secret = side.create;
     policy.takeover = takeover?;
-    policy.place = fingerprint::place(vendor.instance.spec.kind, kind, &options);
+    policy.place = fingerprint::place(&vendor.instance, kind, &options);
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
     Some(Arc::new(Credential {

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::VendorInstance;
 use super::delivery::Value;
 use crate::model::name::{Deployment, Name, TargetName};
 use crate::model::option::{self, Options, Reference};
@@ -35,10 +36,13 @@ pub(super) fn of(vendor_kind: &str, type_name: &str, options: &Options, value: &
 }
 
 /// 16 hex digits over all that says where at the vendor a credential lives.
-pub(super) fn place(vendor_kind: &str, kind: &Type, options: &Options) -> String {
+pub(super) fn place(vendor: &VendorInstance, kind: &Type, options: &Options) -> String {
     let mut digest = Sha256::new();
+    let urls = vendor.spec.fields.iter().filter(|field| field.kind == option::Kind::Url);
+    let service = urls.map(|field| vendor.options.text(field.name).unwrap_or_default());
     let where_at = kind.place.iter().map(|name| options.text(name).unwrap_or_default());
-    for piece in [vendor_kind, kind.name].into_iter().chain(where_at) {
+    let who = [vendor.name.as_str(), vendor.spec.kind, kind.name];
+    for piece in who.into_iter().chain(service).chain(where_at) {
         digest.update((piece.len() as u64).to_be_bytes());
         digest.update(piece);
     }

@@ -89,6 +89,7 @@ impl References {
             Class::Retry { after } => Class::Retry { after },
             Class::InDoubt => Class::Retry { after: None },
             Class::Denied | Class::Rejected | Class::Gone | Class::Taken => Class::Denied,
+            Class::Bug => Class::Bug,
         };
         let hint = fault.hint.clone().or_else(|| {
             (fault.class == Class::Gone)

@@ -3,6 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `reconcile` | one credential: observe, decide, perform, until only time can help |
+//! | `look` | one look: what AWS and the vendor show, and what is decided on it |
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
 //! | `keyring` | where admin secrets come from |
@@ -24,6 +25,7 @@ use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
 mod keyring;
+mod look;
 pub mod pass;
 mod perform;
 pub mod reconcile;

@@ -82,7 +82,7 @@ impl Engine {
         mut done: impl FnMut(&Name, &Visited),
     ) -> BTreeMap<Name, Visited> {
         let places = Arc::new(Semaphore::new(VISITS_AT_ONCE_MAX));
-        let mut running: JoinSet<(Name, Visited)> = JoinSet::new();
+        let mut running: JoinSet<Option<(Name, Visited)>> = JoinSet::new();
         let mut names = HashMap::new();
         for credential in wanted {
             let engine = Arc::clone(self);
@@ -90,22 +90,29 @@ impl Engine {
             let name = credential.name.clone();
             let handle = running.spawn(async move {
                 let _place = places.acquire_owned().await.expect("the semaphore is never closed");
-                (credential.name.clone(), engine.reconcile(&credential, visit).await)
+                // Told to stop: what has not begun is left as it is.
+                let stopping = engine.stopping();
+                if stopping {
+                    None
+                } else {
+                    Some((credential.name.clone(), engine.reconcile(&credential, visit).await))
+                }
             });
             names.insert(handle.id(), name);
         }
         let mut results = BTreeMap::new();
         while let Some(ended) = running.join_next_with_id().await {
             match ended {
-                Ok((_, (name, visited))) => {
+                Ok((_, Some((name, visited)))) => {
                     done(&name, &visited);
                     results.insert(name, visited);
                 }
+                Ok((_, None)) => {}
                 // One credential's panic is that credential's failed visit.
                 Err(error) => {
                     if let Some(name) = names.get(&error.id()) {
-                        let fault =
-                            Fault::new(Class::Rejected, format!("visiting `{name}`"), "keyferry failed: this is a bug");
+                        let fault = Fault::new(Class::Bug, format!("visiting `{name}`"), "keyferry failed")
+                            .with_hint("this is a bug of keyferry: please report it with the log");
                         let status = Status { fault: Some(fault), ..blank(Timestamp::default()) };
                         self.board().set(name, status.clone());
                         results.insert(name.clone(), Visited { status, planned: None, steps: Vec::new() });
@@ -133,10 +140,7 @@ impl Engine {
         };
         let live = all().filter(|label| matches!(label, Label::Cred(_))).count();
         let published = current.map(|lease| Published {
-            id: match lease.tracked {
-                crate::model::label::Tracked::Plain(id) => Some(id),
-                crate::model::label::Tracked::Hashed(_) => None,
-            },
+            id: lease.tracked.id().cloned(),
             since: lease.since,
             verified: true,
             live,

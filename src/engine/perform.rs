@@ -265,7 +265,11 @@ impl Run<'_> {
     }
 
     async fn verify(&self, arn: &Arn, version: &VersionId, hand: &Hand) -> Result<Hand, Fault> {
-        let value = self.store.pending(arn, version).await?;
+        let value = self.store.pending(arn, version).await.map_err(|fault| match fault.class {
+            // Another replica took the label off meanwhile: look again.
+            Class::Gone => Fault { class: Class::Taken, ..fault },
+            _ => fault,
+        })?;
         let outputs = self.credential.destination.shape.recover(&value).ok_or_else(|| {
             self.fault("reading a candidate back", "it was stored in another shape than is declared now")
                 .with_hint("it is given up an hour after its claim; the next one has the declared shape")
@@ -344,7 +348,7 @@ fn answered(put: Result<(), Fault>) -> (Answer, Option<Fault>) {
                 Class::Taken => Answer::Taken,
                 Class::Retry { .. } => Answer::Throttled,
                 Class::InDoubt => Answer::InDoubt,
-                Class::Denied | Class::Rejected | Class::Gone => Answer::Refused,
+                Class::Denied | Class::Rejected | Class::Gone | Class::Bug => Answer::Refused,
             };
             (answer, Some(fault))
         }

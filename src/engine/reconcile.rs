@@ -6,16 +6,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::Engine;
 use crate::engine::snapshot::{Published, Status};
-use crate::engine::{Engine, place};
 use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, Lease};
-use crate::model::name::VersionId;
+use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::decide::needs_listing;
+use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::guard::guard;
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{self, Hand, Marked, View};
@@ -29,6 +29,8 @@ const STEP_COUNT_MAX: usize = 40;
 const RETRY_COUNT_MAX: u32 = 3;
 /// Wait before such a retry, and before looking again after another replica was faster.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Looks at what AWS does not show yet of what this visit wrote.
+const LAG_COUNT_MAX: u32 = 5;
 /// Longest wait between visits to a credential that keeps failing.
 const VISIT_PAUSE_MAX: Duration = Duration::from_secs(900);
 
@@ -37,7 +39,7 @@ const VISIT_PAUSE_MAX: Duration = Duration::from_secs(900);
 #[derive(Default)]
 pub struct Memory {
     /// Claims never change, so each is read once.
-    claims: HashMap<VersionId, Claim>,
+    pub(super) claims: HashMap<VersionId, Claim>,
     /// Visits in a row that ended with a fault.
     failed: u32,
 }
@@ -95,7 +97,10 @@ impl Engine {
                     vendor: vendor.as_ref(),
                     memory: &mut memory,
                     visit,
+                    request: visit.request,
                     steps: Vec::new(),
+                    ended: Vec::new(),
+                    unread: None,
                     glimpse: None,
                 };
                 run.visit().await
@@ -117,27 +122,33 @@ pub(super) struct Run<'a> {
     pub(super) credential: &'a Credential,
     pub(super) store: &'a Store,
     pub(super) vendor: &'a dyn Vendor,
-    memory: &'a mut Memory,
-    visit: Visit,
+    pub(super) memory: &'a mut Memory,
+    pub(super) visit: Visit,
+    /// What a person asked for, until a claim for it is won.
+    pub(super) request: Option<Cause>,
     steps: Vec<(Step, Reason)>,
+    /// Leftovers that this visit ended; a vendor may go on listing them for a while.
+    pub(super) ended: Vec<VendorId>,
+    /// Why a claim could not be read.
+    pub(super) unread: Option<Fault>,
     /// What AWS showed before the vendor failed to answer.
-    glimpse: Option<(Seen, Decision)>,
+    pub(super) glimpse: Option<(Seen, Decision)>,
 }
 
 /// What one look at AWS and the vendor gave.
 pub(super) struct Seen {
     pub(super) secret: Option<observed::Secret>,
     pub(super) view: View,
-    listing: Option<Listing>,
+    pub(super) listing: Option<Listing>,
     /// The dates by which it is judged: those at which the look began.
-    now: Now,
+    pub(super) now: Now,
 }
 
 impl Run<'_> {
     async fn visit(&mut self) -> Visited {
         let mut hand = Hand::Empty;
-        let mut request = self.visit.request;
         let mut retries = 0;
+        let mut lags = 0;
         let mut last: Option<(Seen, Decision)> = None;
         // What stopped a step; stands until another step succeeds.
         let mut trouble = None;
@@ -145,15 +156,22 @@ impl Run<'_> {
             if self.steps.len() > STEP_COUNT_MAX {
                 break Some(self.fault("going on", "more steps than any rotation takes: something undoes them"));
             }
-            let step = match self.look(hand.clone(), request).await {
+            let step = match self.look(hand.clone()).await {
                 Err(fault) => {
                     last = self.glimpse.take().or(last);
                     Err(fault)
                 }
                 Ok((seen, decision)) => {
-                    let ends = self.visit.dry || decision.step == Step::Wait || self.must_stop(&decision.step);
+                    let waits = self.visit.dry || decision.step == Step::Wait || self.must_stop(&decision.step);
+                    let may_lag = !self.steps.is_empty() && decision.reason == Reason::AttemptOpen;
                     let seen = last.insert((seen, decision));
-                    if ends {
+                    if waits && may_lag && lags < LAG_COUNT_MAX && !self.engine.stopping() {
+                        // AWS may not show yet what this visit wrote.
+                        lags += 1;
+                        self.engine.clock.sleep(RETRY_PAUSE).await;
+                        continue;
+                    }
+                    if waits {
                         break trouble;
                     }
                     self.take(&seen.0, &seen.1, hand.clone()).await
@@ -167,9 +185,6 @@ impl Run<'_> {
                 Ok(after) => {
                     trouble = None;
                     retries = 0;
-                    if matches!(after, Hand::Claimed { .. }) {
-                        request = None;
-                    }
                     hand = after;
                 }
                 Err(fault) if fault.heals_by_itself() && retries < RETRY_COUNT_MAX && !self.visit.dry => {
@@ -180,12 +195,14 @@ impl Run<'_> {
                         _ => RETRY_PAUSE,
                     };
                     tracing::debug!(credential = %self.credential.name, "{fault}; trying again");
-                    trouble = Some(fault);
+                    // Another replica was faster: nothing is wrong, look again.
+                    trouble = Some(fault).filter(|fault| fault.class != Class::Taken);
                     self.engine.clock.sleep(told).await;
                 }
                 Err(fault) => break Some(fault),
             }
         };
+        let fault = fault.or(self.unread.take());
         self.close(last, fault)
     }
 
@@ -193,58 +210,6 @@ impl Run<'_> {
     fn must_stop(&self, step: &Step) -> bool {
         let only_ours = matches!(step, Step::Mint { .. } | Step::MintFirst { .. });
         self.engine.stopping() && !only_ours
-    }
-
-    /// Observes and decides. The vendor is asked only where the decision needs it.
-    async fn look(&mut self, hand: Hand, request: Option<Cause>) -> Result<(Seen, Decision), Fault> {
-        let began = self.engine.clock.monotonic();
-        let secret = self.store.observe(&self.credential.destination.name).await?;
-        let mut claims = Vec::new();
-        for (version, attempt) in secret.iter().flat_map(view::open_claims) {
-            claims.push(self.claim(secret.as_ref().expect("it has claims"), version, attempt).await?);
-        }
-        let viewed = secret
-            .as_ref()
-            .map(|secret| view::Secret::new(secret, &self.credential.deployment, &self.credential.name, claims));
-        let mut view = View { secret: viewed, listing: None, request, hand };
-        let policy = &self.credential.policy;
-        // The date at which the look began: a process that was stopped since must not judge what it
-        // saw by a later one.
-        let elapsed = self.engine.clock.monotonic().saturating_sub(began);
-        let mut now = Now { store: self.store_now()?.minus(elapsed), vendor: None };
-        let mut decision = decide(&view, policy, now);
-        let asks = match self.visit.vendor {
-            AskVendor::Always => true,
-            AskVendor::AsNeeded => needs_listing(&view, &decision, policy),
-            AskVendor::Never => false,
-        };
-        let mut listing = None;
-        if asks {
-            let seen = Seen { secret: secret.clone(), view: view.clone(), listing: None };
-            self.glimpse = Some((seen, decision));
-            let listed = self.vendor.list(place(self.credential)).await?;
-            self.glimpse = None;
-            let arn = view.secret.as_ref().map(|secret| secret.arn.clone());
-            view.listing = Some(view::seen(&listed, arn.as_ref()));
-            now.vendor = Some(listed.at);
-            decision = decide(&view, policy, now);
-            listing = Some(listed);
-        }
-        Ok((Seen { secret, view, listing, now }, decision))
-    }
-
-    async fn claim(
-        &mut self,
-        secret: &observed::Secret,
-        version: VersionId,
-        attempt: crate::model::attempt::Attempt,
-    ) -> Result<Claim, Fault> {
-        if let Some(claim) = self.memory.claims.get(&version) {
-            return Ok(claim.clone());
-        }
-        let claim = self.store.claim(&secret.arn, &version, attempt).await?;
-        self.memory.claims.insert(version, claim.clone());
-        Ok(claim)
     }
 
     /// AWS's date: its last `Date` header plus the monotonic time since.
@@ -260,11 +225,24 @@ impl Run<'_> {
         loop {
             if let Err(violation) = guard(&view, &decision.step, &self.credential.policy, seen.now) {
                 tracing::error!(credential = %self.credential.name, step = ?decision.step, "{violation}");
-                return Err(self.fault("checking a step before taking it", &format!("refused: {violation}")));
+                let fault = self.fault("checking a step before taking it", &format!("refused: {violation}"));
+                let hint = "this is a bug of keyferry: this one secret is left alone; please report it";
+                return Err(Fault { class: Class::Bug, ..fault }.with_hint(hint));
+            }
+            // What follows a look must follow it soon: somebody may have paused it, or taken the
+            // candidate back, while this process slept.
+            let irrevocable = matches!(decision.step, Step::Mint { .. } | Step::Promote { .. });
+            if irrevocable && self.store_now()?.since(seen.now.store) > FRESH_MAX {
+                return Ok(view.hand);
             }
             tracing::info!(credential = %self.credential.name, step = decision.step.word(), reason = decision.reason.code());
             self.steps.push((decision.step.clone(), decision.reason));
             let hand = self.perform(seen, &decision.step, &view.hand).await?;
+            match &decision.step {
+                Step::Claim { .. } => self.request = None,
+                Step::Revoke { id, tracked: false } => self.ended.push(id.clone()),
+                _ => {}
+            }
             match hand {
                 Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Ended { .. } => {
                     view.hand = hand;
@@ -302,10 +280,7 @@ impl Run<'_> {
         let current = secret.and_then(|secret| secret.with(&Label::Current));
         let lease = current.and_then(view::Version::lease);
         let published = current.map(|current| Published {
-            id: lease.and_then(|lease| match &lease.tracked {
-                crate::model::label::Tracked::Plain(id) => Some(id.clone()),
-                crate::model::label::Tracked::Hashed(_) => None,
-            }),
+            id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
             verified: lease.is_some() && current.slot().is_some(),
             live: secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
@@ -326,7 +301,10 @@ impl Run<'_> {
         let status = Status {
             reason: decision.reason,
             looked,
-            look_again: match fault {
+            look_again: match &fault {
+                Some(Fault { class: Class::Retry { after: Some(told) }, .. }) => {
+                    Some(looked.plus(self.visit_pause().max(*told)))
+                }
                 Some(_) => earlier(decision.look_again, Some(looked.plus(self.visit_pause()))),
                 None => decision.look_again,
             },

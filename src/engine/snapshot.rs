@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::model::fault::Fault;
+use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorId};
 use crate::model::time::Timestamp;
 use crate::rotation::{Reason, Turn};
@@ -88,6 +88,9 @@ impl Status {
 
     /// The exit code of a run that ends like this.
     pub fn exit_code(&self) -> u8 {
+        if self.fault.as_ref().is_some_and(|fault| fault.class == Class::Bug) {
+            return 70;
+        }
         match (self.dead, self.turn(), &self.fault) {
             (true, _, _) => 6,
             (_, Turn::Person, _) => 4,

@@ -22,6 +22,8 @@ pub enum Class {
     Taken,
     /// Sent, and whether it was applied is unknown. A create is never blindly sent again.
     InDoubt,
+    /// Our own mistake, seen in time: the one secret is left alone.
+    Bug,
 }
 
 /// One failed call: what was being tried, what came back, and its class. Never holds a secret nor
@@ -71,7 +73,7 @@ impl Fault {
 
     /// Whether the call surely had no effect.
     pub fn surely_not_applied(&self) -> bool {
-        !matches!(self.class, Class::InDoubt)
+        !matches!(self.class, Class::InDoubt | Class::Bug)
     }
 
     /// Whether waiting alone can heal it.

@@ -50,6 +50,14 @@ impl Tracked {
         if plain { Self::Plain(id.clone()) } else { Self::Hashed(hex(text)) }
     }
 
+    /// The id itself, where the label holds it.
+    pub fn id(&self) -> Option<&VendorId> {
+        match self {
+            Self::Plain(id) => Some(id),
+            Self::Hashed(_) => None,
+        }
+    }
+
     /// Whether this is `id`.
     pub fn is(&self, id: &VendorId) -> bool {
         match self {

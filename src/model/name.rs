@@ -82,7 +82,7 @@ name!(
     |text| identifier(text, 63) && !text.contains('_')
 );
 name!(
-    /// Name of a secret in AWS Secrets Manager (contract section 2: 512 characters of letters,
+    /// Name of a secret in AWS Secrets Manager (Secrets Manager API reference, CreateSecret: 512 characters of letters,
     /// digits and `/_+=.@-`, not ending in a hyphen and six characters, which would look like the
     /// random end of an ARN).
     SecretName,

@@ -7,7 +7,7 @@ use crate::model::label::Label;
 use crate::model::name::{Arn, SecretName, VendorId, VersionId};
 use crate::model::time::Timestamp;
 
-/// Why a secret must not be touched, whatever its labels say (contract sections 4, 5 and 9).
+/// Why a secret must not be touched, whatever its labels say (Secrets Manager API reference, DescribeSecret).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Obstacle {
     /// Scheduled for deletion since this date.

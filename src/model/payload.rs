@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::model::secret::SecretValue;
 
-/// Most bytes of a stored value (contract section 2).
+/// Most bytes of a stored value (Secrets Manager quotas).
 pub const VALUE_BYTES_MAX: usize = 65_536;
 
 /// One named piece of a minted credential.

@@ -17,13 +17,13 @@ use crate::rotation::sweep::{self, Sweep};
 use crate::rotation::view::{Bootstrap, Hand, Secret, Seen, View, short};
 
 /// There is no secret of that name.
-pub fn without_secret(view: &View, policy: &Policy) -> Decision {
+pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
     if !policy.create_secret {
         return Decision::wait(Reason::SecretAbsent, None);
     }
     if matches!(view.hand, Hand::Tagged { .. }) {
         // We created it a moment ago; this read is older than that.
-        return Decision::wait(Reason::Settling, None);
+        return Decision::wait(Reason::AttemptOpen, Some(now.store.plus(policy.settle)));
     }
     match &view.listing {
         // A vendor that does not answer now would not mint either: create nothing.

@@ -196,13 +196,16 @@ impl Reason {
             }
             Self::OtherOwner => "two declarations want this secret: rename one of them",
             Self::OtherPlace => {
-                "declare a new credential with a secret of its own for the new place, or put the declaration back: keyferry would not find the live credential there"
+                "put vendor, zone and application back as they were, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it"
             }
             Self::SecretAbsent => "create the secret, or remove `create = false`",
             Self::ScheduledForDeletion => "restore it (`aws secretsmanager restore-secret`), or remove the declaration",
             Self::NativeRotation => "turn off its rotation in Secrets Manager, or remove the declaration",
             Self::ManagedElsewhere => "choose another secret name",
             Self::ReplicaRegion => "declare the primary Region as the target",
+            Self::Paused => {
+                "remove the tag `keyferry:pause` from the secret, or let its date pass (seconds since 1970, or 2026-12-01T00:00:00Z; anything else never ends)"
+            }
             Self::NoRoom => "end credentials at the vendor that nobody uses",
             _ => return None,
         })
@@ -238,7 +241,7 @@ impl Reason {
             Self::AttemptOpen => ("attempt-open", "an attempt is under way"),
             Self::CandidateNotAccepted => ("candidate-not-accepted", "the vendor does not accept the candidate yet"),
             Self::BackingOff => ("backing-off", "the last attempt failed; waiting before the next"),
-            Self::VendorSilent => ("vendor-silent", "the vendor did not list its credentials"),
+            Self::VendorSilent => ("vendor-silent", "the next step needs the vendor's listing"),
             Self::NoRoom => ("no-room", "as many credentials live at the vendor as may"),
             Self::WindowClosed => ("window-closed", "due, but outside the window or inside a freeze"),
             Self::NotSeen => ("not-seen", "nobody could look at it"),
@@ -252,9 +255,7 @@ impl Reason {
             }
             Self::NotOurs => ("not-ours", "the secret exists and is not keyferry's"),
             Self::OtherOwner => ("other-owner", "the secret belongs to another deployment or credential"),
-            Self::OtherPlace => {
-                ("other-place", "the declaration names another zone or application than the live credential is in")
-            }
+            Self::OtherPlace => ("other-place", "the declaration says differently where the live credential is"),
             Self::SecretAbsent => ("secret-absent", "there is no such secret, and `create = false`"),
             Self::ScheduledForDeletion => ("scheduled-for-deletion", "the secret is scheduled for deletion"),
             Self::NativeRotation => ("native-rotation", "Secrets Manager rotates this secret itself"),

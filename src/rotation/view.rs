@@ -25,6 +25,9 @@ const ATTEMPT_GAP_MAX_CURRENT: u32 = 1024;
 /// the attempts on it, which are younger, are listed too.
 const ATTEMPT_GAP_MAX_UNLABELLED: u32 = 4;
 
+/// The end of a pause that names none that can be read: who wrote it wanted quiet.
+pub const FOR_EVER: Timestamp = Timestamp::from_millis(i64::MAX);
+
 /// What a version is to the protocol.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
@@ -208,7 +211,7 @@ impl Secret {
             bootstrap: secret.tags.get(TAG_ATTEMPT).and_then(|text| Bootstrap::parse(text)),
             accepted: secret.tags.get(TAG_BASE).and_then(|text| accepted(text)),
             place: secret.tags.get(TAG_PLACE).cloned(),
-            paused_until: secret.tags.get(TAG_PAUSE).and_then(|text| date(text)),
+            paused_until: secret.tags.get(TAG_PAUSE).map(|text| date(text).unwrap_or(FOR_EVER)),
             versions,
             changed: secret.changed,
             obstacle: secret.obstacle.clone(),

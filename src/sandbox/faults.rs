@@ -81,12 +81,13 @@ fn always() -> f64 {
 pub struct Faults {
     rules: Vec<(Rule, u64)>,
     dice: fastrand::Rng,
+    struck: u64,
 }
 
 impl Faults {
     /// No faults; dice from `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { rules: Vec::new(), dice: fastrand::Rng::with_seed(seed) }
+        Self { rules: Vec::new(), dice: fastrand::Rng::with_seed(seed), struck: 0 }
     }
 
     /// Adds a rule. Earlier rules go first.
@@ -99,6 +100,11 @@ impl Faults {
         self.rules.clear();
     }
 
+    /// How often something went wrong so far.
+    pub fn struck(&self) -> u64 {
+        self.struck
+    }
+
     /// What goes wrong with this call, if anything; counts it.
     pub fn next(&mut self, service: &str, operation: &str) -> Option<Effect> {
         let matches = |pattern: &str, text: &str| pattern == "*" || pattern == text;
@@ -109,6 +115,7 @@ impl Faults {
             *seen += 1;
             let due = *seen > rule.skip && (rule.times == 0 || *seen <= rule.skip + rule.times);
             if due && self.dice.f64() < rule.chance {
+                self.struck += 1;
                 return Some(rule.effect.clone());
             }
         }

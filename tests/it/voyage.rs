@@ -123,3 +123,48 @@ async fn without_the_right_to_list_each_secret_is_looked_at_by_name() {
     assert_eq!(stage.status("app").reason, Reason::Healthy);
     assert_eq!(stage.sandbox.world.total("aws", "ListSecrets"), 0);
 }
+
+#[tokio::test]
+async fn what_was_revoked_behind_our_back_ends_its_lease_without_a_storm_of_deletes() {
+    use keyferry::sandbox::faults::{Effect, Rule};
+    let stage = Stage::one().await;
+    stage.pass().await;
+    stage.clock.advance(30 * DAY);
+    stage.pass().await;
+    // Every reply to a delete is lost: the credential dies, and its lease does not know.
+    stage.sandbox.add_fault(Rule {
+        service: "keycard".into(),
+        operation: "delete_credential".into(),
+        skip: 0,
+        times: 1,
+        chance: 1.0,
+        effect: Effect::DropAfter,
+    });
+    stage.live(26 * HOUR, HOUR).await;
+    let deletes = stage.sandbox.keycard.call_counts();
+    let deletes: u64 = deletes.iter().filter(|one| one.operation == "delete_credential").map(|one| one.count).sum();
+    let status = stage.status("app");
+    assert_eq!((status.reason, &status.fault), (Reason::Healthy, &None));
+    assert!(status.published.is_some_and(|published| published.live == 1), "the lease is ended");
+    assert_eq!(deletes, 2, "the lost one, and the one that said: not found");
+}
+
+#[tokio::test]
+async fn an_unreadable_pause_is_a_pause() {
+    let stage = Stage::one().await;
+    stage.pass().await;
+    tag(&stage, "keyferry:pause", "4h").await;
+    stage.clock.advance(60 * DAY);
+    stage.pass().await;
+    let status = stage.status("app");
+    assert_eq!((status.reason, status.word(), status.exit_code()), (Reason::Paused, "paused", 0));
+    assert_eq!(stage.live_credentials(), 1, "nothing was rotated");
+}
+
+/// A person's tag, through the API.
+async fn tag(stage: &Stage, key: &str, value: &str) {
+    let store = stage.engine.stores().values().next().unwrap();
+    let name = keyferry::model::name::SecretName::new("app").unwrap();
+    let arn = store.observe(&name).await.unwrap().unwrap().arn;
+    store.tag(&arn, &[(key, value)]).await.unwrap();
+}

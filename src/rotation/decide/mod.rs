@@ -23,7 +23,7 @@ use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::Obstacle;
 use crate::model::policy::{Policy, Takeover};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::view::{Hand, Owner, Role, Secret, Version, View};
+use crate::rotation::view::{FOR_EVER, Hand, Owner, Role, Secret, Version, View};
 use crate::rotation::{Reason, Turn, bootstrap};
 
 use case::Case;
@@ -155,7 +155,7 @@ impl Decision {
 
 /// Decides the one next step. Pure: the same view, policy and dates give the same decision.
 pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
-    let Some(secret) = &view.secret else { return bootstrap::without_secret(view, policy) };
+    let Some(secret) = &view.secret else { return bootstrap::without_secret(view, policy, now) };
     if let Some(parked) = parked(secret, policy, now.store) {
         return parked;
     }
@@ -202,7 +202,9 @@ fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> 
         return blocked(Reason::OtherPlace);
     }
     match secret.paused_until {
-        Some(until) if now < until => Some(Decision::wait(Reason::Paused, Some(until))),
+        Some(until) if now < until => {
+            Some(Decision::wait(Reason::Paused, Some(until).filter(|until| *until != FOR_EVER)))
+        }
         Some(_) | None => None,
     }
 }
@@ -266,7 +268,14 @@ impl Step {
 /// are the dear part of an observation, and most steps don't need them.
 pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool {
     let goes_on_by_itself = matches!(decision.reason.turn(), Turn::Nobody | Turn::Keyferry);
-    if view.listing.is_some() || decision.step != Step::Wait || !goes_on_by_itself {
+    if view.listing.is_some() {
+        return false;
+    }
+    if matches!(view.hand, Hand::Unknown { .. }) {
+        // The vendor doesn't know what it was asked to end: only its listing tells whether it is gone.
+        return true;
+    }
+    if decision.step != Step::Wait || !goes_on_by_itself {
         return false;
     }
     let asks = |secret: &Secret| {
@@ -282,6 +291,5 @@ pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool 
     // In place, the listing shows whose value the record holds.
     policy.capabilities.marking == Marking::InPlace
         || decision.reason == Reason::VendorSilent
-        || matches!(view.hand, Hand::Unknown { .. })
         || view.secret.as_ref().is_some_and(asks)
 }

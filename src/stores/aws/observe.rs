@@ -56,7 +56,11 @@ impl Store {
                 let tags = tags(entry.tags());
                 // The filters match prefixes, and key and value of different tags.
                 if tags.get(TAG_DEPLOYMENT).is_some_and(|owner| owner == deployment.as_str()) {
-                    fleet.push(summary(&entry, tags).ok_or_else(|| call.lost(&seen, "a secret without ARN or date"))?);
+                    // A name that no declaration can have is nobody's here, whatever its tags say.
+                    let Some(name) = entry.name().and_then(|name| SecretName::new(name).ok()) else { continue };
+                    fleet.push(
+                        summary(name, &entry, tags).ok_or_else(|| call.lost(&seen, "a secret without ARN or date"))?,
+                    );
                 }
             }
             match page.next_token {
@@ -281,7 +285,7 @@ fn secret(name: &SecretName, described: &DescribeSecretOutput) -> Option<Secret>
     })
 }
 
-fn summary(entry: &SecretListEntry, tags: BTreeMap<String, String>) -> Option<Summary> {
+fn summary(name: SecretName, entry: &SecretListEntry, tags: BTreeMap<String, String>) -> Option<Summary> {
     let arn = Arn::new(entry.arn()?).ok()?;
     let obstacle = obstacle(&Signs {
         arn: &arn,
@@ -295,7 +299,7 @@ fn summary(entry: &SecretListEntry, tags: BTreeMap<String, String>) -> Option<Su
     let stages = entry.secret_versions_to_stages().unwrap_or(&none);
     let pairs = stages.iter().filter(|(_, labels)| !labels.is_empty());
     Some(Summary {
-        name: SecretName::new(entry.name()?).ok()?,
+        name,
         labels: pairs.map(|(id, texts)| Some((VersionId::new(id).ok()?, labels(texts)))).collect::<Option<_>>()?,
         tags,
         changed: timestamp(entry.last_changed_date().or(entry.created_date()))?,

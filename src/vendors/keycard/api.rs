@@ -153,7 +153,7 @@ impl Keycard {
                 fault.class = Class::Rejected;
                 fault.with_hint(format!("check `base_url` of [vendors.{}]", self.name))
             }
-            Class::Retry { .. } | Class::Taken | Class::InDoubt => fault,
+            Class::Retry { .. } | Class::Taken | Class::InDoubt | Class::Bug => fault,
         }
     }
 
