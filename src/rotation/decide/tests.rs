@@ -132,7 +132,7 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
     };
     check(vec![
         ("no secret", missing(), "create secret", Reason::SecretMissing),
-        ("no secret, its creation not shown yet", missing().hand(mine()), "wait", Reason::Settling),
+        ("no secret, its creation not shown yet", missing().hand(mine()), "wait", Reason::AttemptOpen),
         (
             "no secret, and not ours to create",
             missing().with(|told| told.policy.create_secret = false),
