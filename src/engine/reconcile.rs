@@ -139,6 +139,8 @@ impl Run<'_> {
         let mut last: Option<(Seen, Decision)> = None;
         // What stopped a step; stands until another step succeeds.
         let mut trouble = None;
+        // What the vendor was asked to end in this visit. A listing may lag behind that.
+        let mut revoked = Vec::new();
         let fault = loop {
             if self.steps.len() > STEP_COUNT_MAX {
                 break Some(self.fault("going on", "more steps than any rotation takes: something undoes them"));
@@ -149,12 +151,20 @@ impl Run<'_> {
                     Err(fault)
                 }
                 Ok((seen, decision)) => {
-                    let ends = self.visit.dry || decision.step == Step::Wait || self.must_stop(&decision.step);
+                    let again = matches!(&decision.step, Step::Revoke { id, .. } if revoked.contains(id));
+                    let ends = self.visit.dry || again || decision.step == Step::Wait || self.must_stop(&decision.step);
                     let seen = last.insert((seen, decision));
+                    if again {
+                        seen.1.look_again = self.store.now().map(|now| now.plus(self.credential.policy.settle));
+                    }
                     if ends {
                         break trouble;
                     }
-                    self.take(&seen.0, &seen.1, hand.clone()).await
+                    let done = self.take(&seen.0, &seen.1, hand.clone()).await;
+                    if let (Ok(_), Step::Revoke { id, .. }) = (&done, &seen.1.step) {
+                        revoked.push(id.clone());
+                    }
+                    done
                 }
             };
             match step {
@@ -296,6 +306,7 @@ impl Run<'_> {
         let current = secret.and_then(|secret| secret.with(&Label::Current));
         let lease = current.and_then(view::Version::lease);
         let published = current.map(|current| Published {
+            version: current.id.clone(),
             id: lease.and_then(|lease| match &lease.tracked {
                 crate::model::label::Tracked::Plain(id) => Some(id.clone()),
                 crate::model::label::Tracked::Hashed(_) => None,

@@ -261,6 +261,10 @@ impl Step {
 /// Whether a decision made without the vendor's listing has to be made again with one. Listings
 /// are the dear part of an observation, and most steps don't need them.
 pub fn needs_listing(view: &View, decision: &Decision) -> bool {
+    // Whether what the vendor does not know is gone shows in its listing only.
+    if matches!(view.hand, Hand::Unknown { .. }) && view.listing.is_none() {
+        return true;
+    }
     let goes_on_by_itself = matches!(decision.reason.turn(), Turn::Nobody | Turn::Keyferry);
     if view.listing.is_some() || decision.step != Step::Wait || !goes_on_by_itself {
         return false;
@@ -275,7 +279,5 @@ pub fn needs_listing(view: &View, decision: &Decision) -> bool {
         };
         secret.bootstrap.is_some() || secret.versions.iter().any(opened)
     };
-    decision.reason == Reason::VendorSilent
-        || matches!(view.hand, Hand::Unknown { .. })
-        || view.secret.as_ref().is_some_and(asks)
+    decision.reason == Reason::VendorSilent || view.secret.as_ref().is_some_and(asks)
 }
