@@ -44,6 +44,9 @@ pub struct Row {
     /// The vendor's id of the published credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+    /// The AWS version that is current.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Since when it counts (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -72,13 +75,16 @@ impl Row {
             .dead
             .then(|| format!("someone deleted it at the vendor: `keyferry rotate {name}` publishes a fresh one now"));
         let hint = status.fault.as_ref().and_then(|fault| fault.hint.clone()).or(dead);
+        let version = status.published.as_ref().map(|published| published.version.as_str());
+        let advice = |hint: &str| hint.replace("<version id>", version.unwrap_or("<version id>"));
         Self {
             name: name.to_string(),
             state: status.word(),
             reason: status.reason.code(),
             message,
-            hint: hint.or_else(|| status.reason.hint().map(Into::into)),
+            hint: hint.or_else(|| status.reason.hint().map(advice)),
             credential: status.published.as_ref().and_then(|published| published.id.as_ref().map(ToString::to_string)),
+            version: version.map(Into::into),
             since: status.published.as_ref().map(|published| published.since.to_string()),
             verified: status.published.as_ref().is_some_and(|published| published.verified),
             live: status.published.as_ref().map_or(0, |published| published.live),

@@ -41,7 +41,7 @@ const AFTER_HELP: &str = "\
 Exit codes, the worst wins:
   0  fine, or merely waiting for a date
   2  wrong usage, or a declaration with problems
-  3  some credentials are failing; the published values are good as far as is known
+  3  some credentials are failing; the published values are good, as far as known
   4  a person must decide
   5  changes are pending (plan --exit-code)
   6  a consumer may be reading a dead value

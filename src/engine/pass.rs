@@ -131,7 +131,8 @@ impl Engine {
                 _ => None,
             })
         };
-        let current = summary.labels.values().find(|labels| labels.contains(&Label::Current)).and_then(leases);
+        let current = summary.labels.iter().find(|(_, labels)| labels.contains(&Label::Current));
+        let current = current.and_then(|(version, labels)| Some((version.clone(), leases(labels)?)));
         let overlap = all().any(|label| *label == Label::Previous);
         let reason = match (overlap, until) {
             (true, _) => Reason::InOverlap,
@@ -139,7 +140,8 @@ impl Engine {
             (false, None) => Reason::HealthyManual,
         };
         let live = all().filter(|label| matches!(label, Label::Cred(_))).count();
-        let published = current.map(|lease| Published {
+        let published = current.map(|(version, lease)| Published {
+            version,
             id: lease.tracked.id().cloned(),
             since: lease.since,
             verified: true,

@@ -327,8 +327,8 @@ impl Run<'_> {
 
 /// Why a fresh credential could not be used, and what became of it.
 fn undone(fault: Fault, ended: bool) -> Fault {
-    let end = if ended { "was revoked at once" } else { "could not be revoked yet and will be" };
-    Fault { answer: format!("{}; the credential just made for it {end}", fault.answer), ..fault }
+    let end = if ended { "was revoked again" } else { "could not be revoked yet and will be" };
+    Fault { doing: format!("{} (the credential just made for it {end})", fault.doing), ..fault }
 }
 
 /// Whoever reads back its own nonce goes on; a lost reply changes nothing about that.

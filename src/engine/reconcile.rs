@@ -152,6 +152,8 @@ impl Run<'_> {
         let mut last: Option<(Seen, Decision)> = None;
         // What stopped a step; stands until another step succeeds.
         let mut trouble = None;
+        // What the vendor was asked to end in this visit. A listing may lag behind that.
+        let mut revoked = Vec::new();
         let fault = loop {
             if self.steps.len() > STEP_COUNT_MAX {
                 break Some(self.fault("going on", "more steps than any rotation takes: something undoes them"));
@@ -162,9 +164,14 @@ impl Run<'_> {
                     Err(fault)
                 }
                 Ok((seen, decision)) => {
-                    let waits = self.visit.dry || decision.step == Step::Wait || self.must_stop(&decision.step);
+                    let again = matches!(&decision.step, Step::Revoke { id, .. } if revoked.contains(id));
+                    let waits =
+                        self.visit.dry || again || decision.step == Step::Wait || self.must_stop(&decision.step);
                     let may_lag = !self.steps.is_empty() && decision.reason == Reason::AttemptOpen;
                     let seen = last.insert((seen, decision));
+                    if again {
+                        seen.1.look_again = self.store.now().map(|now| now.plus(self.credential.policy.settle));
+                    }
                     if waits && may_lag && lags < LAG_COUNT_MAX && !self.engine.stopping() {
                         // AWS may not show yet what this visit wrote.
                         lags += 1;
@@ -174,7 +181,11 @@ impl Run<'_> {
                     if waits {
                         break trouble;
                     }
-                    self.take(&seen.0, &seen.1, hand.clone()).await
+                    let done = self.take(&seen.0, &seen.1, hand.clone()).await;
+                    if let (Ok(_), Step::Revoke { id, .. }) = (&done, &seen.1.step) {
+                        revoked.push(id.clone());
+                    }
+                    done
                 }
             };
             if step.is_err() && matches!(hand, Hand::Claimed { .. } | Hand::Tagged { .. }) {
@@ -280,6 +291,7 @@ impl Run<'_> {
         let current = secret.and_then(|secret| secret.with(&Label::Current));
         let lease = current.and_then(view::Version::lease);
         let published = current.map(|current| Published {
+            version: current.id.clone(),
             id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
             verified: lease.is_some() && current.slot().is_some(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::model::fault::{Class, Fault};
-use crate::model::name::{Name, TargetName, VendorId};
+use crate::model::name::{Name, TargetName, VendorId, VersionId};
 use crate::model::time::Timestamp;
 use crate::rotation::{Reason, Turn};
 
@@ -32,6 +32,8 @@ pub struct Status {
 /// The published generation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Published {
+    /// The AWS version that is current.
+    pub version: VersionId,
     /// The vendor's id, where the lease shows it.
     pub id: Option<VendorId>,
     /// AWS's date from which its age counts.
@@ -58,7 +60,7 @@ impl Status {
 
     /// Whether it shows the same published credential.
     pub fn publishes_as(&self, published: &Option<Published>) -> bool {
-        let which = |published: &Option<Published>| published.as_ref().map(|one| (one.since, one.id.clone()));
+        let which = |published: &Option<Published>| published.as_ref().map(|one| (one.since, one.version.clone()));
         which(&self.published) == which(published)
     }
 

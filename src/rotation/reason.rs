@@ -183,30 +183,36 @@ impl Reason {
             Self::ForeignCurrent => {
                 "someone wrote this secret by hand: tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`) to accept that version as the one to go on from, or move AWSCURRENT back to keyferry's version"
             }
-            Self::ForeignPending => "find out who put AWSPENDING there; keyferry goes on when that label is gone",
+            Self::ForeignPending => {
+                "find out who put AWSPENDING there and take the label off that version; keyferry then goes on by itself"
+            }
             Self::RolledBack => {
-                "tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`) with the version that is current now to keep it and retire the newer one, or move AWSCURRENT forward again"
+                "to keep the version that is current now and retire the newer one, tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`); otherwise move AWSCURRENT forward again"
             }
             Self::NoCurrent => "move AWSCURRENT to the right version by hand",
             Self::TooManyLeftovers => {
                 "look at them at the vendor and revoke by hand those that nobody uses; keyferry goes on with three or fewer"
             }
             Self::NotOurs => {
-                "set `takeover = \"rotate\"` to publish a fresh credential over it, or choose another secret name"
+                "its value was not touched: set `takeover = \"rotate\"` to publish a fresh credential over it, or choose another secret name"
             }
-            Self::OtherOwner => "two declarations want this secret: rename one of them",
+            Self::OtherOwner => {
+                "the secret's tags keyferry:deployment and keyferry:credential say whose it is: choose another secret name, or correct the tags"
+            }
             Self::OtherPlace => {
                 "put vendor, zone and application back as they were, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it"
             }
             Self::SecretAbsent => "create the secret, or remove `create = false`",
             Self::ScheduledForDeletion => "restore it (`aws secretsmanager restore-secret`), or remove the declaration",
             Self::NativeRotation => "turn off its rotation in Secrets Manager, or remove the declaration",
-            Self::ManagedElsewhere => "choose another secret name",
+            Self::ManagedElsewhere => "choose another secret name: writing to this one would break what manages it",
             Self::ReplicaRegion => "declare the primary Region as the target",
             Self::Paused => {
-                "remove the tag `keyferry:pause` from the secret, or let its date pass (seconds since 1970, or 2026-12-01T00:00:00Z; anything else never ends)"
+                "take the tag `keyferry:pause` off the secret, or let its date pass (seconds since 1970, or 2026-12-01T00:00:00Z; anything else never ends)"
             }
-            Self::NoRoom => "end credentials at the vendor that nobody uses",
+            Self::NoRoom => {
+                "end credentials at the vendor that nobody uses, or wait until older ones of this secret are revoked"
+            }
             _ => return None,
         })
     }

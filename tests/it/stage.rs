@@ -14,6 +14,7 @@ use keyferry::model::name::Name;
 use keyferry::model::time::{Clock, Sleep, Timestamp};
 use keyferry::sandbox::stage::{Ports, Sandbox, Seed, Watched};
 use keyferry::vendors::http::Limits;
+use serde_json::Value;
 
 /// A clock that moves only when somebody sleeps or a test says so.
 #[derive(Default)]
@@ -45,6 +46,9 @@ impl Clock for HandClock {
 const WRITES: [&str; 6] =
     ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "TagResource", "UntagResource", "UpdateSecret"];
 
+/// An application of this name is declared but not made at the vendor.
+pub const NOT_AT_KEYCARD: &str = "not-at-keycard";
+
 pub struct Stage {
     pub clock: Arc<HandClock>,
     pub sandbox: Sandbox,
@@ -56,6 +60,11 @@ pub struct Stage {
 impl Stage {
     /// Starts the services and an engine for `credentials` (the `[[credential]]` part).
     pub async fn with(credentials: &str) -> Self {
+        Self::edited(credentials, |declaration| declaration).await
+    }
+
+    /// The same, with the whole declaration changed before it is read.
+    pub async fn edited(credentials: &str, edit: impl FnOnce(String) -> String) -> Self {
         let clock = Arc::new(HandClock::default());
         let services: Arc<dyn Clock> = clock.clone();
         let sandbox = Sandbox::start(Ports::default(), 1, Arc::clone(&services), services).await.unwrap();
@@ -69,7 +78,7 @@ impl Stage {
             sandbox.aws_address(),
             sandbox.vendor_address("keycard").unwrap(),
         );
-        let declaration = format!("{head}{credentials}");
+        let declaration = edit(format!("{head}{credentials}"));
         let engine = open(&declaration, &clock).await;
         let stage = Self { clock, sandbox, engine, head, declaration };
         stage.seed();
@@ -85,6 +94,9 @@ impl Stage {
         let declared = &self.engine.declaration().credentials;
         for one in declared {
             let application = one.options.text("application").unwrap().to_owned();
+            if application == NOT_AT_KEYCARD {
+                continue;
+            }
             self.sandbox.seed(&Seed { vendor: "keycard".into(), zone: "production".into(), application });
         }
         self.sandbox.watch(declared.iter().map(|one| Watched {
@@ -129,6 +141,52 @@ impl Stage {
             self.clock.advance(step);
             self.pass().await;
         }
+    }
+
+    /// One pass in which anything may fail.
+    pub async fn patient_pass(&self) {
+        let wanted = self.engine.sort().await.wanted;
+        self.engine.visit_all(wanted, Visit::default(), |_, _| {}).await;
+        self.sandbox.consumer.round().await;
+    }
+
+    /// What a person does with the AWS command line. The sandbox checks a signature's form and
+    /// date, not its bytes.
+    pub async fn person(&self, operation: &str, body: Value) -> Value {
+        let now = self.clock.wall().to_utc();
+        let scope = format!("sandbox/{}/us-east-1/secretsmanager/aws4_request", now.format("%Y%m%d"));
+        let answer = reqwest::Client::new()
+            .post(format!("http://{}", self.sandbox.aws_address()))
+            .header("x-amz-target", format!("secretsmanager.{operation}"))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-date", now.format("%Y%m%dT%H%M%SZ").to_string())
+            .header(
+                "authorization",
+                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={:064}", 0),
+            )
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{operation} {body}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// A person ends a credential in Keycard's console.
+    pub async fn end_at_keycard(&self, id: &str) {
+        let base = format!("http://{}", self.sandbox.vendor_address("keycard").unwrap());
+        let client = reqwest::Client::new();
+        let form = [("grant_type", "client_credentials")];
+        let token = client.post(format!("{base}/service-account-token")).basic_auth("sandbox", Some("sandbox"));
+        let token: Value = token.form(&form).send().await.unwrap().json().await.unwrap();
+        let token = token["access_token"].as_str().unwrap();
+        let zones: Value =
+            client.get(format!("{base}/zones")).bearer_auth(token).send().await.unwrap().json().await.unwrap();
+        let zone = zones["items"][0]["id"].as_str().unwrap();
+        let ended = client.delete(format!("{base}/zones/{zone}/application-credentials/{id}")).bearer_auth(token);
+        let status = ended.send().await.unwrap().status();
+        assert!(status.is_success(), "{status}");
     }
 
     pub fn status(&self, name: &str) -> Status {

@@ -171,7 +171,11 @@ impl Keycard {
                 "ask an organization administrator to let the service account read this zone and manage its \
                  application credentials",
             ),
+            404 => fault.with_hint("check that the zone and the application are still there; names are looked up anew"),
             300..=399 => fault.with_hint(format!("check `base_url` of [vendors.{}]", self.name)),
+            _ if matches!(fault.class, Class::Denied | Class::Rejected) => {
+                fault.with_hint("Keycard refuses the request itself: its support finds it by the request's id")
+            }
             _ => fault,
         }
     }
