@@ -112,7 +112,7 @@ fn declared(declared: &'static str, case: Case) -> Case {
 }
 
 fn cases() -> Vec<Case> {
-    const ACCEPT: &str = "`keyferry:base=00000000-0000-4000-8000-000000000001`";
+    const ACCEPT: &str = "`keyferry:base=00000000-0000-4000-8000-000000000001@";
     const BACK: &str = "move AWSCURRENT forward again";
     let delete = || Calls("DeleteSecret", json!({ "SecretId": "app", "RecoveryWindowInDays": 7 }));
     let restore = Calls("RestoreSecret", json!({ "SecretId": "app" }));
