@@ -55,7 +55,7 @@ impl Ticker {
     }
 }
 
-/// The names whose next look is due at `now`.
+/// The names whose next look is due at `now`, in their order.
 pub fn due(statuses: &BTreeMap<Name, Status>, now: Timestamp) -> Vec<Name> {
     let due = |status: &Status| status.look_again.is_some_and(|date| date <= now);
     statuses.iter().filter(|(_, status)| due(status)).map(|(name, _)| name.clone()).collect()

@@ -82,11 +82,15 @@ pub(super) async fn keep(
 ) -> anyhow::Result<()> {
     let ticker = Ticker::start().await.context("starting the scheduler")?;
     tracing::info!(credentials = engine.declaration().credentials.len(), "keeping credentials up to date");
-    let worker = tokio::spawn(work(Arc::clone(engine), Arc::clone(ready), ticker));
-    stop.await;
-    tracing::info!("stopping: finishing what is under way");
-    engine.stop();
-    worker.await.context("the daemon failed")?;
+    let worker = work(Arc::clone(engine), Arc::clone(ready), ticker);
+    let stopper = async {
+        stop.await;
+        tracing::info!("stopping: finishing what is under way");
+        engine.stop();
+    };
+    // In this task and not in one of its own: a bug in the loop ends the process, which somebody
+    // restarts, and the memory that reading the declaration took is used again by this thread.
+    tokio::join!(worker, stopper);
     Ok(())
 }
 
@@ -117,15 +121,16 @@ async fn work(engine: Arc<Engine>, ready: Arc<AtomicBool>, ticker: Ticker) {
             look(&engine, &ready, wanted, vendor, reached, &mut told).await;
         }
         let now = engine.stores().values().filter_map(|store| store.now()).min();
-        let statuses = engine.board().all();
-        let due = now.map(|now| schedule::due(&statuses, now)).unwrap_or_default();
+        let (due, until_due) = engine.board().with(|statuses| match now {
+            Some(now) => (schedule::due(statuses, now), schedule::until_next(statuses, now)),
+            None => (Vec::new(), FLEET_PAUSE),
+        });
         if !due.is_empty() {
             let declared = engine.declaration().credentials.iter();
-            let wanted = declared.filter(|one| due.contains(&one.name)).cloned().collect();
+            let wanted = declared.filter(|one| due.binary_search(&one.name).is_ok()).cloned().collect();
             look(&engine, &ready, wanted, AskVendor::AsNeeded, true, &mut told).await;
             continue;
         }
-        let until_due = now.map_or(FLEET_PAUSE, |now| schedule::until_next(&statuses, now));
         // The tick is a second, independent wake-up: a clock that jumped is noticed by the next one.
         tokio::select! {
             () = clock.sleep(until_due.clamp(Duration::from_millis(200), FLEET_PAUSE)) => {}
@@ -161,6 +166,6 @@ async fn look(
             }
         })
         .await;
-    let failing = engine.board().all().values().any(|status| status.fault.is_some());
+    let failing = engine.board().with(|statuses| statuses.values().any(|status| status.fault.is_some()));
     ready.store(answered && !failing, Ordering::Relaxed);
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::config::Discovery;
@@ -81,46 +80,42 @@ impl Engine {
         visit: Visit,
         mut done: impl FnMut(&Name, &Visited),
     ) -> BTreeMap<Name, Visited> {
-        let places = Arc::new(Semaphore::new(VISITS_AT_ONCE_MAX));
-        let mut running: JoinSet<Option<(Name, Visited)>> = JoinSet::new();
+        let mut wanted = wanted.into_iter();
+        let mut running: JoinSet<(Name, Visited)> = JoinSet::new();
         let mut names = HashMap::new();
-        for credential in wanted {
-            let engine = Arc::clone(self);
-            let places = Arc::clone(&places);
-            let name = credential.name.clone();
-            let handle = running.spawn(async move {
-                let _place = places.acquire_owned().await.expect("the semaphore is never closed");
-                // Told to stop: what has not begun is left as it is.
-                let stopping = engine.stopping();
-                if stopping {
-                    None
-                } else {
-                    Some((credential.name.clone(), engine.reconcile(&credential, visit).await))
-                }
-            });
-            names.insert(handle.id(), name);
-        }
         let mut results = BTreeMap::new();
-        while let Some(ended) = running.join_next_with_id().await {
-            match ended {
-                Ok((_, Some((name, visited)))) => {
+        loop {
+            // A visit is spawned when it may begin: the state of one is seven kilobytes. Told to
+            // stop: what has not begun is left as it is.
+            while running.len() < VISITS_AT_ONCE_MAX && !self.stopping() {
+                let Some(credential) = wanted.next() else { break };
+                let engine = Arc::clone(self);
+                let name = credential.name.clone();
+                let handle = running.spawn(async move {
+                    let visited = engine.reconcile(&credential, visit).await;
+                    (credential.name.clone(), visited)
+                });
+                names.insert(handle.id(), name);
+            }
+            match running.join_next_with_id().await {
+                None => return results,
+                Some(Ok((id, (name, visited)))) => {
+                    names.remove(&id);
                     done(&name, &visited);
                     results.insert(name, visited);
                 }
-                Ok((_, None)) => {}
                 // One credential's panic is that credential's failed visit.
-                Err(error) => {
-                    if let Some(name) = names.get(&error.id()) {
+                Some(Err(error)) => {
+                    if let Some(name) = names.remove(&error.id()) {
                         let fault = Fault::new(Class::Bug, format!("visiting `{name}`"), "keyferry failed")
                             .with_hint("this is a bug of keyferry: please report it with the log");
                         let status = Status { fault: Some(fault), ..blank(Timestamp::default()) };
-                        self.board().set(name, status.clone());
-                        results.insert(name.clone(), Visited { status, planned: None, steps: Vec::new() });
+                        self.board().set(&name, status.clone());
+                        results.insert(name, Visited { status, planned: None, steps: Vec::new() });
                     }
                 }
             }
         }
-        results
     }
 
     fn note_quiet(&self, credential: &Credential, summary: &Summary, now: Timestamp, until: Option<Timestamp>) {

@@ -128,6 +128,11 @@ impl Board {
         self.lock().statuses.clone()
     }
 
+    /// Looks at everything where it lies: a copy of a large fleet costs megabytes.
+    pub fn with<T>(&self, look: impl FnOnce(&BTreeMap<Name, Status>) -> T) -> T {
+        look(&self.lock().statuses)
+    }
+
     /// Targets that could not be listed in the last pass, and why.
     pub fn unreachable(&self) -> BTreeMap<TargetName, Fault> {
         self.lock().unreachable.clone()

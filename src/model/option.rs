@@ -1,7 +1,6 @@
 //! Typed option tables: each vendor declares the options it knows as data, the declaration fills
 //! them, and the same data gives error messages, the JSON Schema and the reference page.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::model::name::{SecretName, TargetName};
@@ -71,18 +70,26 @@ pub enum Value {
 }
 
 /// The options of one vendor instance or one credential, checked against the vendor's fields.
+///
+/// Sorted by name and in one piece: every credential of a large fleet has such a handful.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Options(BTreeMap<&'static str, Value>);
+pub struct Options(Vec<(&'static str, Value)>);
 
 impl Options {
     /// Sets an option that was checked against `field`.
     pub fn set(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name, value);
+        match self.place(field.name) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (field.name, value));
+            }
+        }
     }
 
     /// The text of an option, if it is there.
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.0.get(name)? {
+        match self.get(name)? {
             Value::Text(text) => Some(text),
             Value::Bool(_) | Value::Secret(_) => None,
         }
@@ -90,7 +97,7 @@ impl Options {
 
     /// A switch; `false` when it is not there.
     pub fn bool(&self, name: &str) -> bool {
-        matches!(self.0.get(name), Some(Value::Bool(true)))
+        matches!(self.get(name), Some(Value::Bool(true)))
     }
 
     /// The admin secret references, by option name.
@@ -104,5 +111,14 @@ impl Options {
     /// Every option, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.0.iter().map(|(name, value)| (*name, value))
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.place(name).ok().map(|at| &self.0[at].1)
+    }
+
+    /// Where an option stands, or would stand.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (*known).cmp(name))
     }
 }

@@ -4,7 +4,7 @@
 //! A view is built from one observation and never changed. It may be stale: every rule must be
 //! safe on any state that AWS or the vendor showed within the last `settle`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
@@ -251,23 +251,19 @@ pub fn open_claims(secret: &observed::Secret) -> Vec<(VersionId, Attempt)> {
     secret.versions.iter().filter_map(opened).collect()
 }
 
+/// Which listed versions are claims and slots of which attempts. Ids are hashes, so an attempt is
+/// found by deriving it: every number on every base that it may have been made on, until each
+/// version is accounted for, which for a secret that nobody else writes is after a few.
 fn roles(secret: &observed::Secret) -> HashMap<VersionId, Role> {
-    let listed: HashMap<&VersionId, ()> = secret.versions.iter().map(|version| (&version.id, ())).collect();
+    let mut unknown: HashSet<&VersionId> = secret.versions.iter().map(|version| &version.id).collect();
     let mut roles = HashMap::new();
-    let mut take = |of: Try| {
-        let mut found = false;
-        for (id, role) in
-            [(of.attempt.claim_id(), Role::Claim(of.clone())), (of.attempt.slot_id(), Role::Slot(of.clone()))]
-        {
-            if listed.contains_key(&id) {
-                roles.insert(id, role);
-                found = true;
-            }
+    for (claim, attempt) in open_claims(secret) {
+        let of = Try { attempt, origin: None };
+        let slot = attempt.slot_id();
+        if unknown.contains(&slot) {
+            roles.insert(slot, Role::Slot(of.clone()));
         }
-        found
-    };
-    for (_, attempt) in open_claims(secret) {
-        take(Try { attempt, origin: None });
+        roles.insert(claim, Role::Claim(of));
     }
     let mut bases: Vec<(Base, u32)> = vec![(None, ATTEMPT_GAP_MAX)];
     // Unlabelled ones too: a retired and revoked version is still what the current one replaced.
@@ -282,9 +278,18 @@ fn roles(secret: &observed::Secret) -> HashMap<VersionId, Role> {
     for (base, gap) in bases {
         let mut number = 1;
         let mut last = 0;
-        while number <= last + gap {
+        while number <= last + gap && !unknown.is_empty() {
             let attempt = Attempt::derive(&secret.arn, &base, number);
-            if take(Try { attempt, origin: Some((base.clone(), number)) }) {
+            let (claim, slot) = (attempt.claim_id(), attempt.slot_id());
+            let (is_claim, is_slot) = (unknown.remove(&claim), unknown.remove(&slot));
+            let of = || Try { attempt, origin: Some((base.clone(), number)) };
+            if is_claim {
+                roles.insert(claim, Role::Claim(of()));
+            }
+            if is_slot {
+                roles.insert(slot, Role::Slot(of()));
+            }
+            if is_claim || is_slot {
                 last = number;
             }
             number += 1;
