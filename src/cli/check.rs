@@ -1,22 +1,20 @@
 //! `check`: the declaration only, offline.
 
-use std::path::Path;
-
 use serde_json::json;
 
-use crate::cli::code;
 use crate::cli::report::{Output, Printer, problems, say};
+use crate::cli::{Source, code};
 use crate::config;
 
 /// Loads the declaration and says so.
-pub fn run(path: &Path, printer: &Printer) -> anyhow::Result<u8> {
-    let loaded = config::load(path)?;
+pub fn run(source: &Source, printer: &Printer) -> anyhow::Result<u8> {
+    let loaded = config::load(&source.config)?;
     let count = loaded.declaration.credentials.len();
     match printer.output() {
         Output::Text => {
             printer.warnings(&loaded.warnings);
             let plural = if count == 1 { "" } else { "s" };
-            say(format_args!("{}: {count} credential{plural}, no problems", path.display()));
+            say(format_args!("{}: {count} credential{plural}, no problems", source.config.display()));
         }
         Output::Json => {
             printer.json(&json!({

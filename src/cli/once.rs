@@ -1,14 +1,13 @@
 //! `once`: goes on until every credential needs a date to pass, waits for none of them (or, with
 //! `--wait`, for those that come soon enough), and ends.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::cli::report::Printer;
-use crate::cli::run;
+use crate::cli::{Source, run};
 use crate::config::duration;
 use crate::engine::Engine;
 use crate::engine::reconcile::{AskVendor, Visit};
@@ -27,8 +26,8 @@ fn span(text: &str) -> Result<Duration, String> {
 }
 
 /// Brings everything as far as it goes now.
-pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let engine = super::open(path, printer).await?;
+pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let engine = super::open(source, printer).await?;
     let stopping = Arc::clone(&engine);
     tokio::spawn(async move {
         // What is under way is finished or left in a state that the next run goes on from.

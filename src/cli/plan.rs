@@ -1,13 +1,12 @@
 //! `plan`: observes, says what would happen and why, and as which AWS principal; changes nothing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::code;
 use crate::cli::report::{Output, Printer, say};
 use crate::cli::table::Entry;
+use crate::cli::{Source, code};
 use crate::engine::reconcile::{AskVendor, Visit};
 use crate::engine::snapshot::Status;
 use crate::model::fault::Fault;
@@ -25,8 +24,8 @@ pub struct Arguments {
 }
 
 /// Observes everything and prints one line a credential.
-pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let engine = super::open(path, printer).await?;
+pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let engine = super::open(source, printer).await?;
     let mut principals: BTreeMap<TargetName, Identity> = BTreeMap::new();
     let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
     for (target, store) in engine.stores() {

@@ -1,14 +1,13 @@
 //! `rotate`: now, because a person says so, whatever the calendar says.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
 use serde_json::json;
 
-use crate::cli::code;
 use crate::cli::report::{Output, Printer, say};
 use crate::cli::table::Entry;
+use crate::cli::{Source, code};
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
@@ -26,8 +25,8 @@ pub struct Arguments {
 }
 
 /// Rotates each name once, and says of each whether it was.
-pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let engine = super::open(path, printer).await?;
+pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let engine = super::open(source, printer).await?;
     let mut wanted: Vec<Arc<Credential>> = Vec::new();
     for name in &arguments.names {
         let declared = &engine.declaration().credentials;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,8 +10,8 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::code;
 use crate::cli::report::Printer;
+use crate::cli::{Source, code};
 use crate::engine::Engine;
 use crate::engine::reconcile::{AskVendor, Visit};
 use crate::model::credential::Credential;
@@ -34,8 +33,8 @@ pub struct Arguments {
 }
 
 /// Runs until told to stop; what is under way is finished.
-pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let engine = super::open(path, printer).await?;
+pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let engine = super::open(source, printer).await?;
     let ready = Arc::new(AtomicBool::new(false));
     if let Some(address) = arguments.listen {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;

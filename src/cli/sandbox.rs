@@ -14,9 +14,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::cli::report::{Output, Printer, say};
-use crate::cli::{code, once, run as daemon};
+use crate::cli::{Source, code, once, run as daemon};
 use crate::clock::HostClock;
-use crate::config::{self, Declaration};
+use crate::config::{self, Declaration, VendorInstance};
 use crate::engine::Engine;
 use crate::engine::snapshot::Status;
 use crate::model::credential::Credential;
@@ -35,6 +35,9 @@ const SPEED: f64 = 60.0;
 const ONCE_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// Real time between the lines that say how things stand.
 const TELL_PAUSE: Duration = Duration::from_millis(500);
+
+/// The option of every vendor that says where it is.
+const BASE_URL: &str = "base_url";
 
 /// Options of `sandbox`.
 #[derive(clap::Args)]
@@ -71,7 +74,8 @@ pub struct Arguments {
     fault: Vec<String>,
 }
 
-fn speed(text: &str) -> Result<f64, String> {
+/// A speed, as typed.
+pub(super) fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(speed) if (0.1..=3_600.0).contains(&speed) => Ok(speed),
         _ => Err("a number from 0.1 to 3600".into()),
@@ -79,8 +83,8 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 /// Starts the services, and the daemon unless told otherwise.
-pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let mut declaration = load(path)?;
+pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let mut declaration = load(&source.config)?;
     let natural = if arguments.serve_only { 1.0 } else { SPEED };
     let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(arguments.speed.unwrap_or(natural)));
     let ports = Ports { aws: arguments.aws_port, keycard: arguments.keycard_port, control: arguments.control_port };
@@ -122,6 +126,16 @@ fn seed(sandbox: &Sandbox, declaration: &Declaration) {
     }
 }
 
+/// Whether every address in the declaration is one of this very machine.
+pub(super) fn is_home(declaration: &Declaration) -> bool {
+    declaration.targets.values().all(|target| target.is_loopback()) && declaration.vendors.values().all(at_home)
+}
+
+fn at_home(vendor: &VendorInstance) -> bool {
+    let here = |url: &str| Endpoint::parse(url).is_ok_and(|endpoint| endpoint.is_loopback());
+    vendor.options.text(BASE_URL).is_some_and(here)
+}
+
 /// Points every target and vendor of the declaration at the running services. Only loopback
 /// endpoints are moved: a declaration for real accounts can't be run here by mistake.
 fn point(declaration: &mut Declaration, sandbox: &Sandbox) -> anyhow::Result<()> {
@@ -132,9 +146,8 @@ fn point(declaration: &mut Declaration, sandbox: &Sandbox) -> anyhow::Result<()>
         target.endpoint_url = Some(format!("http://{}", sandbox.aws_address()));
     }
     for (name, vendor) in &mut declaration.vendors {
-        let field = vendor.spec.fields.iter().find(|field| field.name == "base_url");
-        let here = |url: &str| Endpoint::parse(url).is_ok_and(|endpoint| endpoint.is_loopback());
-        let Some(field) = field.filter(|field| vendor.options.text(field.name).is_some_and(here)) else {
+        let field = vendor.spec.fields.iter().find(|field| field.name == BASE_URL);
+        let Some(field) = field.filter(|_| at_home(vendor)) else {
             bail!("vendor `{name}` is not on this machine: the sandbox runs declarations with loopback endpoints only");
         };
         let Some(address) = sandbox.vendor_address(vendor.spec.kind) else {

@@ -1,10 +1,9 @@
 //! `status`: the fleet at a glance, problems first, from AWS alone: read-only and without vendor
 //! keys.
 
-use std::path::Path;
-
 use serde_json::json;
 
+use crate::cli::Source;
 use crate::cli::report::Printer;
 use crate::engine::reconcile::{AskVendor, Visit};
 
@@ -17,8 +16,8 @@ pub struct Arguments {
 }
 
 /// Prints the fleet.
-pub async fn run(path: &Path, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let engine = super::open(path, printer).await?;
+pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let engine = super::open(source, printer).await?;
     let sorted = engine.sort().await;
     let bar = printer.progress(sorted.wanted.len(), "looking at");
     let visit = Visit { vendor: AskVendor::Never, dry: true, request: None };
