@@ -17,7 +17,7 @@ use keyferry::model::time::{Clock, Sleep, Timestamp};
 use keyferry::sandbox::secrets_manager::operation::Operation;
 use keyferry::sandbox::secrets_manager::state::{Call, State};
 use keyferry::sandbox::secrets_manager::wire::Request;
-use keyferry::sandbox::stage::{Ports, Sandbox, Seed};
+use keyferry::sandbox::stage::{Ports, Sandbox};
 use serde_json::json;
 
 const VARIABLE: &str = "KEYFERRY_BENCH_SERVICES";
@@ -201,7 +201,7 @@ pub fn serve() {
             "applications" => {
                 for number in 0..number {
                     let application = name(number);
-                    sandbox.seed(&Seed { vendor: "keycard".into(), zone: "production".into(), application });
+                    sandbox.keycard().seed_application("production", &application);
                 }
                 println!("done");
             }
@@ -219,10 +219,12 @@ pub fn serve() {
                 let totals = sandbox.world.journal().totals;
                 let aws: u64 = totals.iter().filter(|(call, _)| call.starts_with("aws ")).map(|(_, count)| count).sum();
                 let writes: u64 = WRITES.iter().map(|operation| sandbox.world.total("aws", operation)).sum();
-                let vendor: u64 = sandbox.keycard.call_counts().iter().map(|one| one.count).sum();
+                let vendor: u64 = sandbox.keycard().call_counts().iter().map(|one| one.count).sum();
                 println!("{aws} {writes} {vendor}");
             }
-            "live" => println!("{}", sandbox.keycard.credentials().iter().filter(|one| one.deleted.is_none()).count()),
+            "live" => {
+                println!("{}", sandbox.keycard().credentials().iter().filter(|one| one.deleted.is_none()).count())
+            }
             other => panic!("the benchmark says `{other}`"),
         }
     }

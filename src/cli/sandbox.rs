@@ -23,7 +23,8 @@ use crate::model::credential::Credential;
 use crate::model::name::Name;
 use crate::model::option::Value;
 use crate::model::time::{Clock, human};
-use crate::sandbox::stage::{Ports, Sandbox, Seed, Watched};
+use crate::sandbox::simulator::{self, Seed};
+use crate::sandbox::stage::{Ports, Sandbox, Watched};
 use crate::serve;
 use crate::vendors::http::Endpoint;
 
@@ -54,9 +55,9 @@ pub struct Arguments {
     /// Port of the Secrets Manager; 0 for any.
     #[arg(long, default_value_t = 7701, value_name = "PORT")]
     aws_port: u16,
-    /// Port of the Keycard simulator; 0 for any.
-    #[arg(long, default_value_t = 7702, value_name = "PORT")]
-    keycard_port: u16,
+    /// Port of a vendor's simulator, such as `keycard=7712`; 0 for any. May be given several times.
+    #[arg(long, value_name = "KIND=PORT", value_parser = vendor_port)]
+    vendor_port: Vec<(String, u16)>,
     /// Port of the control interface (faults, journal, facts); 0 for any.
     #[arg(long, default_value_t = 7700, value_name = "PORT")]
     control_port: u16,
@@ -74,6 +75,15 @@ pub struct Arguments {
     fault: Vec<String>,
 }
 
+fn vendor_port(text: &str) -> Result<(String, u16), String> {
+    let known = || simulator::ALL.iter().map(|spec| spec.kind).collect::<Vec<_>>().join(", ");
+    let (kind, port) = text.split_once('=').ok_or("write KIND=PORT")?;
+    if simulator::ALL.iter().all(|spec| spec.kind != kind) {
+        return Err(format!("there is no simulator of that kind; there are: {}", known()));
+    }
+    port.parse().map(|port| (kind.into(), port)).map_err(|_| "a port is a number from 0 to 65535".into())
+}
+
 /// A speed, as typed.
 pub(super) fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -87,10 +97,12 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let mut declaration = load(&source.config)?;
     let natural = if arguments.serve_only { 1.0 } else { SPEED };
     let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(arguments.speed.unwrap_or(natural)));
-    let ports = Ports { aws: arguments.aws_port, keycard: arguments.keycard_port, control: arguments.control_port };
+    let usual = simulator::ALL.iter().map(|spec| (spec.kind.to_owned(), spec.port));
+    let vendors = usual.chain(arguments.vendor_port.iter().cloned()).collect();
+    let ports = Ports { aws: arguments.aws_port, vendors, control: arguments.control_port };
     let sandbox =
         Sandbox::start(ports, arguments.seed, Arc::clone(&clock), Arc::new(HostClock::real())).await.context(
-            "starting the sandbox's services (choose other ports with --aws-port, --keycard-port, --control-port)",
+            "starting the sandbox's services (choose other ports with --aws-port, --vendor-port, --control-port)",
         )?;
     for text in &arguments.fault {
         let rule = serde_json::from_str(text).with_context(|| format!("reading --fault {text}"))?;
@@ -117,13 +129,17 @@ fn load(path: &Path) -> anyhow::Result<Declaration> {
     Ok(loaded?.declaration)
 }
 
-/// Zones and applications that the declaration speaks of.
+/// What the declared credentials need to be there at their vendors.
 fn seed(sandbox: &Sandbox, declaration: &Declaration) {
     for credential in &declaration.credentials {
-        let text = |key: &str| credential.options.text(key).unwrap_or_default().to_owned();
-        let kind = declaration.vendors.get(&credential.vendor).map(|vendor| vendor.spec.kind).unwrap_or_default();
-        sandbox.seed(&Seed { vendor: kind.into(), zone: text("zone"), application: text("application") });
+        sandbox.seed(&as_seed(declaration, credential));
     }
+}
+
+/// A declared credential, as the sandbox needs to know it.
+fn as_seed(declaration: &Declaration, credential: &Credential) -> Seed {
+    let kind = declaration.vendors.get(&credential.vendor).map(|vendor| vendor.spec.kind).unwrap_or_default();
+    Seed { vendor: kind.into(), type_name: credential.type_name.into(), options: credential.options.clone() }
 }
 
 /// Whether every address in the declaration is one of this very machine.
@@ -158,19 +174,17 @@ fn point(declaration: &mut Declaration, sandbox: &Sandbox) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The secrets that the sample consumer reads, and where it logs in with them. A value without
-/// both pieces under keys of their own is not for this consumer.
+/// The secrets that the sample consumer reads and logs in with.
 fn watched(engine: &Engine) -> Vec<Watched> {
     let watched = |credential: &Arc<Credential>| {
         let destination = &credential.destination;
-        Some(Watched {
+        Watched {
             secret: destination.name.to_string(),
-            zone: credential.options.text("zone").unwrap_or_default().into(),
-            id_key: destination.shape.key_of("client_id")?.into(),
-            secret_key: destination.shape.key_of("client_secret")?.into(),
-        })
+            seed: as_seed(engine.declaration(), credential),
+            keys: destination.shape.keys(),
+        }
     };
-    engine.declaration().credentials.iter().filter_map(watched).collect()
+    engine.declaration().credentials.iter().map(watched).collect()
 }
 
 async fn serve_only(sandbox: &Sandbox, printer: &Printer) -> anyhow::Result<u8> {

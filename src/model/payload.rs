@@ -188,12 +188,16 @@ impl Shape {
         Self::Object(names.iter().map(|name| ((*name).into(), Template(vec![Part::Output((*name).into())]))).collect())
     }
 
-    /// The key of the JSON object under which an output stands alone, if there is one.
-    pub fn key_of(&self, output: &str) -> Option<&str> {
-        let alone = |template: &Template| matches!(template.0.as_slice(), [Part::Output(name)] if name == output);
+    /// By output, the key of the JSON object under which it stands alone; the empty key for a value
+    /// that is one output and nothing else.
+    pub fn keys(&self) -> BTreeMap<String, String> {
+        let alone = |key: &str, template: &Template| match template.0.as_slice() {
+            [Part::Output(name)] => Some((name.clone(), key.to_owned())),
+            _ => None,
+        };
         match self {
-            Self::Object(fields) => fields.iter().find(|(_, template)| alone(template)).map(|(key, _)| key.as_str()),
-            Self::Plain(_) => None,
+            Self::Object(fields) => fields.iter().filter_map(|(key, template)| alone(key, template)).collect(),
+            Self::Plain(template) => alone("", template).into_iter().collect(),
         }
     }
 

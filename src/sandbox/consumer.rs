@@ -55,28 +55,63 @@ impl Default for Options {
     }
 }
 
-/// One secret to live on, and where its pair logs in.
+/// How one logs in with a value, and which pieces of it that takes. A piece is named by its key in
+/// the stored JSON; the empty name stands for a value that is one plain text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Login {
+    /// The OAuth client credentials grant with HTTP Basic.
+    ClientCredentials {
+        /// The vendor's token endpoint.
+        token_endpoint: String,
+        /// The client id's piece.
+        id: String,
+        /// The client secret's piece.
+        secret: String,
+    },
+    /// A call with a bearer token, which the vendor answers with 401 when the token is dead.
+    Bearer {
+        /// What to `GET`.
+        url: String,
+        /// The token's piece.
+        token: String,
+    },
+}
+
+impl Login {
+    /// The pieces it takes.
+    pub fn pieces(&self) -> Vec<&str> {
+        match self {
+            Self::ClientCredentials { id, secret, .. } => vec![id, secret],
+            Self::Bearer { token, .. } => vec![token],
+        }
+    }
+
+    /// The same with other names for its pieces; `None` where one has none.
+    pub fn renamed(&self, name: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Some(match self {
+            Self::ClientCredentials { token_endpoint, id, secret } => {
+                Self::ClientCredentials { token_endpoint: token_endpoint.clone(), id: name(id)?, secret: name(secret)? }
+            }
+            Self::Bearer { url, token } => Self::Bearer { url: url.clone(), token: name(token)? },
+        })
+    }
+}
+
+/// One secret to live on, and where its value logs in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Watch {
     /// Name or ARN of the secret.
     pub secret: String,
-    /// OAuth token endpoint of the vendor.
-    pub token_endpoint: String,
-    /// Key of the client id in the JSON value.
-    pub id_key: String,
-    /// Key of the client secret in the JSON value.
-    pub secret_key: String,
+    /// How its value is used.
+    pub login: Login,
 }
 
 impl Watch {
-    /// A secret with the default keys `client_id` and `client_secret`.
+    /// An OAuth client with the default keys `client_id` and `client_secret`.
     pub fn new(secret: impl Into<String>, token_endpoint: impl Into<String>) -> Self {
-        Self {
-            secret: secret.into(),
-            token_endpoint: token_endpoint.into(),
-            id_key: "client_id".into(),
-            secret_key: "client_secret".into(),
-        }
+        let token_endpoint = token_endpoint.into();
+        let login = Login::ClientCredentials { token_endpoint, id: "client_id".into(), secret: "client_secret".into() };
+        Self { secret: secret.into(), login }
     }
 }
 
@@ -127,8 +162,8 @@ struct Watched {
 /// A value in the consumer's cache. Not printable.
 #[derive(Clone)]
 struct Kept {
-    client_id: String,
-    client_secret: String,
+    /// In the order of [`Login::pieces`].
+    pieces: Vec<String>,
     read_at: Duration,
 }
 
@@ -139,9 +174,10 @@ enum Read {
     Trouble(String),
 }
 
-enum Login {
+enum Outcome {
     Good,
-    Refused,
+    /// With the vendor's word for it.
+    Refused(&'static str),
     Trouble(String),
 }
 
@@ -208,12 +244,12 @@ impl Consumer {
                 },
             };
             match self.log_in(watch, &kept).await {
-                Login::Good => return self.note(watch, |tally| tally.logins += 1),
-                Login::Refused => {
+                Outcome::Good => return self.note(watch, |tally| tally.logins += 1),
+                Outcome::Refused(word) => {
                     self.forget(&watch.secret);
-                    return self.fail(watch, "the vendor refused the value: invalid_client".into());
+                    return self.fail(watch, format!("the vendor refused the value: {word}"));
                 }
-                Login::Trouble(reason) => trouble = reason,
+                Outcome::Trouble(reason) => trouble = reason,
             }
         }
         self.note(watch, |tally| {
@@ -252,12 +288,16 @@ impl Consumer {
         };
         self.note(watch, |tally| tally.reads += 1);
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
-        let field = |key: &str| value[key].as_str().map(str::to_owned);
-        let Some((client_id, client_secret)) = field(&watch.id_key).zip(field(&watch.secret_key)) else {
-            self.fail(watch, format!("the value holds no {} and {}", watch.id_key, watch.secret_key));
+        let piece = |key: &str| match key {
+            "" => Some(text.clone()),
+            key => value[key].as_str().map(str::to_owned),
+        };
+        let names = watch.login.pieces();
+        let Some(pieces) = names.iter().map(|name| piece(name)).collect() else {
+            self.fail(watch, format!("the value does not hold all of {}", names.join(", ")));
             return Ok(None);
         };
-        let kept = Kept { client_id, client_secret, read_at };
+        let kept = Kept { pieces, read_at };
         if let Some(watched) = self.lock().get_mut(&watch.secret) {
             watched.kept = Some(kept.clone());
         }
@@ -306,26 +346,46 @@ impl Consumer {
         )
     }
 
-    async fn log_in(&self, watch: &Watch, kept: &Kept) -> Login {
-        let pair = BASE64_STANDARD.encode(format!("{}:{}", kept.client_id, kept.client_secret));
+    async fn log_in(&self, watch: &Watch, kept: &Kept) -> Outcome {
+        match (&watch.login, kept.pieces.as_slice()) {
+            (Login::ClientCredentials { token_endpoint, .. }, [id, secret]) => {
+                self.grant(token_endpoint, id, secret).await
+            }
+            (Login::Bearer { url, .. }, [token]) => self.bear(url, token).await,
+            (Login::ClientCredentials { .. } | Login::Bearer { .. }, _) => Outcome::Trouble("login: pieces".into()),
+        }
+    }
+
+    async fn grant(&self, token_endpoint: &str, id: &str, secret: &str) -> Outcome {
+        let pair = BASE64_STANDARD.encode(format!("{id}:{secret}"));
         let request = self
             .http
-            .post(&watch.token_endpoint)
+            .post(token_endpoint)
             .header("authorization", format!("Basic {pair}"))
             .header("accept", "application/json")
             .form(&[("grant_type", "client_credentials")]);
         let (status, body) = match receive(request.send().await).await {
             Ok(answer) => answer,
-            Err(reason) => return Login::Trouble(format!("login: {reason}")),
+            Err(reason) => return Outcome::Trouble(format!("login: {reason}")),
         };
         // The error code decides, not the status (RFC 6749, section 5.2): codes that come after
         // client authentication say that the pair is good.
         match body["error"].as_str() {
-            None if status == 200 && body["access_token"].is_string() => Login::Good,
-            Some("invalid_client") => Login::Refused,
-            Some("invalid_target" | "access_denied" | "unauthorized_client" | "invalid_scope") => Login::Good,
-            Some(code) => Login::Trouble(format!("login: {status} {}", plain(code))),
-            None => Login::Trouble(format!("login: {status} without an OAuth answer")),
+            None if status == 200 && body["access_token"].is_string() => Outcome::Good,
+            Some("invalid_client") => Outcome::Refused("invalid_client"),
+            Some("invalid_target" | "access_denied" | "unauthorized_client" | "invalid_scope") => Outcome::Good,
+            Some(code) => Outcome::Trouble(format!("login: {status} {}", plain(code))),
+            None => Outcome::Trouble(format!("login: {status} without an OAuth answer")),
+        }
+    }
+
+    async fn bear(&self, url: &str, token: &str) -> Outcome {
+        let request = self.http.get(url).bearer_auth(token).header("accept", "application/json");
+        match receive(request.send().await).await {
+            Ok((200, _)) => Outcome::Good,
+            Ok((401, _)) => Outcome::Refused("401"),
+            Ok((status, _)) => Outcome::Trouble(format!("login: {status}")),
+            Err(reason) => Outcome::Trouble(format!("login: {reason}")),
         }
     }
 

@@ -7,9 +7,9 @@
 //! | `GET /journal`, `DELETE /journal` | the calls so far, counted; forgets them |
 //! | `GET /secrets` | names, labels, dates and tags per Region, never a value |
 //! | `POST /secrets-manager/settings` | changes the fields that are sent, answers all settings |
-//! | `GET /keycard/credentials` | every credential ever made there, live or not, never a secret |
-//! | `GET /keycard/journal` | the calls there so far, counted |
-//! | `GET /keycard/settings`, `PUT /keycard/settings` | lags, list shapes, duds |
+//! | `GET /<vendor>/credentials` | every credential ever made there, live or not, never a secret |
+//! | `GET /<vendor>/journal` | the calls there so far, counted |
+//! | `GET /<vendor>/settings`, `PUT /<vendor>/settings` | lags, list shapes, duds |
 //! | `GET /now` | the services' time and real time |
 //!
 //! For loopback only: it asks for no credentials.
@@ -27,14 +27,12 @@ use serde_json::{Value, json};
 
 use crate::model::time::Timestamp;
 use crate::sandbox::faults::Rule;
-use crate::sandbox::keycard::Keycard;
-use crate::sandbox::keycard::settings::Settings;
 use crate::sandbox::secrets_manager::SecretsManager;
 use crate::sandbox::secrets_manager::inspect::Forced;
 use crate::sandbox::secrets_manager::settings::{Deny, KeyState};
 use crate::sandbox::world::locked;
 
-/// The routes; serve them on a port of their own.
+/// The routes that are not a vendor's; serve them on a port of their own.
 pub fn router(service: Arc<SecretsManager>) -> Router {
     Router::new()
         .route("/faults", post(add_faults).delete(clear_faults))
@@ -43,32 +41,6 @@ pub fn router(service: Arc<SecretsManager>) -> Router {
         .route("/secrets-manager/settings", post(change_settings))
         .route("/now", get(now))
         .with_state(service)
-}
-
-/// The routes of Keycard, on the same port.
-pub fn keycard_router(keycard: Arc<Keycard>) -> Router {
-    Router::new()
-        .route("/keycard/credentials", get(credentials))
-        .route("/keycard/journal", get(keycard_journal))
-        .route("/keycard/settings", get(keycard_settings).put(change_keycard_settings))
-        .with_state(keycard)
-}
-
-async fn credentials(State(keycard): State<Arc<Keycard>>) -> Json<Value> {
-    Json(json!(keycard.credentials()))
-}
-
-async fn keycard_journal(State(keycard): State<Arc<Keycard>>) -> Json<Value> {
-    Json(json!(keycard.call_counts()))
-}
-
-async fn keycard_settings(State(keycard): State<Arc<Keycard>>) -> Json<Value> {
-    Json(json!(keycard.settings()))
-}
-
-async fn change_keycard_settings(State(keycard): State<Arc<Keycard>>, Json(settings): Json<Settings>) -> StatusCode {
-    keycard.set_settings(settings);
-    StatusCode::NO_CONTENT
 }
 
 /// The settings to change; what is left out stays.

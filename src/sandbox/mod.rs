@@ -9,6 +9,7 @@ pub mod faults;
 pub mod keycard;
 pub mod line;
 pub mod secrets_manager;
+pub mod simulator;
 pub mod spoil;
 pub mod stage;
 pub mod world;

@@ -1,6 +1,8 @@
 //! The whole stage at once: every service on its port, the consumer, and what a person or a test
 //! may ask of them.
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,38 +15,26 @@ use crate::model::time::Clock;
 use crate::sandbox::consumer::{self, Consumer, Watch};
 use crate::sandbox::control;
 use crate::sandbox::faults::Rule;
-use crate::sandbox::keycard::{self, Keycard};
+use crate::sandbox::keycard::Keycard;
 use crate::sandbox::line;
 use crate::sandbox::secrets_manager::SecretsManager;
+use crate::sandbox::simulator::{self, Seed, Setting, Simulator};
 use crate::sandbox::world::World;
 
-/// Where the sandbox's zone is when a declaration names none.
-const ZONE: &str = "production";
 /// Sandbox time between a consumer's rounds.
 const CONSUMER_PAUSE: Duration = Duration::from_secs(30);
 /// How long the consumer holds a value it read.
 const CONSUMER_REFRESH: Duration = Duration::from_secs(300);
 
 /// Ports on loopback; 0 for any.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ports {
     /// The Secrets Manager (and STS).
     pub aws: u16,
-    /// Keycard.
-    pub keycard: u16,
+    /// Each vendor's, by kind; any for one that is not named.
+    pub vendors: BTreeMap<String, u16>,
     /// The control interface.
     pub control: u16,
-}
-
-/// What a declared credential needs to be there at its vendor.
-#[derive(Clone, Debug)]
-pub struct Seed {
-    /// The vendor's kind.
-    pub vendor: String,
-    /// Its zone, by slug; empty for the sandbox's own.
-    pub zone: String,
-    /// Its application, by slug.
-    pub application: String,
 }
 
 /// A secret that the consumer reads and logs in with.
@@ -52,12 +42,11 @@ pub struct Seed {
 pub struct Watched {
     /// The secret's name.
     pub secret: String,
-    /// The zone it logs in at, by slug; empty for the sandbox's own.
-    pub zone: String,
-    /// The key of the client id in the stored JSON.
-    pub id_key: String,
-    /// The key of the client secret.
-    pub secret_key: String,
+    /// The credential in it.
+    pub seed: Seed,
+    /// By output name, the key in the stored JSON under which it stands alone; empty for a value
+    /// that is this output and nothing else.
+    pub keys: BTreeMap<String, String>,
 }
 
 /// The running services. They end with the process.
@@ -66,13 +55,18 @@ pub struct Sandbox {
     pub world: Arc<World>,
     /// The Secrets Manager.
     pub secrets_manager: Arc<SecretsManager>,
-    /// Keycard.
-    pub keycard: Arc<Keycard>,
     /// The sample consumer.
     pub consumer: Arc<Consumer>,
+    vendors: Vec<Running>,
     aws: SocketAddr,
-    keycard_address: SocketAddr,
     control: SocketAddr,
+}
+
+/// A vendor's simulator and where it listens.
+struct Running {
+    spec: &'static simulator::Spec,
+    simulator: Arc<dyn Simulator>,
+    address: SocketAddr,
 }
 
 impl Sandbox {
@@ -82,14 +76,25 @@ impl Sandbox {
     /// When a port is taken.
     pub async fn start(ports: Ports, seed: u64, clock: Arc<dyn Clock>, real: Arc<dyn Clock>) -> io::Result<Self> {
         let aws = bind(ports.aws).await?;
-        let vendor = bind(ports.keycard).await?;
         let controls = bind(ports.control).await?;
-        let (aws_at, keycard_at, control_at) = (aws.local_addr()?, vendor.local_addr()?, controls.local_addr()?);
+        let (aws_at, control_at) = (aws.local_addr()?, controls.local_addr()?);
         let world = Arc::new(World::new(seed, Arc::clone(&clock), real));
-        let keycard =
-            Arc::new(Keycard::new(Arc::clone(&clock), Arc::clone(&world.faults), seed, format!("http://{keycard_at}")));
-        keycard.seed_sandbox();
         let secrets_manager = Arc::new(SecretsManager::new(Arc::clone(&world)));
+        let mut control = control::router(Arc::clone(&secrets_manager));
+        let mut vendors = Vec::new();
+        for spec in simulator::ALL.iter().copied() {
+            let listener = bind(ports.vendors.get(spec.kind).copied().unwrap_or(0)).await?;
+            let address = listener.local_addr()?;
+            let simulator = (spec.start)(Setting {
+                clock: Arc::clone(&clock),
+                faults: Arc::clone(&world.faults),
+                seed,
+                base_url: format!("http://{address}"),
+            });
+            control = control.nest(&format!("/{}", spec.kind), Arc::clone(&simulator).control());
+            tokio::spawn(Arc::clone(&simulator).serve(listener));
+            vendors.push(Running { spec, simulator, address });
+        }
         let options = consumer::Options {
             secrets_endpoint: format!("http://{aws_at}"),
             region: "us-east-1".into(),
@@ -99,19 +104,8 @@ impl Sandbox {
         };
         let consumer = Arc::new(Consumer::new(clock, options));
         tokio::spawn(Arc::clone(&secrets_manager).serve(aws, std::future::pending()));
-        tokio::spawn(keycard::serve(vendor, Arc::clone(&keycard), std::future::pending()));
-        let control =
-            control::router(Arc::clone(&secrets_manager)).merge(control::keycard_router(Arc::clone(&keycard)));
         tokio::spawn(line::serve(controls, control, std::future::pending()));
-        Ok(Self {
-            world,
-            secrets_manager,
-            keycard,
-            consumer,
-            aws: aws_at,
-            keycard_address: keycard_at,
-            control: control_at,
-        })
+        Ok(Self { world, secrets_manager, consumer, vendors, aws: aws_at, control: control_at })
     }
 
     /// Where the Secrets Manager listens.
@@ -119,14 +113,44 @@ impl Sandbox {
         self.aws
     }
 
-    /// Every service's title and address, in the order of their ports.
-    pub fn services(&self) -> [(&'static str, SocketAddr); 3] {
-        [("Secrets Manager", self.aws), ("Keycard", self.keycard_address), ("control", self.control)]
+    /// Every service's title and address, in the order of their usual ports.
+    pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
+        let mut services = vec![("Secrets Manager", self.aws)];
+        services.extend(self.vendors.iter().map(|one| (one.spec.title, one.address)));
+        services.push(("control", self.control));
+        services
     }
 
     /// Where the simulator of a vendor kind listens.
     pub fn vendor_address(&self, kind: &str) -> Option<SocketAddr> {
-        (kind == keycard::SERVICE).then_some(self.keycard_address)
+        self.running(kind).map(|one| one.address)
+    }
+
+    /// The simulator of a vendor kind.
+    pub fn vendor(&self, kind: &str) -> Option<&Arc<dyn Simulator>> {
+        self.running(kind).map(|one| &one.simulator)
+    }
+
+    /// Every vendor's simulator.
+    pub fn vendors(&self) -> impl Iterator<Item = &Arc<dyn Simulator>> {
+        self.vendors.iter().map(|one| &one.simulator)
+    }
+
+    /// The pretend Keycard.
+    ///
+    /// # Panics
+    /// Never: it is in the list.
+    pub fn keycard(&self) -> &Keycard {
+        self.find().expect("Keycard is in the list of simulators")
+    }
+
+    /// The simulator of this type, for what only that vendor has.
+    pub fn find<S: Simulator>(&self) -> Option<&S> {
+        self.vendors.iter().find_map(|one| (&*one.simulator as &dyn Any).downcast_ref())
+    }
+
+    fn running(&self, kind: &str) -> Option<&Running> {
+        self.vendors.iter().find(|one| one.spec.kind == kind)
     }
 
     /// Where the control interface listens.
@@ -141,18 +165,19 @@ impl Sandbox {
 
     /// Makes what a declared credential needs at its vendor.
     pub fn seed(&self, seed: &Seed) {
-        if seed.vendor == keycard::SERVICE {
-            self.keycard.seed_application(zone(&seed.zone), &seed.application);
+        if let Some(vendor) = self.vendor(&seed.vendor) {
+            vendor.seed(seed);
         }
     }
 
-    /// Has the consumer read and log in with these secrets.
+    /// Has the consumer read and log in with these secrets. One that nobody can log in with, or
+    /// whose value does not show the pieces that a login takes, is not for this consumer.
     pub fn watch(&self, watched: impl IntoIterator<Item = Watched>) {
         for one in watched {
-            if let Some(endpoint) = self.keycard.token_endpoint(zone(&one.zone)) {
-                let watch =
-                    Watch { id_key: one.id_key, secret_key: one.secret_key, ..Watch::new(one.secret, endpoint) };
-                self.consumer.watch(watch);
+            let login = self.vendor(&one.seed.vendor).and_then(|vendor| vendor.login(&one.seed));
+            let login = login.and_then(|login| login.renamed(|piece| one.keys.get(piece).cloned()));
+            if let Some(login) = login {
+                self.consumer.watch(Watch { secret: one.secret, login });
             }
         }
     }
@@ -166,10 +191,6 @@ impl Sandbox {
     pub fn consumed(&self) -> (u64, u64) {
         (self.consumer.tally().iter().map(|one| one.logins).sum(), self.consumer.failure_count())
     }
-}
-
-fn zone(named: &str) -> &str {
-    if named.is_empty() { ZONE } else { named }
 }
 
 async fn bind(port: u16) -> io::Result<TcpListener> {

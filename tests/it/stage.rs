@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use keyferry::config;
+use keyferry::config::{self, Declaration};
 use keyferry::engine::Engine;
 use keyferry::engine::reconcile::Visit;
 use keyferry::engine::snapshot::Status;
+use keyferry::model::credential::Credential;
 use keyferry::model::name::Name;
 use keyferry::model::time::{Clock, Sleep, Timestamp};
-use keyferry::sandbox::stage::{Ports, Sandbox, Seed, Watched};
+use keyferry::sandbox::simulator::Seed;
+use keyferry::sandbox::stage::{Ports, Sandbox, Watched};
 use keyferry::vendors::http::Limits;
 use serde_json::Value;
 
@@ -91,19 +93,18 @@ impl Stage {
     }
 
     fn seed(&self) {
-        let declared = &self.engine.declaration().credentials;
-        for one in declared {
-            let application = one.options.text("application").unwrap().to_owned();
-            if application == NOT_AT_KEYCARD {
+        let declaration = self.engine.declaration();
+        for one in &declaration.credentials {
+            let elsewhere = one.options.text("zone").is_some_and(|zone| zone != "production");
+            if elsewhere || one.options.text("application") == Some(NOT_AT_KEYCARD) {
                 continue;
             }
-            self.sandbox.seed(&Seed { vendor: "keycard".into(), zone: "production".into(), application });
+            self.sandbox.seed(&seed_of(declaration, one));
         }
-        self.sandbox.watch(declared.iter().map(|one| Watched {
+        self.sandbox.watch(declaration.credentials.iter().map(|one| Watched {
             secret: one.destination.name.to_string(),
-            zone: "production".into(),
-            id_key: "client_id".into(),
-            secret_key: "client_secret".into(),
+            seed: seed_of(declaration, one),
+            keys: one.destination.shape.keys(),
         }));
     }
 
@@ -204,19 +205,28 @@ impl Stage {
         totals.iter().filter(|(call, _)| call.starts_with("aws ")).map(|(_, count)| count).sum()
     }
 
-    /// Calls at the vendor so far.
+    /// Calls at the vendors so far.
     pub fn vendor_calls(&self) -> u64 {
-        self.sandbox.keycard.call_counts().iter().map(|one| one.count).sum()
+        self.sandbox.vendors().flat_map(|vendor| vendor.call_counts()).map(|one| one.count).sum()
     }
 
-    /// Live credentials at the vendor.
+    /// Live credentials at the vendors.
     pub fn live_credentials(&self) -> usize {
-        self.sandbox.keycard.credentials().iter().filter(|one| one.deleted.is_none()).count()
+        self.sandbox.vendors().map(|vendor| vendor.live().len()).sum()
     }
 
     /// Failures of the consumer so far.
     pub fn failures(&self) -> u64 {
         self.sandbox.consumer.failure_count()
+    }
+}
+
+/// A declared credential, as the sandbox needs to know it.
+pub fn seed_of(declaration: &Declaration, credential: &Credential) -> Seed {
+    Seed {
+        vendor: declaration.vendors[&credential.vendor].spec.kind.into(),
+        type_name: credential.type_name.into(),
+        options: credential.options.clone(),
     }
 }
 

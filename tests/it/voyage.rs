@@ -141,7 +141,7 @@ async fn what_was_revoked_behind_our_back_ends_its_lease_without_a_storm_of_dele
         effect: Effect::DropAfter,
     });
     stage.live(26 * HOUR, HOUR).await;
-    let deletes = stage.sandbox.keycard.call_counts();
+    let deletes = stage.sandbox.keycard().call_counts();
     let deletes: u64 = deletes.iter().filter(|one| one.operation == "delete_credential").map(|one| one.count).sum();
     let status = stage.status("app");
     assert_eq!((status.reason, &status.fault), (Reason::Healthy, &None));

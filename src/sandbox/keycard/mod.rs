@@ -28,10 +28,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, Request, State as Control};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::{Serialize, Serializer};
 
 pub use self::settings::{ListShape, Settings};
@@ -41,12 +42,26 @@ use self::wire::{Call, Route};
 pub use self::words::ResourceKind;
 use self::words::{At, Draft, Entity};
 use crate::model::time::{Clock, Timestamp};
+use crate::sandbox::consumer::Login;
 use crate::sandbox::faults::{Effect, Faults};
 use crate::sandbox::line::{self, Line};
+use crate::sandbox::simulator::{CallCount, Seed, Serving, Setting, Simulator, Spec};
 use crate::sandbox::spoil::{Reply, spoil};
 
 /// The name that fault rules call this service by.
 pub const SERVICE: &str = "keycard";
+
+/// Keycard in the list of simulators.
+pub const SPEC: Spec = Spec { kind: SERVICE, title: "Keycard", port: 7702, start };
+
+/// Where the sandbox's zone is when a declaration names none.
+const ZONE: &str = "production";
+
+fn start(setting: Setting) -> Arc<dyn Simulator> {
+    let keycard = Keycard::new(setting.clock, setting.faults, setting.seed, setting.base_url);
+    keycard.seed_sandbox();
+    Arc::new(keycard)
+}
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 const RECENT_CALL_COUNT_MAX: usize = 1_000;
@@ -58,17 +73,6 @@ pub struct Keycard {
     base_url: String,
     state: Mutex<State>,
     journal: Mutex<Journal>,
-}
-
-/// How often an operation was answered with a status.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct CallCount {
-    /// `create_credential`, `zone_token`, …
-    pub operation: &'static str,
-    /// HTTP status; none where the connection was dropped without an answer.
-    pub status: Option<u16>,
-    /// Number of such calls.
-    pub count: u64,
 }
 
 /// One credential as a bystander may know it: no secret, not even a digest.
@@ -265,6 +269,61 @@ impl Keycard {
         }
         Some(answer)
     }
+}
+
+impl Simulator for Keycard {
+    fn serve(self: Arc<Self>, listener: tokio::net::TcpListener) -> Serving {
+        Box::pin(serve(listener, self, std::future::pending()))
+    }
+
+    fn control(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/credentials", get(credentials))
+            .route("/journal", get(journal))
+            .route("/settings", get(settings).put(change_settings))
+            .with_state(self)
+    }
+
+    fn seed(&self, seed: &Seed) {
+        self.seed_application(zone(seed), seed.text("application"));
+    }
+
+    fn login(&self, seed: &Seed) -> Option<Login> {
+        let token_endpoint = self.token_endpoint(zone(seed))?;
+        Some(Login::ClientCredentials { token_endpoint, id: "client_id".into(), secret: "client_secret".into() })
+    }
+
+    fn live(&self) -> Vec<String> {
+        self.credentials().into_iter().filter(|one| one.deleted.is_none()).map(|one| one.id).collect()
+    }
+
+    fn call_counts(&self) -> Vec<CallCount> {
+        self.call_counts()
+    }
+}
+
+fn zone(seed: &Seed) -> &str {
+    match seed.text("zone") {
+        "" => ZONE,
+        named => named,
+    }
+}
+
+async fn credentials(Control(keycard): Control<Arc<Keycard>>) -> Json<Vec<CredentialFact>> {
+    Json(keycard.credentials())
+}
+
+async fn journal(Control(keycard): Control<Arc<Keycard>>) -> Json<Vec<CallCount>> {
+    Json(keycard.call_counts())
+}
+
+async fn settings(Control(keycard): Control<Arc<Keycard>>) -> Json<Settings> {
+    Json(keycard.settings())
+}
+
+async fn change_settings(Control(keycard): Control<Arc<Keycard>>, Json(settings): Json<Settings>) -> StatusCode {
+    keycard.set_settings(settings);
+    StatusCode::NO_CONTENT
 }
 
 /// Serves until `shutdown` resolves and open calls are answered.

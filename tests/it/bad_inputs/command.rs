@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use keyferry::clock::HostClock;
-use keyferry::sandbox::stage::{Ports, Sandbox, Seed};
+use keyferry::sandbox::stage::{Ports, Sandbox};
 
 fn keyferry(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
@@ -164,7 +164,7 @@ fn words(line: &str) -> Vec<String> {
 async fn sandbox() -> Sandbox {
     let clock = Arc::new(HostClock::real());
     let sandbox = Sandbox::start(Ports::default(), 1, clock.clone(), clock).await.unwrap();
-    sandbox.seed(&Seed { vendor: "keycard".into(), zone: "production".into(), application: "app".into() });
+    sandbox.keycard().seed_application("production", "app");
     sandbox
 }
 
@@ -208,7 +208,7 @@ async fn an_admin_secret_that_is_not_there_is_told_with_its_place_and_mints_noth
             assert!(text.contains("blocked") && text.contains("keycard") && !text.contains("kfcanary"), "{text}");
         }
     }
-    assert!(sandbox.keycard.credentials().is_empty());
+    assert!(sandbox.keycard().credentials().is_empty());
     assert_eq!(sandbox.world.total("aws", "CreateSecret"), 0, "not even an empty secret");
 }
 
@@ -255,6 +255,6 @@ async fn the_verbs_agree_with_each_other_and_print_one_document() {
             assert!(output.stderr.is_empty(), "{verb} {path}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }
-    let live = sandbox.keycard.credentials().iter().filter(|one| one.deleted.is_none()).count();
+    let live = sandbox.keycard().credentials().iter().filter(|one| one.deleted.is_none()).count();
     assert_eq!(live, 2, "one current, one in its overlap");
 }

@@ -188,7 +188,7 @@ async fn whatever_people_do_to_a_secret_is_told_respected_and_survived() {
         for does in &case.does {
             happens(&stage, does).await;
         }
-        let created = stage.sandbox.keycard.credentials().len();
+        let created = stage.sandbox.keycard().credentials().len();
         stage.patient_pass().await;
         let shown = shown(&stage);
         println!("{at}: {} {} {}\n  {}", shown.state, shown.code, shown.reason, shown.text);
@@ -197,7 +197,7 @@ async fn whatever_people_do_to_a_secret_is_told_respected_and_survived() {
         assert!(shown.hinted || shown.code == 0, "{at} has no hint: {}", shown.text);
         assert_eq!(stage.live_credentials(), case.live, "{at}");
         let parked = matches!(shown.state, "blocked" | "held" | "paused");
-        assert!(!parked || stage.sandbox.keycard.credentials().len() == created, "{at}: made although parked");
+        assert!(!parked || stage.sandbox.keycard().credentials().len() == created, "{at}: made although parked");
     }
 }
 
@@ -272,7 +272,7 @@ async fn a_vendor_that_lists_what_it_does_not_know_any_more_is_asked_once_a_visi
 }
 
 fn deletes(stage: &Stage) -> u64 {
-    let calls = stage.sandbox.keycard.call_counts();
+    let calls = stage.sandbox.keycard().call_counts();
     calls.iter().filter(|one| one.operation == "delete_credential").map(|one| one.count).sum()
 }
 
@@ -280,7 +280,7 @@ fn deletes(stage: &Stage) -> u64 {
 async fn a_fresh_credential_that_the_vendor_does_not_list_yet_is_not_dead() {
     let stage = Stage::one().await;
     let slow = keyferry::sandbox::keycard::settings::Settings { read_lag_s: 300, ..Default::default() };
-    stage.sandbox.keycard.set_settings(slow);
+    stage.sandbox.keycard().set_settings(slow);
     stage.pass().await;
     look(&stage).await;
     assert_eq!((stage.status("app").dead, shown(&stage).code), (false, 0));
@@ -289,7 +289,7 @@ async fn a_fresh_credential_that_the_vendor_does_not_list_yet_is_not_dead() {
 #[tokio::test]
 async fn strangers_in_the_same_application_are_counted_and_never_touched() {
     let stage = Stage::one().await;
-    let seed = |name| stage.sandbox.keycard.seed_credential("production", "app", name).unwrap();
+    let seed = |name| stage.sandbox.keycard().seed_credential("production", "app", name).unwrap();
     seed(Some("by-a-person"));
     seed(Some("kf-0123456789ab-00000000-0000-5000-8000-000000000000"));
     seed(None);
