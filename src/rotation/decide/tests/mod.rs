@@ -10,6 +10,8 @@ use crate::rotation::story::{
 };
 use crate::rotation::view::{Accepted, Hand, Marked, Seen, short};
 
+mod ending;
+
 type Row = (&'static str, Told, &'static str, Reason);
 
 fn check(rows: Vec<Row>) {
