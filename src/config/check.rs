@@ -13,6 +13,7 @@ use super::notes::{Notes, Span};
 use super::options;
 use super::schedule::{self, Patterns, Rotation};
 use super::targets::Targets;
+use super::timing::{self, Retirement};
 use super::tree::{Length, Table, shortened};
 use super::{Declaration, Discovery, Limits, VendorInstance};
 use crate::model::credential::Credential;
@@ -66,6 +67,7 @@ pub(super) struct Defaults<'t> {
     pub rotate: Given<Rotation>,
     pub overlap: Option<Length>,
     pub refresh_within: Option<Length>,
+    pub retire_when: Option<Retirement>,
     pub secret_name: Option<NameTemplate<'t>>,
     pub kms_key_id: Option<String>,
     pub tags: Option<Tags<'t>>,
@@ -244,6 +246,7 @@ impl<'t> Defaults<'t> {
             rotate: Given::No,
             overlap: standard(OVERLAP_STANDARD),
             refresh_within: standard(REFRESH_STANDARD),
+            retire_when: Some(Retirement::default()),
             secret_name: Some(NameTemplate::default()),
             kms_key_id: None,
             tags: Some(Tags::default()),
@@ -254,7 +257,12 @@ impl<'t> Defaults<'t> {
             }
             return defaults;
         };
-        notes.unknown_keys(table, ["rotate", "overlap", "consumers", "secret"].into_iter(), false, Some(TOP));
+        notes.unknown_keys(
+            table,
+            ["rotate", "overlap", "consumers", "retire_when", "secret"].into_iter(),
+            false,
+            Some(TOP),
+        );
         if let Some(item) = table.get("rotate") {
             defaults.rotate = schedule::rotation(notes, patterns, item).map_or(Given::Wrong, Given::Yes);
         }
@@ -262,6 +270,9 @@ impl<'t> Defaults<'t> {
             defaults.overlap = notes.duration(table, "overlap", "overlap = \"24h\"");
         }
         defaults.refresh_within = refresh_within(notes, table, defaults.refresh_within);
+        if let Some(item) = table.get("retire_when") {
+            defaults.retire_when = timing::retirement(notes, item);
+        }
         let Some(secret) = notes.table(table, "secret", "[defaults.secret]") else { return defaults };
         notes.unknown_keys(secret, ["name", "kms_key_id", "tags"].into_iter(), false, None);
         if secret.has("name") {

@@ -16,16 +16,17 @@ use super::tree::{Table, shortened};
 use crate::model::credential::{Credential, Destination};
 use crate::model::name::{Name, SecretName, TargetName};
 use crate::model::option::{Kind, Options, Reference};
-use crate::model::policy::Takeover;
+use crate::model::policy::{Takeover, Wanted};
 use crate::vendors::{self, Type};
 
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "name",
     "vendor",
     "type",
     "rotate",
     "overlap",
     "consumers",
+    "retire_when",
     "window",
     "freeze",
     "state",
@@ -69,14 +70,14 @@ pub(super) fn read<'t>(
     let (vendor, kind) = made_at?;
     let mut policy = vendor.good.then_some(target.as_ref()).flatten().and_then(|target| {
         let lifted = vendor.loopback && frame.targets.is_loopback(target);
-        timing.policy(notes, kind.capabilities, lifted)
+        timing.policy(notes, kind, lifted)
     });
     let (name, at) = name?;
     let (side, target) = (side?, target?);
     let (secret_name, tags) =
         deliver(notes, frame, index, table, &Subject { name: &name, at, vendor, kind, target: &target }, &side)?;
     let (options, mut policy) = (options?, policy.take()?);
-    state?;
+    policy.wanted = state?;
     policy.create_secret = side.create;
     policy.takeover = takeover?;
     policy.place = fingerprint::place(&vendor.instance, kind, &options);
@@ -236,20 +237,12 @@ fn sandbox_stays_home(
     Some(())
 }
 
-fn state(notes: &mut Notes<'_>, table: Table<'_>) -> Option<()> {
+/// `state`: whether the credential is wanted.
+fn state(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Wanted> {
     if !table.has("state") {
-        return Some(());
+        return Some(Wanted::Present);
     }
-    let text = notes.text(table, "state", "state = \"present\"")?;
-    let problem = match text.text {
-        "present" => return Some(()),
-        "retired" => Problem::error(Code::NotYet, text.span, "this release can't retire a credential yet")
-            .help("removing the table stops rotating and revokes nothing; revoke the credential at the vendor by hand"),
-        other => Problem::error(Code::BadValue, text.span, format!("`state` can't be `{}`", shortened(other)))
-            .help("write `present`, or leave it out"),
-    };
-    notes.push(problem);
-    None
+    notes.word(table, "state", &[("present", Wanted::Present), ("retired", Wanted::Retired)])
 }
 
 /// `[credential.secret]`, by itself.

@@ -111,7 +111,7 @@ impl Engine {
                             .with_hint("this is a bug of keyferry: please report it with the log");
                         let status = Status { fault: Some(fault), ..blank(Timestamp::default()) };
                         self.board().set(&name, status.clone());
-                        results.insert(name, Visited { status, planned: None, steps: Vec::new() });
+                        results.insert(name, Visited { status, planned: None, steps: Vec::new(), leaked: None });
                     }
                 }
             }

@@ -9,7 +9,9 @@ use crate::engine::place;
 use crate::engine::reconcile::{Run, Seen};
 use crate::model::attempt::{Attempt, Mark};
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE, Tracked};
+use crate::model::label::{
+    Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE, TAG_RETIRING, Tracked,
+};
 use crate::model::name::{Arn, VendorId, VersionId};
 use crate::model::observed::{self, Claim};
 use crate::model::secret::SecretValue;
@@ -17,7 +19,8 @@ use crate::model::time::Timestamp;
 use crate::rotation::Step;
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::own::{self, Answer, Next, Own};
-use crate::rotation::view::{Bootstrap, Hand};
+use crate::rotation::tags::{Bootstrap, Ending, Retiring};
+use crate::rotation::view::Hand;
 use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
 use crate::vendors::{Minted, Verdict};
 
@@ -76,6 +79,14 @@ impl Run<'_> {
                 self.store.put_tombstone(&published, *attempt).await.map(|_| Hand::Empty)
             }
             Step::Revoke { id, tracked } => self.revoke(id, *tracked).await,
+            // Dates are those of the send: a process that slept since its look must not write an older one.
+            Step::MarkRetiring => self.mark(arn, Retiring { since: self.store_now()?, ending: None }).await,
+            Step::MarkEnding { version, since } => {
+                let ending = Ending { at: self.store_now()?, version: version.clone() };
+                self.mark(arn, Retiring { since: *since, ending: Some(ending) }).await
+            }
+            Step::UnmarkRetiring => self.store.untag(arn, &[TAG_RETIRING]).await.map(|_| Hand::Empty),
+            Step::DeleteSecret => self.store.delete_secret(arn).await.map(|_| Hand::Empty),
             Step::Apply { .. } | Step::Restore { .. } => {
                 Err(self.fault("setting a value at the vendor", "no vendor of this release keeps values in place"))
             }
@@ -113,6 +124,10 @@ impl Run<'_> {
         let text = bootstrap.to_tag();
         let [deployment, credential, place] = self.owner_tags();
         tagged(self.store.tag(arn, &[deployment, credential, place, (TAG_ATTEMPT, &text)]).await.map(|_| ()), bootstrap)
+    }
+
+    async fn mark(&self, arn: &Arn, retiring: Retiring) -> Result<Hand, Fault> {
+        self.store.tag(arn, &[(TAG_RETIRING, &retiring.to_tag())]).await.map(|_| Hand::Empty)
     }
 
     fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {

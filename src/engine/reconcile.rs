@@ -14,9 +14,11 @@ use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, Lease};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing};
+use crate::model::policy::Wanted;
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::guard::guard;
+use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{self, Hand, Marked, View};
 use crate::rotation::{Decision, Reason, Step, decide, sweep};
@@ -75,6 +77,8 @@ pub struct Visited {
     pub planned: Option<Decision>,
     /// Steps taken.
     pub steps: Vec<(Step, Reason)>,
+    /// How the rotation of a leaked value stands, where one was asked for and something was seen.
+    pub leaked: Option<Outlook>,
 }
 
 impl Engine {
@@ -105,9 +109,12 @@ impl Engine {
                 };
                 run.visit().await
             }
-            (Err(fault), _) | (_, Err(fault)) => {
-                Visited { status: Status::unseen(fault, Timestamp::default()), planned: None, steps: Vec::new() }
-            }
+            (Err(fault), _) | (_, Err(fault)) => Visited {
+                status: Status::unseen(fault, Timestamp::default()),
+                planned: None,
+                steps: Vec::new(),
+                leaked: None,
+            },
         };
         if !visit.dry {
             self.board.set(&credential.name, visited.status.clone());
@@ -242,8 +249,7 @@ impl Run<'_> {
             }
             // What follows a look must follow it soon: somebody may have paused it, or taken the
             // candidate back, while this process slept.
-            let irrevocable = matches!(decision.step, Step::Mint { .. } | Step::Promote { .. });
-            if irrevocable && self.store_now()?.since(seen.now.store) > FRESH_MAX {
+            if decision.step.irrevocable() && self.store_now()?.since(seen.now.store) > FRESH_MAX {
                 return Ok(view.hand);
             }
             tracing::info!(credential = %self.credential.name, step = decision.step.word(), reason = decision.reason.code());
@@ -285,7 +291,7 @@ impl Run<'_> {
             let fault = fault.unwrap_or_else(|| self.fault("looking", "nothing was seen"));
             let mut status = Status::unseen(fault, looked);
             status.look_again = Some(looked.plus(self.visit_pause()));
-            return Visited { status, planned: None, steps };
+            return Visited { status, planned: None, steps, leaked: None };
         };
         let secret = seen.view.secret.as_ref();
         let current = secret.and_then(|secret| secret.with(&Label::Current));
@@ -310,6 +316,9 @@ impl Run<'_> {
                 (lease.filter(grown).is_some_and(|lease| !listed(lease)), strange)
             }
         };
+        // What the declaration retires is dead on purpose.
+        let ending = secret.zip(current).is_some_and(|(secret, current)| secret.ending(&current.id));
+        let dead = dead && !(ending && self.credential.policy.wanted == Wanted::Retired);
         let status = Status {
             reason: decision.reason,
             looked,
@@ -326,7 +335,9 @@ impl Run<'_> {
             fault,
         };
         let planned = self.visit.dry.then_some(decision);
-        Visited { status, planned, steps }
+        let asked = self.visit.request == Some(Cause::Leaked);
+        let leaked = asked.then(|| outlook(&seen.view, &self.credential.policy, seen.now));
+        Visited { status, planned, steps, leaked }
     }
 
     fn visit_pause(&self) -> Duration {

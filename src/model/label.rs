@@ -32,6 +32,12 @@ pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 pub const TAG_BASE: &str = "keyferry:base";
 /// Tag: no rotation until this date (seconds since the epoch, or RFC 3339); every replica obeys.
 pub const TAG_PAUSE: &str = "keyferry:pause";
+/// Tag: a consumer has taken this version over, `<version>@<seconds>`; evidence for
+/// `retire_when = "confirmed"`. Counts only for the version that it names.
+pub const TAG_CONFIRMED: &str = "keyferry:confirmed";
+/// Tag: since when the declaration says `state = "retired"`, `<seconds>`; once the end of the
+/// current credential has begun, `<seconds>:<seconds of that>:<version>`.
+pub const TAG_RETIRING: &str = "keyferry:retiring";
 
 /// How a vendor's id stands in a `kf-cred` label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

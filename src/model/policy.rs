@@ -42,7 +42,8 @@ pub struct Window {
     pub zone: Tz,
 }
 
-/// A span in which no rotation begins.
+/// A span in which no rotation begins by the calendar. Like a window, it holds back what is due,
+/// and nothing that a person asks for: `rotate`, with or without `--leaked`, begins at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Freeze {
     /// First moment of it.
@@ -71,6 +72,37 @@ pub enum Ownership {
     Exclusive,
 }
 
+/// What must be known, besides that the overlap is over, before a replaced credential ends. Evidence
+/// never shortens the overlap; where it does not come, `max` after the latest moment of the
+/// promotion is the end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum RetireWhen {
+    /// Nothing else.
+    #[default]
+    OverlapOver,
+    /// The vendor shows no use of it since consumers must have had the new one.
+    Unused {
+        /// Longest wait.
+        max: Duration,
+    },
+    /// A consumer said that it has the new one (`keyferry:confirmed`).
+    Confirmed {
+        /// Longest wait.
+        max: Duration,
+    },
+}
+
+/// Whether the declaration wants the credential.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Wanted {
+    /// It is kept and rotated.
+    #[default]
+    Present,
+    /// `state = "retired"`: consumers are given the overlap, then it is revoked and its secret
+    /// scheduled for deletion.
+    Retired,
+}
+
 /// Everything that `rotation::decide` needs to know about one credential besides what it sees.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -84,6 +116,12 @@ pub struct Policy {
     pub freezes: Vec<Freeze>,
     /// How long the previous credential outlives the promotion.
     pub overlap: Duration,
+    /// How long a consumer may hold a value before it looks again (`consumers.refresh_within`).
+    pub refresh: Duration,
+    /// What the end of the previous credential waits for besides.
+    pub retire_when: RetireWhen,
+    /// Whether it is wanted.
+    pub wanted: Wanted,
     /// Nothing younger than this is acted on destructively: longer than AWS's staleness (5 min)
     /// and than any signature lives (5 min), together.
     pub settle: Duration,
@@ -111,7 +149,7 @@ pub struct Policy {
 
 impl Policy {
     /// Protocol times that no declaration changes: settle 15 min, candidates at most 1 h old,
-    /// backoff from 1 min to 8 h, 4 alive at once.
+    /// backoff from 1 min to 8 h, 4 alive at once. Consumers refresh hourly, as AWS's caches do.
     pub fn standard(rotate: Rotate, overlap: Duration, capabilities: Capabilities) -> Self {
         Self {
             rotate,
@@ -119,6 +157,9 @@ impl Policy {
             windows: Vec::new(),
             freezes: Vec::new(),
             overlap,
+            refresh: Duration::from_secs(3_600),
+            retire_when: RetireWhen::OverlapOver,
+            wanted: Wanted::Present,
             settle: Duration::from_secs(15 * 60),
             candidate_age_max: Duration::from_secs(3_600),
             backoff_first: Duration::from_secs(60),

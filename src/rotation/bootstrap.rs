@@ -5,19 +5,24 @@
 //! tombstones here: a tag says who tries, the credential is proved *before* it is stored, and the
 //! put is signed with the date in the tag, so that one that comes late is refused by AWS.
 
+use std::time::Duration;
+
 use crate::model::attempt::Attempt;
 use crate::model::capability::Marking;
 use crate::model::label::Label;
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, Wanted};
 use crate::model::time::Now;
 use crate::rotation::calendar;
-use crate::rotation::decide::{Decision, FRESH_MAX, Step};
+use crate::rotation::decide::{Decision, FRESH_MAX, Step, over};
 use crate::rotation::reason::Reason;
 use crate::rotation::sweep::{self, Sweep};
-use crate::rotation::view::{Bootstrap, Hand, Secret, Seen, View, short};
+use crate::rotation::view::{Bootstrap, Hand, Retiring, Secret, Seen, View, short};
 
 /// There is no secret of that name.
 pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
+    if policy.wanted == Wanted::Retired {
+        return Decision::wait(Reason::Retired, None);
+    }
     if !policy.create_secret {
         return Decision::wait(Reason::SecretAbsent, None);
     }
@@ -37,6 +42,12 @@ pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) 
     if !secret.versions.is_empty() {
         return without_label(secret, view, policy, now);
     }
+    match (policy.wanted, &secret.retiring) {
+        (Wanted::Present, None) => {}
+        (Wanted::Present, Some(_)) => return Decision::act(Step::UnmarkRetiring, Reason::PresentAgain),
+        (Wanted::Retired, None) => return Decision::act(Step::MarkRetiring, Reason::Retiring),
+        (Wanted::Retired, Some(tag)) => return retired(secret, tag, view, policy, now),
+    }
     let Some(tag) = &secret.bootstrap else {
         return match &view.listing {
             None => Decision::wait(Reason::VendorSilent, None),
@@ -54,6 +65,26 @@ pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) 
         return Decision::wait(Reason::AttemptOpen, Some(tag.at.plus(policy.settle)));
     }
     next_try(secret, tag, view, policy, now)
+}
+
+/// Retired before it ever had a value. A put may still land until the bootstrap tag has settled.
+fn retired(secret: &Secret, tag: &Retiring, view: &View, policy: &Policy, now: Now) -> Decision {
+    let wait = |until| Decision::wait(Reason::Retiring, until);
+    let settled = secret.bootstrap.as_ref().map_or(tag.since, |one| one.at).plus(policy.settle);
+    let from = over(tag, policy).max(settled);
+    if now.store <= from {
+        return wait(Some(from.plus(Duration::from_secs(1))));
+    }
+    if view.listing.is_none() {
+        return Decision::wait(Reason::VendorSilent, None);
+    }
+    match (sweep::sweep(secret, None, view, policy, now), sweep::next(secret, view, policy, now)) {
+        (Sweep::Revoke(id), _) => Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover),
+        (Sweep::TooMany, _) => Decision::wait(Reason::TooManyLeftovers, None),
+        (Sweep::Nothing, Some(young)) => wait(Some(young)),
+        (Sweep::Nothing, None) if policy.create_secret => Decision::act(Step::DeleteSecret, Reason::Retiring),
+        (Sweep::Nothing, None) => Decision::wait(Reason::Retired, None),
+    }
 }
 
 fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now: Now) -> Decision {

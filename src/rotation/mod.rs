@@ -14,6 +14,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `view` | turns what was observed into what the rules speak of |
+//! | `tags` | reads what the secret's tags say |
 //! | `decide` | the one next step of one secret |
 //! | `bootstrap` | the same while the secret has no version yet |
 //! | `sweep` | which leftovers at the vendor are provably ours |
@@ -21,6 +22,7 @@
 //! | `calendar` | when a credential is due |
 //! | `guard` | once more, and not from the same rules, whether a step may be taken |
 //! | `fleet` | which secrets of a listing need no further look |
+//! | `leaked` | when nothing older than a leaked rotation's value works any more |
 //! | `reason` | the closed list of reasons, and whose turn each one makes it |
 
 pub mod bootstrap;
@@ -28,11 +30,13 @@ pub mod calendar;
 pub mod decide;
 pub mod fleet;
 pub mod guard;
+pub mod leaked;
 pub mod own;
 pub mod reason;
 #[cfg(test)]
 mod story;
 pub mod sweep;
+pub mod tags;
 pub mod view;
 
 pub use decide::{Decision, Step, decide};

@@ -64,6 +64,10 @@ pub enum Reason {
     RecordDiffers,
     /// The secret is not ours yet and the declaration says to take it over.
     TakeOver,
+    /// What the end of the previous credential waited for did not come within its longest wait.
+    EvidenceOverdue,
+    /// The declaration wants a credential again that it had retired.
+    PresentAgain,
 
     /// All is well.
     Healthy,
@@ -71,6 +75,16 @@ pub enum Reason {
     HealthyManual,
     /// Two generations live side by side.
     InOverlap,
+    /// The overlap is over, and the vendor shows that the previous credential is still used.
+    InUse,
+    /// The overlap is over, and no consumer has said that it has the new value.
+    Unconfirmed,
+    /// A leaked value was replaced; something older lives yet.
+    LeakedEnding,
+    /// The declaration retires the credential; its consumers are given their time.
+    Retiring,
+    /// The credential is revoked, and its secret deleted or scheduled for it, as declared.
+    Retired,
     /// Something happened too recently to act on it.
     Settling,
     /// An attempt is under way, here or in another replica.
@@ -122,7 +136,15 @@ impl Reason {
     /// Whose turn it is.
     pub fn turn(self) -> Turn {
         match self {
-            Self::Healthy | Self::HealthyManual | Self::InOverlap | Self::Settling | Self::WindowClosed => Turn::Nobody,
+            Self::Healthy
+            | Self::HealthyManual
+            | Self::InOverlap
+            | Self::InUse
+            | Self::Unconfirmed
+            | Self::Retiring
+            | Self::Retired
+            | Self::Settling
+            | Self::WindowClosed => Turn::Nobody,
             Self::SecretMissing
             | Self::SecretEmpty
             | Self::Due
@@ -144,6 +166,9 @@ impl Reason {
             | Self::Leftover
             | Self::RecordDiffers
             | Self::TakeOver
+            | Self::EvidenceOverdue
+            | Self::PresentAgain
+            | Self::LeakedEnding
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
             | Self::BackingOff
@@ -177,7 +202,22 @@ impl Reason {
         self.words().1
     }
 
-    /// What a person can do, where it is their turn.
+    /// The sentence with the date until which it holds, where that says more than when the next look
+    /// is.
+    pub fn message(self, until: Option<Timestamp>) -> String {
+        let sentence = self.sentence();
+        match (self, until) {
+            (Self::InUse | Self::Unconfirmed, Some(date)) => {
+                format!("{sentence}; the old one ends {date} at the latest")
+            }
+            (Self::WindowClosed, Some(date)) => format!("{sentence} until {date}"),
+            (Self::WindowClosed, None) => format!("{sentence}, and nothing opens within a year"),
+            (Self::Retiring, Some(date)) => format!("{sentence} (next step {date})"),
+            _ => sentence.into(),
+        }
+    }
+
+    /// What a person can do, where there is something.
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::ForeignCurrent => {
@@ -210,6 +250,9 @@ impl Reason {
             Self::Paused => {
                 "take the tag `keyferry:pause` off the secret, or let its date pass (seconds since 1970, or 2026-12-01T00:00:00Z; anything else never ends)"
             }
+            Self::InUse => "find the consumer that still logs in with the old value, and have it read the secret again",
+            Self::Unconfirmed => "once consumers have the new value, say so: `keyferry confirm` with this name",
+            Self::WindowClosed => "`keyferry rotate` with this name begins at once, also in a freeze",
             Self::NoRoom => {
                 "end credentials at the vendor that nobody uses, or wait until older ones of this secret are revoked"
             }
@@ -240,16 +283,25 @@ impl Reason {
             Self::Leftover => ("leftover", "a leftover of a failed attempt lives at the vendor"),
             Self::RecordDiffers => ("record-differs", "the vendor's record holds another value than AWSCURRENT"),
             Self::TakeOver => ("take-over", "the declaration says to take the secret over"),
+            Self::EvidenceOverdue => ("evidence-overdue", "the longest wait that `retire_when` allows is over"),
+            Self::PresentAgain => ("present-again", "the declaration wants it again, after it was retired"),
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),
             Self::InOverlap => ("in-overlap", "the new value is current; the previous one still works"),
+            Self::InUse => {
+                ("in-use", "the overlap is over, but the vendor shows that the old credential is still used")
+            }
+            Self::Unconfirmed => ("unconfirmed", "the overlap is over, but no consumer has confirmed the new value"),
+            Self::LeakedEnding => ("leaked-ending", "the leaked value is replaced; something older still works"),
+            Self::Retiring => ("retiring", "declared retired: consumers read the value until the overlap is over"),
+            Self::Retired => ("retired", "retired as declared: nothing of it works any more"),
             Self::Settling => ("settling", "the last change is too young to act on"),
             Self::AttemptOpen => ("attempt-open", "an attempt is under way"),
             Self::CandidateNotAccepted => ("candidate-not-accepted", "the vendor does not accept the candidate yet"),
             Self::BackingOff => ("backing-off", "the last attempt failed; waiting before the next"),
             Self::VendorSilent => ("vendor-silent", "the next step needs the vendor's listing"),
             Self::NoRoom => ("no-room", "as many credentials live at the vendor as may"),
-            Self::WindowClosed => ("window-closed", "due, but outside the window or inside a freeze"),
+            Self::WindowClosed => ("window-closed", "due, but outside its window or inside a freeze"),
             Self::NotSeen => ("not-seen", "nobody could look at it"),
             Self::Paused => ("paused", "paused by a person"),
             Self::ForeignCurrent => ("foreign-current", "AWSCURRENT is not a version that keyferry published"),

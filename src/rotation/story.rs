@@ -64,6 +64,8 @@ pub(super) fn healthy() -> Told {
         accepted: None,
         place: None,
         paused_until: None,
+        confirmed: None,
+        retiring: None,
         claims: Vec::new(),
     };
     let told = Told {
@@ -246,5 +248,9 @@ pub(super) fn told(step: &Step) -> String {
         Step::Revoke { id, tracked: true } => format!("revoke {id}"),
         Step::Revoke { id, tracked: false } => format!("revoke leftover {id}"),
         Step::Untag => "untag".into(),
+        Step::MarkRetiring => "mark retiring".into(),
+        Step::MarkEnding { .. } => "mark ending".into(),
+        Step::UnmarkRetiring => "unmark retiring".into(),
+        Step::DeleteSecret => "delete secret".into(),
     }
 }

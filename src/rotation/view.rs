@@ -10,11 +10,15 @@ use sha2::{Digest, Sha256};
 
 use crate::model::attempt::{Attempt, Base, Cause, attempt_of_mark, mark_prefix};
 use crate::model::label::{
-    Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE, Tracked,
+    Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE,
+    TAG_RETIRING, Tracked,
 };
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing, Obstacle};
 use crate::model::time::Timestamp;
+use crate::rotation::tags;
+
+pub use crate::rotation::tags::{Accepted, Bootstrap, FOR_EVER, Retiring};
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
 /// oldest first, so the numbers still listed may start high.
@@ -24,9 +28,6 @@ const ATTEMPT_GAP_MAX_CURRENT: u32 = 1024;
 /// The same for a version without labels: AWS prunes those oldest first, so while one is listed,
 /// the attempts on it, which are younger, are listed too.
 const ATTEMPT_GAP_MAX_UNLABELLED: u32 = 4;
-
-/// The end of a pause that names none that can be read: who wrote it wanted quiet.
-pub const FOR_EVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// What a version is to the protocol.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -122,49 +123,6 @@ pub enum Owner {
     },
 }
 
-/// The bootstrap tag: an attempt to make the secret's first version.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Bootstrap {
-    /// Which try.
-    pub number: u32,
-    /// Who tries.
-    pub nonce: String,
-    /// AWS's date shortly before the tag was sent.
-    pub at: Timestamp,
-    /// Short hashes of what the vendor listed before the first try, where it keeps no marks.
-    pub before: Vec<String>,
-}
-
-impl Bootstrap {
-    /// As it stands in the tag: `n:nonce:date`, with `:hash.hash` where the vendor keeps no marks.
-    pub fn to_tag(&self) -> String {
-        let mut text = format!("{}:{}:{}", self.number, self.nonce, self.at.seconds());
-        if !self.before.is_empty() {
-            text.push(':');
-            text.push_str(&self.before.join("."));
-        }
-        text
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(4, ':');
-        let number = parts.next()?.parse().ok()?;
-        let nonce = parts.next()?.into();
-        let at = Timestamp::from_seconds(parts.next()?.parse().ok()?);
-        let before = parts.next().map(|list| list.split('.').map(Into::into).collect()).unwrap_or_default();
-        Some(Self { number, nonce, at, before })
-    }
-}
-
-/// A version that a person accepted as ours to go on from.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Accepted {
-    /// Which.
-    pub version: VersionId,
-    /// When, if the tag says so; the secret's last change counts as well.
-    pub at: Option<Timestamp>,
-}
-
 /// The AWS secret.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Secret {
@@ -186,6 +144,10 @@ pub struct Secret {
     pub place: Option<String>,
     /// The pause tag.
     pub paused_until: Option<Timestamp>,
+    /// The version that a consumer confirmed to have.
+    pub confirmed: Option<Accepted>,
+    /// The retiring tag.
+    pub retiring: Option<Retiring>,
     /// What the claims that still carry `kf-open` say, as far as they could be read.
     pub claims: Vec<Claim>,
 }
@@ -209,9 +171,11 @@ impl Secret {
             arn: secret.arn.clone(),
             owner: owner(&secret.tags, deployment, name, ours),
             bootstrap: secret.tags.get(TAG_ATTEMPT).and_then(|text| Bootstrap::parse(text)),
-            accepted: secret.tags.get(TAG_BASE).and_then(|text| accepted(text)),
+            accepted: secret.tags.get(TAG_BASE).and_then(|text| Accepted::parse(text)),
             place: secret.tags.get(TAG_PLACE).cloned(),
-            paused_until: secret.tags.get(TAG_PAUSE).map(|text| date(text).unwrap_or(FOR_EVER)),
+            paused_until: secret.tags.get(TAG_PAUSE).map(|text| tags::date(text).unwrap_or(FOR_EVER)),
+            confirmed: secret.tags.get(TAG_CONFIRMED).and_then(|text| Accepted::parse(text)),
+            retiring: secret.tags.get(TAG_RETIRING).and_then(|text| Retiring::parse(text)),
             versions,
             changed: secret.changed,
             obstacle: secret.obstacle.clone(),
@@ -232,6 +196,12 @@ impl Secret {
     /// Whether a lease tracks this vendor id.
     pub fn tracks(&self, id: &VendorId) -> bool {
         self.versions.iter().any(|version| version.lease().is_some_and(|lease| lease.tracked.is(id)))
+    }
+
+    /// Whether the end of this version's credential has begun because the declaration retired it:
+    /// it may be dead although it is current.
+    pub fn ending(&self, version: &VersionId) -> bool {
+        self.retiring.as_ref().is_some_and(|tag| tag.ends(version))
     }
 
     /// What an attempt's claim says, while it can be read.
@@ -308,18 +278,6 @@ fn owner(tags: &BTreeMap<String, String>, deployment: &Deployment, name: &Name, 
             credential: which.cloned().unwrap_or_default(),
         },
     }
-}
-
-fn accepted(text: &str) -> Option<Accepted> {
-    let (version, at) = match text.split_once('@') {
-        Some((version, at)) => (version, Some(Timestamp::from_seconds(at.parse().ok()?))),
-        None => (text, None),
-    };
-    Some(Accepted { version: VersionId::new(version).ok()?, at })
-}
-
-fn date(text: &str) -> Option<Timestamp> {
-    text.parse().ok().map(Timestamp::from_seconds).or_else(|| Timestamp::parse_rfc3339(text))
 }
 
 /// Twelve hex digits that stand for a vendor's id in the bootstrap tag.

@@ -182,6 +182,8 @@ impl Lens {
             }),
             place: None,
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
+            confirmed: None,
+            retiring: None,
             claims,
         }
     }
@@ -317,6 +319,9 @@ impl Lens {
             Step::Tag { number, .. } if *number > u32::from(firsts) => Act::Beyond,
             Step::Tag { number, before } => Act::Tag { number: *number as u8, before: known(before) },
             Step::Untag => Act::Untag,
+            Step::MarkRetiring | Step::MarkEnding { .. } | Step::UnmarkRetiring | Step::DeleteSecret => {
+                panic!("nothing is retired here: {step:?}")
+            }
             Step::Claim { attempt, cause, before, .. } => match self.row(*attempt) {
                 Some(row) => Act::Claim { row, leak: *cause == Cause::Leaked, before: listed(before) },
                 None => Act::Beyond,

@@ -196,8 +196,22 @@ const ROWS: &[Row] = &[
     (Add(Credential), "[credential.secret]\nvalue = \"{client_id}{client_secret}\"", &[("KF0115 2:9", "text between them")]),
     (Add(Credential), "[credential.secret]\nvalue = \"{client_id}:{client_secre}\"", &[("KF0115 2:9", "did you mean `client_secret`")]),
     (Add(Credential), "[credential.secret]\nvalue = \"{client_id}:{client_secret\"", &[("KF0115 2:9", "brace without its partner")]),
-    // Not yet.
-    (Add(Credential), "state = \"retired\"", &[("KF0117 1:9", "this release can't retire|by hand")]),
+    // How a replaced credential ends, and whether the credential is wanted.
+    (Add(Credential), "state = \"retird\"", &[("KF0104 1:9", "`state` can't be `retird`|did you mean `retired`")]),
+    (Add(Credential), "state = \"absent\"", &[("KF0104 1:9", "one of: `present`, `retired`")]),
+    (Add(Credential), "state = false", &[("KF0102 1:9", "must be a string")]),
+    (Add(Credential), "retire_when = \"unused\"", &[("KF0117 1:15", "does not show when|`password`|`confirmed`|`overlap`")]),
+    (Add(Defaults), "retire_when = \"unused\"", &[("KF0117 1:15", "does not show when")]),
+    (Add(Credential), "retire_when = \"confirmd\"", &[("KF0104 1:15", "did you mean `confirmed`")]),
+    (Add(Credential), "retire_when = \"never\"", &[("KF0104 1:15", "`overlap`, `unused`, `confirmed`")]),
+    (Add(Credential), "retire_when = 7", &[("KF0102 1:15", "a string or a table")]),
+    (Add(Credential), "retire_when = { max = \"9d\" }", &[("KF0103 1:15", "`retire_when` has no `when`")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", maximum = \"9d\" }", &[("KF0101 1:37", "`maximum`")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", max = \"9\" }", &[("KF0109 1:44", "not a duration")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", max = \"12h\" }", &[("KF0112 1:43", "shorter than the overlap|at most 12h")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", max = \"30d\" }", &[("KF0112 1:43", "still waits for evidence|every 30d")]),
+    (Add(Credential), "retire_when = \"confirmed\"\nrotate = \"7d\"", &[("KF0112 1:15", "up to 7d (the standard)|every 7d|less often than every 7d 1h")]),
+    (Add(Credential), "retire_when = { when = \"overlap\", max = \"9d\" }", &[("KF0112 1:41", "means nothing|remove `max`")]),
     // Nothing at all is only a warning, and everything wrong comes at once.
     (Instead(Credential), "discovery = \"list\"", &[("KF0200 -", "no credential"), ("KF0101 1:1", "does not belong here|the top of the file")]),
     (Add(Credential), "rotat = 1\noverlap = \"x\"\nstate = \"gone\"\ntakeover = \"no\"\nzone = 1\n[credential.secret]\nname = \"{x}\"\nvalue = \"CANARY\"", &[

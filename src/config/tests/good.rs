@@ -7,7 +7,7 @@ use super::How::{Add, Instead};
 use super::Part::{Aws, Credential, Defaults, Vendor};
 use super::*;
 use crate::model::option::Reference;
-use crate::model::policy::{Rotate, Takeover};
+use crate::model::policy::{RetireWhen, Rotate, Takeover, Wanted};
 use crate::model::time::Timestamp;
 use crate::vendors;
 
@@ -78,6 +78,28 @@ fn a_credential_takes_what_it_leaves_out_from_vendor_and_defaults() {
     assert!(matches!(own.policy.rotate, Rotate::Manual));
     assert_eq!(own.destination.name.as_str(), "x/password/a");
     assert!(!own.policy.create_secret && own.policy.takeover == Takeover::Rotate);
+}
+
+#[test]
+fn what_the_end_of_a_credential_waits_for_is_read_in_every_form() {
+    let week = Duration::from_secs(7 * 86_400);
+    let own = only(Add(Credential), "consumers = { refresh_within = \"3h\" }");
+    assert_eq!((own.policy.retire_when, own.policy.wanted), (RetireWhen::OverlapOver, Wanted::Present));
+    assert_eq!(own.policy.refresh, Duration::from_secs(3 * 3_600));
+    for (how, fragment, expected) in [
+        (Add(Credential), "retire_when = \"confirmed\"", RetireWhen::Confirmed { max: week }),
+        (Add(Credential), "retire_when = { when = \"confirmed\" }", RetireWhen::Confirmed { max: week }),
+        (
+            Add(Credential),
+            "retire_when = { when = \"confirmed\", max = \"2w\" }",
+            RetireWhen::Confirmed { max: 2 * week },
+        ),
+        (Add(Defaults), "retire_when = \"confirmed\"", RetireWhen::Confirmed { max: week }),
+        (Add(Credential), "retire_when = \"overlap\"", RetireWhen::OverlapOver),
+    ] {
+        assert_eq!(only(how, fragment).policy.retire_when, expected, "{fragment}");
+    }
+    assert_eq!(only(Add(Credential), "state = \"retired\"").policy.wanted, Wanted::Retired);
 }
 
 #[test]

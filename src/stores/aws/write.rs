@@ -24,6 +24,8 @@ use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
 
 const PUT: &str = "secretsmanager:PutSecretValue";
+/// How long a deleted secret can be restored: the longest that AWS offers.
+const RECOVERY_DAYS: i64 = 30;
 /// Namespace of the tokens of creates, so that a repeated create is the same create.
 const CREATE_NAMESPACE: Uuid = Uuid::from_u128(0x2d0a_5b7e_94c1_5f0e_b6a3_71c8_0c2f_4e19);
 
@@ -193,6 +195,22 @@ impl Store {
             fence: None,
         };
         self.put(&call, put).await
+    }
+
+    /// Schedules a secret for deletion, with a recovery window of 30 days. There is no way here to
+    /// delete one at once.
+    ///
+    /// # Errors
+    /// As classified; a secret that is scheduled already refuses it.
+    pub async fn delete_secret(&self, arn: &Arn) -> Result<Timestamp, Fault> {
+        let call = Call::write("secretsmanager:DeleteSecret", format!("schedule secret {arn} for deletion"));
+        let request = self.0.client.delete_secret().secret_id(arn.as_str()).recovery_window_in_days(RECOVERY_DAYS);
+        let (answer, at, seen) = self.write(&call, |probe| request.customize().interceptor(probe).send()).await?;
+        if answer.arn() == Some(arn.as_str()) {
+            Ok(at)
+        } else {
+            Err(call.lost(&seen, "an answer about another secret"))
+        }
     }
 
     async fn put(&self, call: &Call, put: Put<'_>) -> Result<Timestamp, Fault> {

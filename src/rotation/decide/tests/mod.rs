@@ -10,6 +10,8 @@ use crate::rotation::story::{
 };
 use crate::rotation::view::{Accepted, Hand, Marked, Seen, short};
 
+mod ending;
+
 type Row = (&'static str, Told, &'static str, Reason);
 
 fn check(rows: Vec<Row>) {
@@ -387,7 +389,7 @@ fn a_leaked_value_has_no_overlap() {
     check(vec![
         ("published", rotated(), "detach AWSPREVIOUS", Reason::Leaked),
         ("retired by this process", rotated().with(drop_previous).hand(retired), "revoke old", Reason::Leaked),
-        ("retired by another", rotated().with(drop_previous), "wait", Reason::InOverlap),
+        ("retired by another", rotated().with(drop_previous), "wait", Reason::LeakedEnding),
         ("retired by another, settled", rotated().with(drop_previous).changed(16), "revoke old", Reason::Unreferenced),
         (
             "all gone",
@@ -490,3 +492,78 @@ fn the_vendors_word_ends_a_lease_and_absence_alone_does_not() {
         ),
     ]);
 }
+
+#[test]
+fn a_leaked_value_goes_before_everything_and_is_not_forgotten() {
+    let leaked = |told: Told| told.asked(Cause::Leaked);
+    let overlap = || healthy().promoted(30).resolved(1).changed(20);
+    let failed = |minutes| healthy().claimed_for(1, minutes, Cause::Leaked).tombstone(1, minutes.min(16));
+    let orphan = |told: Told| told.lives("lost", Marked::Ours(attempt(1)), 40);
+    let frozen = |told: &mut Told| told.policy.freezes = vec![Freeze { from: ago(1), to: NOW.plus(MINUTE) }];
+    let unread = |told: &mut Told| told.secret().claims.clear();
+    check(vec![
+        ("asked, in a freeze", leaked(healthy()).with(frozen), "claim 1", Reason::Leaked),
+        ("asked for, no leak, in a freeze", healthy().asked(Cause::Asked).with(frozen), "claim 1", Reason::Asked),
+        ("an older one is labelled", leaked(overlap()), "detach AWSPREVIOUS", Reason::Leaked),
+        (
+            "an older one is labelled, and the vendor silent",
+            leaked(overlap()).with(|told| told.view.listing = None),
+            "wait",
+            Reason::VendorSilent,
+        ),
+        (
+            "an older one is labelled, and there is no room",
+            leaked(overlap()).with(|told| told.policy.live_max = 1),
+            "wait",
+            Reason::NoRoom,
+        ),
+        (
+            "an older one is labelled, and the room is its own",
+            leaked(overlap()).with(|told| told.policy.live_max = 2),
+            "detach AWSPREVIOUS",
+            Reason::Leaked,
+        ),
+        (
+            "the older one, by the process that took its label",
+            leaked(overlap()).with(drop_previous).hand(Hand::Retired { version: first().slot_id() }),
+            "revoke old",
+            Reason::Leaked,
+        ),
+        (
+            "something else to clean up",
+            leaked(healthy().claimed(1, 90).resolved(1).stored(1, 90, &[])),
+            "claim 2",
+            Reason::Leaked,
+        ),
+        ("open, of another cause", leaked(healthy().claimed(1, 5)), "wait", Reason::AttemptOpen),
+        ("failed, a crash later", failed(40), "claim 2", Reason::Leaked),
+        ("failed, a leftover to sweep", orphan(failed(40)), "revoke leftover lost", Reason::Leftover),
+        ("failed a moment ago", failed(0), "wait", Reason::Settling),
+        ("failed, its claim not readable", failed(40).with(unread), "detach kf-open", Reason::AttemptResolved),
+        (
+            "failed twice",
+            failed(60).claimed_for(2, 40, Cause::Leaked).tombstone(2, 16),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+        (
+            "failed once, the next one under way",
+            failed(60).claimed_for(2, 0, Cause::Leaked).hand(Hand::Claimed { attempt: attempt(2), at: NOW }),
+            "mint",
+            Reason::ClaimWon,
+        ),
+        (
+            "failed, and a later one was published",
+            failed(60)
+                .claimed_for(2, 40, Cause::Leaked)
+                .stored(2, 40, &[Label::Current])
+                .old_is(&[])
+                .with(|told| told.secret().versions[0].labels.clear())
+                .dead("old"),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+    ]);
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
