@@ -55,10 +55,28 @@ impl Ticker {
     }
 }
 
-/// The names whose next look is due at `now`, in their order.
-pub fn due(statuses: &BTreeMap<Name, Status>, now: Timestamp) -> Vec<Name> {
-    let due = |status: &Status| status.look_again.is_some_and(|date| date <= now);
-    statuses.iter().filter(|(_, status)| due(status)).map(|(name, _)| name.clone()).collect()
+/// The names whose next look is due at `now`, in their order, and the date of the first one that is
+/// due later. What is `busy` is looked at already; what AWS never answered for has no date of its
+/// own, and waits for the next listing.
+pub fn plan(
+    statuses: &BTreeMap<Name, Status>,
+    now: Timestamp,
+    busy: impl Fn(&Name) -> bool,
+) -> (Vec<Name>, Option<Timestamp>) {
+    let mut due = Vec::new();
+    let mut next: Option<Timestamp> = None;
+    for (name, status) in statuses {
+        let Some(date) = status.look_again.filter(|_| status.looked != Timestamp::default()) else { continue };
+        if busy(name) {
+            continue;
+        }
+        if date <= now {
+            due.push(name.clone());
+        } else {
+            next = Some(next.map_or(date, |earlier| earlier.min(date)));
+        }
+    }
+    (due, next)
 }
 
 /// How long until the next look is due.

@@ -48,7 +48,8 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     }
     let bar = printer.progress(wanted.len(), "looking at");
     let visit = Visit { vendor: AskVendor::Always, dry: true, request: None };
-    let visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
+    let mut visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
+    engine.brake_planned(&mut visited);
     bar.finish_and_clear();
     for (name, one) in visited {
         seen.insert(name, (would(one.planned.as_ref(), &one.status), one.status));

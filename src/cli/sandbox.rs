@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,7 +13,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::cli::report::{Output, Printer, say};
-use crate::cli::{Source, code, once, run as daemon};
+use crate::cli::run::{Daemon, stop_after};
+use crate::cli::{Source, code, once};
 use crate::clock::HostClock;
 use crate::config::{self, Declaration, VendorInstance};
 use crate::engine::Engine;
@@ -250,7 +250,7 @@ fn tell_services(sandbox: &Sandbox) {
 
 /// The daemon for show, until Ctrl-C.
 async fn keep(engine: &Arc<Engine>, sandbox: &Sandbox, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let ready = Arc::new(AtomicBool::new(false));
+    let daemon = Daemon::unattended(engine);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.status_port));
     let listener = TcpListener::bind(address)
         .await
@@ -258,7 +258,7 @@ async fn keep(engine: &Arc<Engine>, sandbox: &Sandbox, arguments: &Arguments, pr
     tell_services(sandbox);
     say(format_args!("status page      http://{}/", listener.local_addr()?));
     say("Ctrl-C ends it; nothing is kept. Times below are the sandbox's own.\n");
-    tokio::spawn(serve::serve(listener, daemon::pages(engine, &ready), std::future::pending()));
+    tokio::spawn(serve::serve(listener, daemon.pages(), std::future::pending()));
     let consumer = sandbox.start_consumer();
     let mut told = Told::default();
     let tell = async {
@@ -271,7 +271,7 @@ async fn keep(engine: &Arc<Engine>, sandbox: &Sandbox, arguments: &Arguments, pr
         let _ = tokio::signal::ctrl_c().await;
     };
     tokio::select! {
-        kept = daemon::keep(engine, &ready, stop) => kept?,
+        kept = daemon.keep(stop_after(stop)) => kept?,
         () = tell => {}
     }
     consumer.abort();

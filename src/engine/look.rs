@@ -49,6 +49,8 @@ impl Run<'_> {
             decision = decide(&view, policy, now);
             listing = Some(listed);
         }
+        let asked = view.request.is_some();
+        let decision = self.engine.with_brake(|brake| brake.apply(&self.credential.name, asked, decision));
         Ok((Seen { secret, view, listing, now }, decision))
     }
 

@@ -6,6 +6,9 @@
 //! | `look` | one look: what AWS and the vendor show, and what is decided on it |
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
+//! | `pool` | which visits run at once, and which wait for a place |
+//! | `reopen` | the same process with another declaration |
+//! | `pulse` | signs of life of what is under way |
 //! | `keyring` | where admin secrets come from |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
@@ -16,11 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::config::Declaration;
+use crate::config::{Declaration, VendorInstance};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
 use crate::model::time::Clock;
+use crate::rotation::brake::Brake;
+use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
@@ -28,7 +33,10 @@ mod keyring;
 mod look;
 pub mod pass;
 mod perform;
+pub mod pool;
+pub mod pulse;
 pub mod reconcile;
+mod reopen;
 pub mod snapshot;
 
 /// Everything needed to carry out one declaration.
@@ -43,7 +51,13 @@ pub struct Engine {
     stopping: Arc<AtomicBool>,
     /// Set once AWS has said that a target is the declared account.
     identified: BTreeMap<TargetName, OnceCell<()>>,
-    memories: std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>,
+    /// Shared by all engines of one process, so that no credential is visited twice at a time.
+    memories: Arc<std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>>,
+    pulses: Arc<pulse::Pulses>,
+    brake: std::sync::Mutex<Brake>,
+    /// Whether another declaration is in force: what was begun under this one is finished.
+    replaced: AtomicBool,
+    client: http::Client,
 }
 
 impl Engine {
@@ -73,17 +87,11 @@ impl Engine {
         let client = http::Client::with_limits(None, limits)?;
         let mut vendors = BTreeMap::new();
         for (name, vendor) in &declaration.vendors {
-            let instance = Instance {
-                name: name.clone(),
-                options: vendor.options.clone(),
-                keyring: Arc::new(keyring::References::new(name, &vendor.options, &stores)),
-                client: client.clone(),
-                clock: Arc::clone(&clock),
-            };
-            vendors.insert(name.clone(), (vendor.spec.connect)(instance)?);
+            vendors.insert(name.clone(), connect(vendor, &stores, &client, &clock)?);
         }
         Ok(Self {
             identified: stores.keys().map(|name| (name.clone(), OnceCell::new())).collect(),
+            brake: std::sync::Mutex::new(Brake::new(declaration.limits.max_replacements)),
             declaration,
             stores,
             vendors,
@@ -91,7 +99,10 @@ impl Engine {
             replica: Uuid::new_v4().to_string(),
             board: Arc::default(),
             stopping: Arc::default(),
-            memories: std::sync::Mutex::default(),
+            memories: Arc::default(),
+            pulses: Arc::default(),
+            replaced: AtomicBool::new(false),
+            client,
         })
     }
 
@@ -125,6 +136,36 @@ impl Engine {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// Signs of life of what is under way.
+    pub fn pulses(&self) -> &Arc<pulse::Pulses> {
+        &self.pulses
+    }
+
+    /// The target that a credential's secret lies in.
+    pub fn store_of(&self, credential: &Credential) -> Option<&Store> {
+        self.stores.get(&credential.destination.target)
+    }
+
+    /// Whether a credential goes before the others: an attempt of it is known to be under way
+    /// because its value leaked.
+    pub fn is_urgent(&self, name: &Name) -> bool {
+        let memory = self.memories.lock().expect("no holder panics").get(name).cloned();
+        memory.is_some_and(|memory| memory.try_lock().is_ok_and(|memory| memory.knows_of_leak()))
+    }
+
+    /// How this engine is about to leave its credentials.
+    fn leaving(&self) -> Leaving {
+        match (self.stopping(), self.replaced.load(Ordering::Relaxed)) {
+            (true, _) => Leaving::Ends,
+            (false, true) => Leaving::Replaced,
+            (false, false) => Leaving::No,
+        }
+    }
+
+    fn with_brake<T>(&self, act: impl FnOnce(&mut Brake) -> T) -> T {
+        act(&mut self.brake.lock().expect("no holder panics"))
+    }
+
     async fn store(&self, credential: &Credential) -> Result<&Store, Fault> {
         let target = &credential.destination.target;
         let store = self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))?;
@@ -148,6 +189,22 @@ impl Engine {
             .get(&credential.vendor)
             .ok_or_else(|| unknown("vendor", credential.vendor.as_str(), &credential.name))
     }
+}
+
+/// Opens one vendor.
+fn connect(
+    vendor: &VendorInstance,
+    stores: &BTreeMap<TargetName, Store>,
+    client: &http::Client,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Vendor>, Fault> {
+    (vendor.spec.connect)(Instance {
+        name: vendor.name.clone(),
+        options: vendor.options.clone(),
+        keyring: Arc::new(keyring::References::new(&vendor.name, &vendor.options, stores)),
+        client: client.clone(),
+        clock: Arc::clone(clock),
+    })
 }
 
 fn place(credential: &Credential) -> Place<'_> {

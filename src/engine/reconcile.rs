@@ -21,7 +21,7 @@ use crate::rotation::guard::guard;
 use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{self, Hand, Marked, View};
-use crate::rotation::{Decision, Reason, Step, decide, sweep};
+use crate::rotation::{Decision, Reason, Step, decide, own, sweep};
 use crate::stores::aws::Store;
 use crate::vendors::Vendor;
 
@@ -44,6 +44,13 @@ pub struct Memory {
     pub(super) claims: HashMap<VersionId, Claim>,
     /// Visits in a row that ended with a fault.
     failed: u32,
+}
+
+impl Memory {
+    /// Whether an open claim says that the value leaked.
+    pub(super) fn knows_of_leak(&self) -> bool {
+        self.claims.values().any(|claim| claim.cause == Cause::Leaked)
+    }
 }
 
 /// When the vendor is asked for its listing.
@@ -92,6 +99,7 @@ impl Engine {
         // One visit at a time for one credential; equal wake-ups queue up behind it and find
         // nothing to do.
         let mut memory = memory.lock().await;
+        self.pulses.beat(credential.name.as_str());
         let visited = match (self.store(credential).await, self.vendor(credential)) {
             (Ok(store), Ok(vendor)) => {
                 let mut run = Run {
@@ -116,6 +124,7 @@ impl Engine {
                 leaked: None,
             },
         };
+        self.pulses.end(credential.name.as_str());
         if !visit.dry {
             self.board.set(&credential.name, visited.status.clone());
         }
@@ -224,14 +233,15 @@ impl Run<'_> {
         self.close(last, fault)
     }
 
-    /// A process that is asked to end begins nothing new, but finishes what only it can finish.
+    /// Who is about to leave a credential begins nothing new, but finishes what only it can finish.
     fn must_stop(&self, step: &Step) -> bool {
-        let only_ours = matches!(step, Step::Mint { .. } | Step::MintFirst { .. });
-        self.engine.stopping() && !only_ours
+        !own::takes(step, self.engine.leaving())
     }
 
-    /// AWS's date: its last `Date` header plus the monotonic time since.
+    /// AWS's date: its last `Date` header plus the monotonic time since. It is asked for before and
+    /// after whatever is sent, so asking is this visit's sign of life.
     pub(super) fn store_now(&self) -> Result<Timestamp, Fault> {
+        self.engine.pulses.beat(self.credential.name.as_str());
         self.store.now().ok_or_else(|| self.fault("telling the time", "AWS has not answered with a date yet"))
     }
 

@@ -118,9 +118,24 @@ impl Board {
         self.lock().statuses.insert(name.clone(), status);
     }
 
-    /// Notes which targets could not be listed.
-    pub fn set_unreachable(&self, targets: BTreeMap<TargetName, Fault>) {
-        self.lock().unreachable = targets;
+    /// Notes whether a target could be listed, and why not.
+    pub fn set_reached(&self, target: &TargetName, fault: Option<Fault>) {
+        let mut known = self.lock();
+        match fault {
+            Some(fault) => known.unreachable.insert(target.clone(), fault),
+            None => known.unreachable.remove(target),
+        };
+    }
+
+    /// A board that begins with what this one knows of some credentials and targets.
+    pub fn kept(&self, credential: impl Fn(&Name) -> bool, target: impl Fn(&TargetName) -> bool) -> Self {
+        let known = self.lock();
+        let statuses = known.statuses.iter().filter(|(name, _)| credential(name));
+        let unreachable = known.unreachable.iter().filter(|(name, _)| target(name));
+        Self(Mutex::new(Known {
+            statuses: statuses.map(|(name, status)| (name.clone(), status.clone())).collect(),
+            unreachable: unreachable.map(|(name, fault)| (name.clone(), fault.clone())).collect(),
+        }))
     }
 
     /// Everything, in the order of the names.

@@ -36,6 +36,16 @@ pub fn look(summary: &Summary, deployment: &Deployment, name: &Name, policy: &Po
     }
 }
 
+/// Whether the listing shows an attempt under way: a claim or a candidate.
+pub fn under_way(summary: &Summary) -> bool {
+    summary.labels.values().flatten().any(|label| matches!(label, Label::Open(_) | Label::Pending))
+}
+
+/// Whether the declaration names another place at the vendor than the secret's credentials live in.
+pub fn moved(summary: &Summary, policy: &Policy) -> bool {
+    summary.tags.get(TAG_PLACE).is_some_and(|place| *place != policy.place)
+}
+
 /// `None` when anything in the listing asks for a closer look.
 fn quiet_until(
     summary: &Summary,
@@ -50,9 +60,13 @@ fn quiet_until(
     if policy.wanted == Wanted::Retired {
         return None;
     }
-    let moved = tag(TAG_PLACE).is_some_and(|place| place != policy.place);
     // In-place vendors keep no lease, so the listing does not show their age.
-    if !owned || moved || asks || summary.obstacle.is_some() || policy.capabilities.marking == Marking::InPlace {
+    if !owned
+        || moved(summary, policy)
+        || asks
+        || summary.obstacle.is_some()
+        || policy.capabilities.marking == Marking::InPlace
+    {
         return None;
     }
     let mut since = None;

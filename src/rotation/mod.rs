@@ -20,12 +20,14 @@
 //! | `sweep` | which leftovers at the vendor are provably ours |
 //! | `own` | what the process that holds a fresh credential does with it |
 //! | `calendar` | when a credential is due |
+//! | `brake` | how much one edit may replace unasked |
 //! | `guard` | once more, and not from the same rules, whether a step may be taken |
 //! | `fleet` | which secrets of a listing need no further look |
 //! | `leaked` | when nothing older than a leaked rotation's value works any more |
 //! | `reason` | the closed list of reasons, and whose turn each one makes it |
 
 pub mod bootstrap;
+pub mod brake;
 pub mod calendar;
 pub mod decide;
 pub mod fleet;

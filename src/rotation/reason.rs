@@ -114,6 +114,8 @@ pub enum Reason {
     NoCurrent,
     /// More leftovers than keyferry revokes unasked.
     TooManyLeftovers,
+    /// An edit of the declaration would replace more than it may unasked.
+    TooManyReplacements,
     /// The secret exists and is not ours.
     NotOurs,
     /// The secret's tags name another deployment or credential.
@@ -187,9 +189,29 @@ impl Reason {
             | Self::ForeignPending
             | Self::RolledBack
             | Self::NoCurrent
-            | Self::TooManyLeftovers => Turn::Person,
+            | Self::TooManyLeftovers
+            | Self::TooManyReplacements => Turn::Person,
             Self::Paused => Turn::Paused,
         }
+    }
+
+    /// Whether an attempt was begun and is not at its end.
+    pub fn is_mid_attempt(self) -> bool {
+        matches!(
+            self,
+            Self::ClaimWon
+                | Self::CandidateUnproved
+                | Self::CandidateProved
+                | Self::CandidateRefused
+                | Self::CandidateAged
+                | Self::CandidateSuperseded
+                | Self::CandidateNotAccepted
+                | Self::Promoted
+                | Self::BootstrapDone
+                | Self::AttemptOpen
+                | Self::AttemptResolved
+                | Self::AttemptAbandoned
+        )
     }
 
     /// The word for machines: stable, kebab-case.
@@ -232,6 +254,9 @@ impl Reason {
             Self::NoCurrent => "move AWSCURRENT to the right version by hand",
             Self::TooManyLeftovers => {
                 "look at them at the vendor and revoke by hand those that nobody uses; keyferry goes on with three or fewer"
+            }
+            Self::TooManyReplacements => {
+                "nothing was replaced: undo the edit; or `keyferry rotate NAME…` for those that are meant; or raise `limits.max_replacements` and reload"
             }
             Self::NotOurs => {
                 "its value was not touched: set `takeover = \"rotate\"` to publish a fresh credential over it, or choose another secret name"
@@ -311,6 +336,10 @@ impl Reason {
             Self::TooManyLeftovers => {
                 ("too-many-leftovers", "more leftovers live at the vendor than keyferry revokes unasked")
             }
+            Self::TooManyReplacements => (
+                "too-many-replacements",
+                "the declaration would replace more credentials at once than `limits.max_replacements`",
+            ),
             Self::NotOurs => ("not-ours", "the secret exists and is not keyferry's"),
             Self::OtherOwner => ("other-owner", "the secret belongs to another deployment or credential"),
             Self::OtherPlace => ("other-place", "the declaration says differently where the live credential is"),
