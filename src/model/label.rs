@@ -32,6 +32,11 @@ pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 pub const TAG_BASE: &str = "keyferry:base";
 /// Tag: no rotation until this date (seconds since the epoch, or RFC 3339); every replica obeys.
 pub const TAG_PAUSE: &str = "keyferry:pause";
+/// Tag: this is a throw-away secret of a preflight, and of which run. Such a secret has none of the
+/// tags above, so that no daemon takes it for one of its own.
+pub const TAG_PREFLIGHT: &str = "keyferry:preflight";
+/// Tag: a preflight was about to make a throw-away credential at the place of this declared one.
+pub const TAG_PREFLIGHT_CREDENTIAL: &str = "keyferry:preflight-credential";
 
 /// How a vendor's id stands in a `kf-cred` label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
