@@ -7,6 +7,7 @@
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
 //! | `keyring` | where admin secrets come from |
+//! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ mod keyring;
 mod look;
 pub mod pass;
 mod perform;
+pub mod preflight;
 pub mod reconcile;
 pub mod snapshot;
 

@@ -98,9 +98,9 @@ impl Bench {
         }
     }
 
-    /// From here on nothing is interrupted any more.
-    pub fn begin_cleaning(&self) {
-        self.cleaning.store(true, Ordering::SeqCst);
+    /// Whether what follows must not be interrupted.
+    pub fn set_cleaning(&self, cleaning: bool) {
+        self.cleaning.store(cleaning, Ordering::SeqCst);
     }
 
     /// Who looks on.

@@ -43,7 +43,7 @@ pub const MAIN: &[Experiment] = &[
     Experiment {
         statement: Statement {
             name: "label-forms",
-            words: "labels may hold colons and be 256 characters long, and come back as written",
+            words: "labels as keyferry writes them, with colons, dots and tildes, are taken and come back as written",
             section: "2, limits",
             because: "what is live and ours, and which attempts are open, stands in labels",
             otherwise: STOP,

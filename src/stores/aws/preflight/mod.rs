@@ -25,7 +25,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use self::bench::{Patience, interrupted, unseen};
+use self::bench::{Patience, unseen};
 use self::calls::Look;
 use crate::model::fault::{Class, Fault};
 use crate::model::finding::{Finding, Outcome, Sight, Statement};
@@ -244,8 +244,8 @@ pub fn finding(statement: Statement, result: Result<Sight, Fault>) -> Finding {
 }
 
 /// The finding of a statement whose turn did not come.
-pub fn not_reached(statement: Statement) -> Finding {
-    finding(statement, Err(interrupted()))
+pub fn not_reached(statement: Statement, why: &str) -> Finding {
+    Finding { statement, outcome: Outcome::Untold, seen: format!("not reached: {why}"), hint: None }
 }
 
 /// What was looked for, or that it did not come to be seen.
