@@ -17,6 +17,7 @@ use report::{Output, Printer};
 mod check;
 mod once;
 mod plan;
+mod preflight;
 mod report;
 mod rotate;
 mod run;
@@ -80,6 +81,8 @@ enum Verb {
     Check,
     /// Say what would be done and why; change nothing.
     Plan(plan::Arguments),
+    /// Try in your own account, with throw-away things, what keyferry leans on.
+    Preflight(preflight::Arguments),
     /// Bring everything as far as it goes now, then end.
     Once(once::Arguments),
     /// The daemon: keep everything up to date until told to stop.
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         match arguments.verb {
             Verb::Check => check::run(&source, &printer),
             Verb::Plan(asked) => plan::run(&source, &asked, &printer).await,
+            Verb::Preflight(asked) => preflight::run(&source, &asked, &printer).await,
             Verb::Once(asked) => once::run(&source, &asked, &printer).await,
             Verb::Run(asked) => run::run(&source, &asked, &printer).await,
             Verb::Rotate(asked) => rotate::run(&source, &asked, &printer).await,

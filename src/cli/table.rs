@@ -7,6 +7,7 @@ use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Tabl
 
 use crate::engine::snapshot::Status;
 use crate::model::fault::Fault;
+use crate::model::finding::{Finding, Outcome};
 use crate::model::name::{Name, TargetName};
 use crate::model::time::{Timestamp, human};
 use crate::rotation::Reason;
@@ -99,6 +100,23 @@ impl Style {
                 Cell::new(entry.next()),
                 Cell::new(entry.why()),
             ]);
+        }
+        rendered(table)
+    }
+
+    /// What a preflight found, one line a statement.
+    pub fn findings(self, findings: &[Finding]) -> String {
+        let mut table = self.empty(["STATEMENT", "OUTCOME", "SEEN"]);
+        for finding in findings {
+            let colour = match finding.outcome {
+                Outcome::Held => Color::Green,
+                Outcome::NotHeld => Color::Red,
+                Outcome::Untold => Color::Yellow,
+                Outcome::Untried => Color::Reset,
+            };
+            let outcome = Cell::new(finding.outcome.word());
+            let outcome = if self.colour { outcome.fg(colour) } else { outcome };
+            table.add_row([Cell::new(finding.statement.name), outcome, Cell::new(&finding.seen)]);
         }
         rendered(table)
     }

@@ -10,6 +10,7 @@
 //! | `reopen` | the same process with another declaration |
 //! | `pulse` | signs of life of what is under way |
 //! | `keyring` | where admin secrets come from |
+//! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub mod pass;
 mod perform;
 pub mod pool;
 pub mod pulse;
+pub mod preflight;
 pub mod reconcile;
 mod reopen;
 pub mod snapshot;

@@ -38,6 +38,11 @@ pub const TAG_CONFIRMED: &str = "keyferry:confirmed";
 /// Tag: since when the declaration says `state = "retired"`, `<seconds>`; once the end of the
 /// current credential has begun, `<seconds>:<seconds of that>:<version>`.
 pub const TAG_RETIRING: &str = "keyferry:retiring";
+/// Tag: this is a throw-away secret of a preflight, and of which run. Such a secret has none of the
+/// tags above, so that no daemon takes it for one of its own.
+pub const TAG_PREFLIGHT: &str = "keyferry:preflight";
+/// Tag: a preflight was about to make a throw-away credential at the place of this declared one.
+pub const TAG_PREFLIGHT_CREDENTIAL: &str = "keyferry:preflight-credential";
 
 /// How a vendor's id stands in a `kf-cred` label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -15,11 +15,13 @@
 //! | `policy` | when to rotate, how long to overlap, how long to wait |
 //! | `observed` | what the store and a vendor showed: ids, labels, dates, never values |
 //! | `fault` | what went wrong at an edge, and its class |
+//! | `finding` | what a preflight found |
 
 pub mod attempt;
 pub mod capability;
 pub mod credential;
 pub mod fault;
+pub mod finding;
 pub mod label;
 pub mod name;
 pub mod observed;

@@ -11,6 +11,7 @@
 //! | `classify` | from answers to faults |
 //! | `pacing` | how fast |
 //! | `wire` | how requests travel |
+//! | `preflight` | trials in a scratch secret of what the contract only assumes |
 //!
 //! The SDK retries nothing here. A read is sent again by us a few times; a write is sent once per
 //! call, and resending it, byte-identical, is the caller's decision: so that "in doubt" is known
@@ -21,6 +22,7 @@ mod classify;
 mod connect;
 mod observe;
 mod pacing;
+pub mod preflight;
 mod proof;
 mod signing;
 #[cfg(test)]

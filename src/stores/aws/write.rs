@@ -312,14 +312,14 @@ struct Put<'a> {
 }
 
 /// Signed with that moment and sent once, whatever the client is set to otherwise.
-fn fenced(fence: Fence) -> aws_sdk_secretsmanager::config::Builder {
+pub(super) fn fenced(fence: Fence) -> aws_sdk_secretsmanager::config::Builder {
     Config::builder()
         .time_source(StaticTimeSource::new(system_time(fence.signed_at)))
         .retry_config(RetryConfig::disabled())
         .disable_clock_skew_correction(true)
 }
 
-fn tag(key: &str, value: &str) -> Tag {
+pub(super) fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build()
 }
 
