@@ -5,6 +5,9 @@
 //! | `POST /faults` | adds one rule or a list of them (`faults::Rule` as JSON) |
 //! | `DELETE /faults` | no more faults |
 //! | `GET /journal`, `DELETE /journal` | the calls so far, counted; forgets them |
+//! | `POST /held` | holds one of the next calls, whatever it is (`gate::Hold` as JSON) |
+//! | `GET /held` | how many calls have arrived, and which are held now |
+//! | `DELETE /held` | lets every held call go on |
 //! | `GET /secrets` | names, labels, dates and tags per Region, never a value |
 //! | `POST /secrets-manager/settings` | changes the fields that are sent, answers all settings |
 //! | `GET /<vendor>/credentials` | every credential ever made there, live or not, never a secret |
@@ -27,6 +30,7 @@ use serde_json::{Value, json};
 
 use crate::model::time::Timestamp;
 use crate::sandbox::faults::Rule;
+use crate::sandbox::gate::Hold;
 use crate::sandbox::secrets_manager::SecretsManager;
 use crate::sandbox::secrets_manager::inspect::Forced;
 use crate::sandbox::secrets_manager::settings::{Deny, KeyState};
@@ -37,6 +41,7 @@ pub fn router(service: Arc<SecretsManager>) -> Router {
     Router::new()
         .route("/faults", post(add_faults).delete(clear_faults))
         .route("/journal", get(journal).delete(clear_journal))
+        .route("/held", get(held).post(hold).delete(release))
         .route("/secrets", get(secrets))
         .route("/secrets-manager/settings", post(change_settings))
         .route("/now", get(now))
@@ -87,6 +92,21 @@ async fn journal(State(service): State<Arc<SecretsManager>>) -> Response {
 
 async fn clear_journal(State(service): State<Arc<SecretsManager>>) -> StatusCode {
     service.world().clear_journal();
+    StatusCode::NO_CONTENT
+}
+
+async fn hold(State(service): State<Arc<SecretsManager>>, Json(hold): Json<Hold>) -> StatusCode {
+    service.world().gate.hold(hold);
+    StatusCode::NO_CONTENT
+}
+
+async fn held(State(service): State<Arc<SecretsManager>>) -> Json<Value> {
+    let gate = &service.world().gate;
+    Json(json!({ "arrived": gate.arrived(), "held": gate.held() }))
+}
+
+async fn release(State(service): State<Arc<SecretsManager>>) -> StatusCode {
+    service.world().gate.release();
     StatusCode::NO_CONTENT
 }
 

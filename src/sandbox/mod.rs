@@ -6,6 +6,7 @@
 pub mod consumer;
 pub mod control;
 pub mod faults;
+pub mod gate;
 pub mod keycard;
 pub mod line;
 pub mod secrets_manager;
