@@ -239,7 +239,12 @@ fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> 
     let blocked = |reason| Some(Decision::wait(reason, None));
     let retired = policy.wanted == Wanted::Retired;
     match &secret.obstacle {
-        Some(Obstacle::ScheduledForDeletion(_)) if retired => return blocked(Reason::Retired),
+        // What it tracks may live: nobody ends that while it is scheduled.
+        Some(Obstacle::ScheduledForDeletion(_))
+            if retired && !secret.versions.iter().any(|one| one.lease().is_some()) =>
+        {
+            return blocked(Reason::Retired);
+        }
         Some(Obstacle::ScheduledForDeletion(_)) => return blocked(Reason::ScheduledForDeletion),
         Some(Obstacle::NativeRotation) => return blocked(Reason::NativeRotation),
         Some(Obstacle::PartnerType(_) | Obstacle::ManagedBy(_)) => return blocked(Reason::ManagedElsewhere),
