@@ -291,7 +291,9 @@ fn held(secret: &Secret, current: &Version, policy: &Policy) -> Option<Reason> {
             secret.versions.iter().all(|version| !published_by_us(version, policy) || replaces_current(version));
         let taking_over = policy.takeover == Takeover::Rotate && current.role == Role::Other && untouched;
         if !taking_over {
-            return Some(Reason::ForeignCurrent);
+            // A version of ours without its lease: what was in it is gone.
+            let ours = current.role != Role::Other;
+            return Some(if ours { Reason::DeadCurrent } else { Reason::ForeignCurrent });
         }
     }
     let rolled_back = |previous: &Version| replaces_current(previous) && published_by_us(previous, policy);
