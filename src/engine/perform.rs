@@ -79,14 +79,13 @@ impl Run<'_> {
                 self.store.put_tombstone(&published, *attempt).await.map(|_| Hand::Empty)
             }
             Step::Revoke { id, tracked } => self.revoke(id, *tracked).await,
-            // Dates are those of the send: a process that slept since its look must not write an older one.
-            Step::MarkRetiring => self.mark(arn, Retiring { since: self.store_now()?, ending: None }).await,
+            Step::MarkRetiring => self.mark(seen, arn, Retiring { since: self.store_now()?, ending: None }).await,
             Step::MarkEnding { version, since } => {
                 let ending = Ending { at: self.store_now()?, version: version.clone() };
-                self.mark(arn, Retiring { since: *since, ending: Some(ending) }).await
+                self.mark(seen, arn, Retiring { since: *since, ending: Some(ending) }).await
             }
-            Step::UnmarkRetiring => self.store.untag(arn, &[TAG_RETIRING]).await.map(|_| Hand::Empty),
-            Step::DeleteSecret => self.store.delete_secret(arn).await.map(|_| Hand::Empty),
+            Step::UnmarkRetiring => self.store.unmark(arn, TAG_RETIRING, seen.fence()).await.map(|_| Hand::Empty),
+            Step::DeleteSecret => self.store.delete_secret(arn, seen.fence()).await.map(|_| Hand::Empty),
             Step::Apply { .. } | Step::Restore { .. } => {
                 Err(self.fault("setting a value at the vendor", "no vendor of this release keeps values in place"))
             }
@@ -126,8 +125,8 @@ impl Run<'_> {
         tagged(self.store.tag(arn, &[deployment, credential, place, (TAG_ATTEMPT, &text)]).await.map(|_| ()), bootstrap)
     }
 
-    async fn mark(&self, arn: &Arn, retiring: Retiring) -> Result<Hand, Fault> {
-        self.store.tag(arn, &[(TAG_RETIRING, &retiring.to_tag())]).await.map(|_| Hand::Empty)
+    async fn mark(&self, seen: &Seen, arn: &Arn, retiring: Retiring) -> Result<Hand, Fault> {
+        self.store.mark(arn, TAG_RETIRING, &retiring.to_tag(), seen.fence()).await.map(|_| Hand::Empty)
     }
 
     fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {

@@ -93,7 +93,8 @@ impl Status {
         if self.fault.as_ref().is_some_and(|fault| fault.class == Class::Bug) {
             return 70;
         }
-        match (self.dead, self.turn(), &self.fault) {
+        let dead = self.dead || self.reason == Reason::DeadCurrent;
+        match (dead, self.turn(), &self.fault) {
             (true, _, _) => 6,
             (_, Turn::Person, _) => 4,
             (_, Turn::Cause, _) | (_, _, Some(_)) => 3,

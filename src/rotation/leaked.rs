@@ -103,6 +103,9 @@ pub fn outlook(view: &View, policy: &Policy, now: Now) -> Outlook {
         _ if !asked && older_live > 0 => Some(Wait::Settle),
         _ => None,
     };
+    if kept == Some(Wait::Settle) {
+        outlook.because = Reason::LeakedEnding;
+    }
     let until = outlook.safe_at.filter(|_| !acts);
     outlook.kept.extend(kept.zip(until));
     if !asked && let Some(last) = decide::last_end(view, policy, now) {

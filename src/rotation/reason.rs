@@ -106,6 +106,8 @@ pub enum Reason {
     Paused,
     /// AWSCURRENT is not a version that keyferry published.
     ForeignCurrent,
+    /// AWSCURRENT is on a version of keyferry's whose credential was ended, or that never held one.
+    DeadCurrent,
     /// AWSPENDING is not a version that keyferry stored.
     ForeignPending,
     /// Someone moved AWSCURRENT back to the previous version.
@@ -186,6 +188,7 @@ impl Reason {
             | Self::ManagedElsewhere
             | Self::ReplicaRegion => Turn::Cause,
             Self::ForeignCurrent
+            | Self::DeadCurrent
             | Self::ForeignPending
             | Self::RolledBack
             | Self::NoCurrent
@@ -244,6 +247,9 @@ impl Reason {
         Some(match self {
             Self::ForeignCurrent => {
                 "someone wrote this secret by hand: tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`) to accept that version as the one to go on from, or move AWSCURRENT back to keyferry's version"
+            }
+            Self::DeadCurrent => {
+                "move AWSCURRENT to the version that has a label `kf-cred:…` and works (`aws secretsmanager update-secret-version-stage`); nothing can bring a revoked credential back"
             }
             Self::ForeignPending => {
                 "find out who put AWSPENDING there and take the label off that version; keyferry then goes on by itself"
@@ -330,6 +336,10 @@ impl Reason {
             Self::NotSeen => ("not-seen", "nobody could look at it"),
             Self::Paused => ("paused", "paused by a person"),
             Self::ForeignCurrent => ("foreign-current", "AWSCURRENT is not a version that keyferry published"),
+            Self::DeadCurrent => (
+                "dead-current",
+                "someone moved AWSCURRENT to a version whose credential is revoked, or that holds none: consumers may be reading a dead value",
+            ),
             Self::ForeignPending => ("foreign-pending", "AWSPENDING is not a version that keyferry stored"),
             Self::RolledBack => ("rolled-back", "someone moved AWSCURRENT back to the previous version"),
             Self::NoCurrent => ("no-current", "the secret has versions, but none is current"),

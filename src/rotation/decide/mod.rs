@@ -239,7 +239,12 @@ fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> 
     let blocked = |reason| Some(Decision::wait(reason, None));
     let retired = policy.wanted == Wanted::Retired;
     match &secret.obstacle {
-        Some(Obstacle::ScheduledForDeletion(_)) if retired => return blocked(Reason::Retired),
+        // What it tracks may live: nobody ends that while it is scheduled.
+        Some(Obstacle::ScheduledForDeletion(_))
+            if retired && !secret.versions.iter().any(|one| one.lease().is_some()) =>
+        {
+            return blocked(Reason::Retired);
+        }
         Some(Obstacle::ScheduledForDeletion(_)) => return blocked(Reason::ScheduledForDeletion),
         Some(Obstacle::NativeRotation) => return blocked(Reason::NativeRotation),
         Some(Obstacle::PartnerType(_) | Obstacle::ManagedBy(_)) => return blocked(Reason::ManagedElsewhere),
@@ -286,7 +291,9 @@ fn held(secret: &Secret, current: &Version, policy: &Policy) -> Option<Reason> {
             secret.versions.iter().all(|version| !published_by_us(version, policy) || replaces_current(version));
         let taking_over = policy.takeover == Takeover::Rotate && current.role == Role::Other && untouched;
         if !taking_over {
-            return Some(Reason::ForeignCurrent);
+            // A version of ours without its lease: what was in it is gone.
+            let ours = current.role != Role::Other;
+            return Some(if ours { Reason::DeadCurrent } else { Reason::ForeignCurrent });
         }
     }
     let rolled_back = |previous: &Version| replaces_current(previous) && published_by_us(previous, policy);

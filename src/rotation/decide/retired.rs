@@ -12,7 +12,8 @@
 //! `state = "present"` takes a tag of the first form off and goes on; of the second form it knows
 //! that the value may be dead, and publishes a fresh one at once. Twice settle lies between, for a
 //! replica with the other declaration: once for the oldest read on which it may take the tag off,
-//! and for that call to land; once more for our own read to show that it did.
+//! and for that call to land (tags know no compare, so writes of this one are signed with the date
+//! of the look, like a promotion); once more for our own read to show that it did.
 
 use crate::model::label::Label;
 use crate::model::policy::{Policy, Wanted};

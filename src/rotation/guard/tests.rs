@@ -1,7 +1,9 @@
 //! What must never happen, one row each.
 
 use super::*;
-use crate::rotation::story::{NOW, Told, attempt, first, healthy, id, in_place, tagged, tracked};
+use crate::model::policy::{RetireWhen, Wanted};
+use crate::rotation::story::{DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, tracked};
+use crate::rotation::tags::{Ending, Retiring};
 
 fn claim(number: u32) -> Step {
     let base = Some(first().slot_id());
@@ -32,6 +34,30 @@ fn what_must_never_happen_is_refused() {
     let open = Label::Open(attempt(1));
     let foreign = Label::Foreign("canary".into());
     let pause = |told: &mut Told| told.secret().paused_until = Some(Timestamp::from_seconds(i64::MAX / 1000));
+    let week = std::time::Duration::from_secs(7 * 86_400);
+    let confirmed =
+        || healthy().promoted(DAY + 90).with(|told| told.policy.retire_when = RetireWhen::Confirmed { max: week });
+    let used = || {
+        let told = healthy().promoted(DAY + 90).with(|told| told.policy.retire_when = RetireWhen::Unused { max: week });
+        told.with(|told| told.view.listing.as_mut().unwrap()[0].last_used = Some(NOW))
+    };
+    let retired = |minutes: u64| {
+        healthy().with(|told| {
+            told.policy.wanted = Wanted::Retired;
+            told.secret().retiring = Some(Retiring { since: ago(minutes), ending: None });
+        })
+    };
+    let ending = |minutes: u64| {
+        let ending = Some(Ending { at: ago(minutes), version: first().slot_id() });
+        retired(3 * DAY).with(|told| told.secret().retiring.as_mut().unwrap().ending = ending)
+    };
+    let missing = || retired(5).with(|told| told.view.secret = None);
+    let present = |told: &mut Told| told.policy.wanted = Wanted::Present;
+    let bare = |told: &mut Told| told.secret().versions[0].labels.retain(|label| *label == Label::Current);
+    let theirs = |told: &mut Told| told.policy.create_secret = false;
+    let another = || ending(31).stored(1, 90, &[]);
+    let rotated = || ending(31).promoted(90).resolved(1);
+    let mark_ending = || Step::MarkEnding { version: first().slot_id(), since: ago(3 * DAY) };
     let rows: Vec<(&str, Told, Step, Violation)> = vec![
         ("paused", healthy().with(pause), claim(1), Parked),
         ("another's", healthy().with(|told| told.secret().owner = Owner::Nobody), claim(1), Parked),
@@ -84,6 +110,25 @@ fn what_must_never_happen_is_refused() {
         ("a young attempt", healthy().claimed(1, 15), Step::Close { attempt: attempt(1) }, NotAbandoned),
         ("a tombstone as first version", tagged(1, 50), Step::Close { attempt: first() }, WrongStage),
         ("a tag beside versions", healthy(), Step::Tag { number: 1, before: Vec::new() }, WrongStage),
+        ("evidence is asked for", confirmed(), detach(Label::Previous, first().slot_id()), NoEvidence),
+        ("in use", used(), detach(Label::Previous, first().slot_id()), NoEvidence),
+        ("retired: claim", retired(3 * DAY), claim(1), Retired),
+        ("retired: a secret", missing(), Step::CreateSecret { before: Vec::new() }, WrongStage),
+        ("not retired: mark", healthy(), Step::MarkRetiring, NotRetired),
+        ("retired: unmark", retired(5), Step::UnmarkRetiring, WrongStage),
+        ("being ended: unmark", ending(31).with(present), Step::UnmarkRetiring, WrongStage),
+        ("consumers read on: write it down", retired(DAY), mark_ending(), NotRetired),
+        ("an open attempt: write it down", retired(3 * DAY).claimed(1, 5), mark_ending(), NotRetired),
+        ("retired and not written down: revoke", retired(3 * DAY), revoke("old", true), Referenced),
+        ("written down a moment ago: revoke", ending(30), revoke("old", true), Referenced),
+        ("written down and paused: revoke", ending(31).with(pause), revoke("old", true), Parked),
+        ("written down and wanted again: revoke", ending(31).with(present), revoke("old", true), NotRetired),
+        ("written down, another lives: revoke", another(), revoke("old", true), NotRetired),
+        ("written down: revoke the previous one", rotated(), revoke("old", true), Referenced),
+        ("something lives: delete", ending(31), Step::DeleteSecret, NotRetired),
+        ("not retired: delete", in_place(), Step::DeleteSecret, NotRetired),
+        ("paused: delete", retired(3 * DAY).with(bare).with(pause), Step::DeleteSecret, Parked),
+        ("not ours to delete", ending(31).with(theirs).with(bare), Step::DeleteSecret, NotRetired),
         ("a second secret", healthy(), Step::CreateSecret { before: Vec::new() }, WrongStage),
     ];
     for (what, told, step, violation) in rows {

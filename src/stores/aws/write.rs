@@ -95,6 +95,31 @@ impl Store {
         self.write(&call, |probe| request.customize().interceptor(probe).send()).await.map(|(_, at, _)| at)
     }
 
+    /// Sets one of our own tags, decided on a look at the fence's moment: a call that comes late is
+    /// refused, for tags know no compare. Sent once.
+    ///
+    /// # Errors
+    /// As classified; `Retry` when it came too late.
+    pub async fn mark(&self, arn: &Arn, key: &str, value: &str, fence: Fence) -> Result<Timestamp, Fault> {
+        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn} with {key}"));
+        check_tags(&call, &[(key, value)])?;
+        let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(vec![tag(key, value)]));
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        self.write(&call, send).await.map(|(_, at, _)| at)
+    }
+
+    /// Removes one of our own tags, as [`Store::mark`] sets it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unmark(&self, arn: &Arn, key: &str, fence: Fence) -> Result<Timestamp, Fault> {
+        let call = Call::write("secretsmanager:UntagResource", format!("take the tag {key} off secret {arn}"));
+        let keys = Some(vec![key.to_owned()]);
+        let request = self.0.client.untag_resource().secret_id(arn.as_str()).set_tag_keys(keys);
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        self.write(&call, send).await.map(|(_, at, _)| at)
+    }
+
     /// Removes tags; a key that is not there is no error.
     ///
     /// # Errors
@@ -198,14 +223,19 @@ impl Store {
     }
 
     /// Schedules a secret for deletion, with a recovery window of 30 days. There is no way here to
-    /// delete one at once.
+    /// delete one at once. Sent once, signed with the fence's moment.
     ///
     /// # Errors
-    /// As classified; a secret that is scheduled already refuses it.
-    pub async fn delete_secret(&self, arn: &Arn) -> Result<Timestamp, Fault> {
+    /// `Taken` when the secret's state does not allow it: somebody scheduled it already, or made
+    /// it a replica; look again. `Retry` when it came too late.
+    pub async fn delete_secret(&self, arn: &Arn, fence: Fence) -> Result<Timestamp, Fault> {
         let call = Call::write("secretsmanager:DeleteSecret", format!("schedule secret {arn} for deletion"));
         let request = self.0.client.delete_secret().secret_id(arn.as_str()).recovery_window_in_days(RECOVERY_DAYS);
-        let (answer, at, seen) = self.write(&call, |probe| request.customize().interceptor(probe).send()).await?;
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        let (answer, at, seen) = self.write(&call, send).await.map_err(|fault| match fault.code.as_deref() {
+            Some("InvalidRequestException") if fault.class == Class::Rejected => Fault { class: Class::Taken, ..fault },
+            _ => fault,
+        })?;
         if answer.arn() == Some(arn.as_str()) {
             Ok(at)
         } else {

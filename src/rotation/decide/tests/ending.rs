@@ -265,7 +265,7 @@ fn a_retired_credential_ends_after_its_consumers_had_their_time() {
             "scheduled by somebody, before its time",
             retired(healthy(), Some(5)).with(scheduled),
             "wait",
-            Reason::Retired,
+            Reason::ScheduledForDeletion,
         ),
         ("in place", retired(in_place(), Some(over)), "delete secret", Reason::Retiring),
         ("in place, their time is not over", retired(in_place(), Some(5)), "wait", Reason::Retiring),

@@ -260,6 +260,12 @@ fn parked_states_move_nothing_and_say_whose_turn_it_is() {
             "claim 1",
             Reason::Due,
         ),
+        (
+            "moved to a version that was revoked",
+            rolled_back().with(|told| told.secret().versions[0].labels.truncate(1)),
+            "wait",
+            Reason::DeadCurrent,
+        ),
         ("rolled back", rolled_back(), "wait", Reason::RolledBack),
         ("rolled back, accepted a moment ago", rolled_back().with(|told| accepted(told, 5)), "wait", Reason::InOverlap),
         (
