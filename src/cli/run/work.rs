@@ -152,6 +152,8 @@ impl Work {
     async fn next(&mut self, orders: &mut mpsc::Receiver<Order>) -> Event {
         let wait = self.look_at.saturating_sub(self.clock.monotonic());
         let clock = Arc::clone(&self.clock);
+        // However little there is to do, the loop shows that it turns.
+        let sign_of_life = self.daemon.health.silence_max() / 4;
         let read = async {
             match self.rereading.as_mut() {
                 Some(reading) => reading.await.unwrap_or_else(|_| Err("opening it failed, a bug of keyferry".into())),
@@ -166,6 +168,7 @@ impl Work {
             () = clock.sleep(wait) => Event::Woken,
             // A second, independent wake-up: a clock that jumped is noticed by the next one.
             () = self.ticker.tick() => Event::Woken,
+            () = self.real.sleep(sign_of_life) => Event::Woken,
         }
     }
 
