@@ -3,6 +3,12 @@
 
 use std::time::Duration;
 
+use keyferry::engine::reconcile::{AskVendor, Visit};
+use keyferry::model::attempt::Cause;
+use keyferry::rotation::Reason;
+use serde_json::json;
+
+use crate::stage::Stage;
 use house::{Daemon, Ear, House, credential, until};
 
 mod house;
@@ -52,6 +58,47 @@ async fn a_reload_takes_what_is_good_and_keeps_the_last_good_one_otherwise() {
     until("it says that it stops", || ear.count("STOPPING=1") == 1).await;
     house.sandbox.consumer.round().await;
     assert_eq!((house.live(), house.sandbox.consumer.failure_count()), (2, 0));
+}
+
+#[tokio::test]
+async fn more_takeovers_than_may_be_begin_only_by_name() {
+    let names = ["a", "b", "c"];
+    let all = names.map(|name| credential(name, "takeover = \"rotate\"\n")).concat();
+    let edit = |most: u32| {
+        move |text: String| text.replace("[defaults]\n", &format!("[limits]\nmax_replacements = {most}\n[defaults]\n"))
+    };
+    for (most, reason) in [(2, Reason::TooManyReplacements), (3, Reason::Healthy)] {
+        let stage = Stage::edited(&all, edit(most)).await;
+        for name in names {
+            stage
+                .person(
+                    "CreateSecret",
+                    json!({ "Name": name, "SecretString": "theirs", "ClientRequestToken": format!("{name:0>32}") }),
+                )
+                .await;
+        }
+        let dry = Visit { dry: true, vendor: AskVendor::Always, request: None };
+        let declared = stage.engine.declaration().credentials.clone();
+        let mut planned = stage.engine.visit_all(declared.clone(), dry, |_, _| {}).await;
+        stage.engine.brake_planned(&mut planned);
+        let held = planned.values().filter(|one| one.status.reason == Reason::TooManyReplacements).count();
+        assert_eq!(held, if most == 2 { 3 } else { 0 }, "what `plan` shows");
+        stage.pass().await;
+        let found = names.map(|name| stage.status(name).reason);
+        if most == 2 {
+            assert_eq!(found, [reason; 3]);
+            assert_eq!(stage.live_credentials(), 0, "nothing was made");
+            let asked = Visit { request: Some(Cause::Asked), ..Visit::default() };
+            stage.engine.visit_all(vec![declared[1].clone()], asked, |_, _| {}).await;
+            stage.clock.advance(HOUR);
+            stage.pass().await;
+            assert_eq!(stage.status("a").reason, reason, "two are left, and still nobody asked for them");
+            assert_eq!(stage.live_credentials(), 1, "only the one that was named");
+        } else {
+            assert!(!found.contains(&Reason::TooManyReplacements), "{found:?}");
+            assert_eq!(stage.live_credentials(), 3);
+        }
+    }
 }
 
 /// A daemon whose call that creates the successor of `app` is under way, and the version that is
@@ -150,10 +197,13 @@ async fn told_to_stop_at_any_call_it_ends_well_and_the_next_one_goes_on() {
             house.delay(service, call, skip, Duration::from_millis(700));
             let daemon = house.daemon(&[]).await;
             house.struck().await;
+            daemon.signal("TERM");
+            daemon.says("INFO stopped").await;
             daemon.stop().await;
+            assert_eq!(house.live(), house.leases("app"), "{what}: made, and not stored");
             house.sandbox.consumer.round().await;
             // Whatever was left, the next runs bring to its end: settle, backoff, overlap and all.
-            for _ in 0..4 {
+            for _ in 0..3 {
                 house.leap(9 * HOUR);
                 let (code, text) = house.verb("once").await;
                 assert!(code == 0, "{what}: {code}\n{text}");
@@ -230,6 +280,10 @@ async fn two_daemons_by_mistake_share_the_work() {
     let first = ["app", "more"].map(|name| house.holder(name, "AWSCURRENT"));
     assert_eq!(house.live(), 2);
     house.leap(31 * DAY);
+    for daemon in [&one, &other] {
+        // Both list at the same moment.
+        daemon.signal("HUP");
+    }
     for daemon in [&one, &other] {
         daemon.shows("app", "ok", "in-overlap").await;
         daemon.shows("more", "ok", "in-overlap").await;
