@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::stage::Stage;
 use house::{Daemon, Ear, House, credential, until};
 
+mod health;
 mod house;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -115,12 +116,15 @@ async fn mid_attempt(house: &House, late: Duration) -> (Daemon, String) {
     (daemon, first)
 }
 
+/// State and reason of a credential.
+type Shown = Option<(&'static str, &'static str)>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_during_an_attempt_lets_it_finish_and_revokes_nothing() {
     // (what becomes of the declaration, how it is shown then; nothing where it is not)
     let renamed = credential("app", "").replace("name = \"app\"", "name = \"other\"");
     let secret = |line: &str| format!("[credential.secret]\n{line}\n");
-    let rows: Vec<(&str, String, &str, Option<(&str, &str)>)> = vec![
+    let rows: Vec<(&str, String, &str, Shown)> = vec![
         ("removed", credential("more", ""), "app", None),
         ("renamed", renamed + &secret("name = \"test/app\""), "other", Some(("blocked", "other-owner"))),
         ("written elsewhere", credential("app", &secret("name = \"test/else\"")), "app", Some(("ok", "healthy"))),
