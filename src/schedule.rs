@@ -84,3 +84,33 @@ pub fn until_next(statuses: &BTreeMap<Name, Status>, now: Timestamp) -> Duration
     let next = statuses.values().filter_map(|status| status.look_again).min();
     next.map_or(IDLE_MAX, |next| next.since(now)).min(IDLE_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fault::{Class, Fault};
+
+    #[test]
+    fn what_is_due_is_named_and_what_is_busy_or_never_seen_is_not() {
+        let at = Timestamp::from_seconds;
+        let status = |looked: i64, again: Option<i64>| Status {
+            look_again: again.map(at),
+            ..Status::unseen(Fault::new(Class::Rejected, "a test", "nothing"), at(looked))
+        };
+        // (name, looked at, to be looked at again)
+        let rows = [
+            ("due", 50, Some(99)),
+            ("now", 50, Some(100)),
+            ("later", 50, Some(130)),
+            ("soon", 50, Some(120)),
+            ("busy", 50, Some(60)),
+            ("busy-later", 50, Some(101)),
+            ("never", 50, None),
+            ("unseen", 0, Some(10)),
+        ];
+        let name = |text: &str| Name::new(text).unwrap();
+        let statuses = rows.map(|(text, looked, again)| (name(text), status(looked, again))).into();
+        let (due, next) = plan(&statuses, at(100), |name| name.as_str().starts_with("busy"));
+        assert_eq!((due, next), (vec![name("due"), name("now")], Some(at(120))));
+    }
+}

@@ -8,6 +8,7 @@
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
 //! | `pool` | which visits run at once, and which wait for a place |
 //! | `reopen` | the same process with another declaration |
+//! | `here` | several futures at once in one task |
 //! | `pulse` | signs of life of what is under way |
 //! | `keyring` | where admin secrets come from |
 //! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
@@ -30,6 +31,7 @@ use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
+pub mod here;
 mod keyring;
 mod look;
 pub mod pass;

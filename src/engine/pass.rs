@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use crate::config::Discovery;
 use crate::engine::Engine;
+use crate::engine::here::Here;
 use crate::engine::pool::Pool;
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::engine::snapshot::{Published, Status};
@@ -35,13 +34,13 @@ impl Engine {
     /// Lists every target, notes what is quiet on the board, and says who needs a look: one call
     /// per hundred secrets, none at any vendor.
     pub async fn sort(self: &Arc<Self>) -> Sorted {
-        let mut listings = JoinSet::new();
+        let mut listings = Here::default();
         for target in self.stores().keys() {
-            let (engine, target) = (Arc::clone(self), target.clone());
-            listings.spawn(async move { engine.sort_target(&target).await });
+            listings.add(self.sort_target(target));
         }
         let mut sorted = Sorted::default();
-        for of_target in listings.join_all().await {
+        while !listings.is_empty() {
+            let of_target = listings.next().await;
             sorted.wanted.extend(of_target.wanted);
             sorted.urgent.extend(of_target.urgent);
         }

@@ -3,6 +3,7 @@
 
 mod bad_inputs;
 mod ending;
+mod daemon;
 mod faults;
 mod stage;
 mod voyage;

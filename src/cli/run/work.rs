@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::cli::code;
 use crate::cli::run::{Daemon, Order};
 use crate::clock::{HostClock, since_start};
 use crate::engine::Engine;
+use crate::engine::here::Here;
 use crate::engine::pass::Sorted;
 use crate::engine::pool::{Landed, Pool};
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
@@ -84,7 +85,7 @@ pub(super) struct Work {
     real: HostClock,
     ticker: Ticker,
     pool: Pool,
-    listings: JoinSet<(Arc<Engine>, TargetName, Sorted)>,
+    listings: Here<'static, (Arc<Engine>, TargetName, Sorted)>,
     /// When the listing of each target was begun last; being listed now.
     listed: BTreeMap<TargetName, Duration>,
     listing: BTreeSet<TargetName>,
@@ -111,7 +112,7 @@ impl Work {
             start: Start::new(&engine),
             real: HostClock::real(),
             pool: Pool::default(),
-            listings: JoinSet::new(),
+            listings: Here::default(),
             listed: BTreeMap::new(),
             listing: BTreeSet::new(),
             last: BTreeMap::new(),
@@ -152,6 +153,8 @@ impl Work {
     async fn next(&mut self, orders: &mut mpsc::Receiver<Order>) -> Event {
         let wait = self.look_at.saturating_sub(self.clock.monotonic());
         let clock = Arc::clone(&self.clock);
+        // However little there is to do, the loop shows that it turns.
+        let sign_of_life = self.daemon.health.silence_max() / 4;
         let read = async {
             match self.rereading.as_mut() {
                 Some(reading) => reading.await.unwrap_or_else(|_| Err("opening it failed, a bug of keyferry".into())),
@@ -162,10 +165,11 @@ impl Work {
             order = orders.recv() => Event::Ordered(order.unwrap_or(Order::Stop)),
             read = read => Event::Reread(read),
             Some(landed) = self.pool.landed() => Event::Landed(Box::new(landed)),
-            Some(Ok((engine, target, sorted))) = self.listings.join_next() => Event::Listed(engine, target, sorted),
+            (engine, target, sorted) = self.listings.next() => Event::Listed(engine, target, sorted),
             () = clock.sleep(wait) => Event::Woken,
             // A second, independent wake-up: a clock that jumped is noticed by the next one.
             () = self.ticker.tick() => Event::Woken,
+            () = self.real.sleep(sign_of_life) => Event::Woken,
         }
     }
 
@@ -178,7 +182,7 @@ impl Work {
             if due && self.listing.insert(target.clone()) {
                 self.listed.insert(target.clone(), elapsed);
                 let (engine, target) = (Arc::clone(&self.engine), target.clone());
-                self.listings.spawn(async move {
+                self.listings.add(async move {
                     let sorted = engine.sort_target(&target).await;
                     (engine, target, sorted)
                 });
@@ -367,7 +371,7 @@ impl Work {
         self.daemon.health.stopping();
         self.engine.stop();
         self.pool.forget_waiting();
-        self.listings.abort_all();
+        self.listings.clear();
         let names = |pool: &Pool| pool.running().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         tracing::info!(under_way = names(&self.pool), "stopping: finishing what only this process can finish");
         let over = self.real.monotonic() + DRAIN_MAX;
