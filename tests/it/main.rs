@@ -3,5 +3,6 @@
 
 mod bad_inputs;
 mod faults;
+mod preflight;
 mod stage;
 mod voyage;
