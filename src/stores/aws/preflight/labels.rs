@@ -127,6 +127,12 @@ pub(super) fn swap_absent(bench: &Bench) -> Trial<'_> {
 pub(super) fn detach(bench: &Bench) -> Trial<'_> {
     Box::pin(async move {
         let (old, new) = promoted(bench, &[A]).await?;
+        let look = bench.quiet_look().await?;
+        if !look.has(&old, PREVIOUS) {
+            // That it comes there by itself is another statement.
+            let holder = look.holder(PREVIOUS).and_then(|holder| VersionId::new(holder).ok());
+            bench.swap(PREVIOUS, Some(&old), holder.as_ref()).await?;
+        }
         let code = bench.refused_swap(PREVIOUS, None, Some(&new)).await?;
         let look = bench.quiet_look().await?;
         let wrong = judged(code, look.holder(PREVIOUS).is_some(), "taking AWSPREVIOUS off a version without it");
