@@ -151,7 +151,8 @@ fn tell(report: &Report, asked: &Asked, printer: &Printer) {
     let who = &report.principal;
     say(format_args!("target {}: {} in account {}", asked.target, who.arn, who.account));
     say(printer.style().findings(&report.findings));
-    printer.say_all(report.findings.iter().filter_map(detail).collect());
+    printer.say_all(report.findings.iter().filter_map(broken).collect());
+    printer.say_all(untold(&report.findings));
     let vendor = match report.vendor_calls {
         0 => String::new(),
         calls => format!(", {calls} of the vendor"),
@@ -177,24 +178,33 @@ fn tell(report: &Report, asked: &Asked, printer: &Printer) {
     }
 }
 
-/// A paragraph on what does not hold or could not be told.
-fn detail(finding: &Finding) -> Option<String> {
+/// A paragraph on what does not hold.
+fn broken(finding: &Finding) -> Option<String> {
     let statement = &finding.statement;
-    let needed = format!("  needed because: {}", statement.because);
-    match finding.outcome {
-        Outcome::NotHeld => Some(format!(
-            "{} does NOT hold: {}\n  seen: {}\n{needed}\n  what it means: {}",
-            statement.name, statement.words, finding.seen, statement.otherwise
-        )),
-        Outcome::Untold => {
-            let hint = finding.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
-            Some(format!(
-                "{} could not be told: {}\n  seen: {}\n{needed}{hint}",
-                statement.name, statement.words, finding.seen
-            ))
+    (finding.outcome == Outcome::NotHeld).then(|| {
+        format!(
+            "{} does NOT hold: {}\n  seen: {}\n  needed because: {}\n  what it means: {}",
+            statement.name, statement.words, finding.seen, statement.because, statement.otherwise
+        )
+    })
+}
+
+/// Paragraphs on what could not be told, one for each thing that is in the way.
+fn untold(findings: &[Finding]) -> Vec<String> {
+    let mut groups: Vec<(&str, Vec<&Finding>)> = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.outcome == Outcome::Untold) {
+        let key = finding.hint.as_deref().unwrap_or(&finding.seen);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, same)) => same.push(finding),
+            None => groups.push((key, vec![finding])),
         }
-        Outcome::Held | Outcome::Untried => None,
     }
+    let paragraph = |(_, same): (&str, Vec<&Finding>)| {
+        let names: Vec<&str> = same.iter().map(|finding| finding.statement.name).collect();
+        let hint = same[0].hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
+        format!("could not be told: {}\n  seen: {}{hint}", names.join(", "), same[0].seen)
+    };
+    groups.into_iter().map(paragraph).collect()
 }
 
 /// Shows the progress, and passes on that somebody wants to stop.

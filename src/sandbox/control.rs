@@ -17,7 +17,7 @@
 //!
 //! For loopback only: it asks for no credentials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -33,7 +33,7 @@ use crate::sandbox::faults::Rule;
 use crate::sandbox::gate::Hold;
 use crate::sandbox::secrets_manager::SecretsManager;
 use crate::sandbox::secrets_manager::inspect::Forced;
-use crate::sandbox::secrets_manager::settings::{Deny, KeyState};
+use crate::sandbox::secrets_manager::settings::{Deny, KeyState, Opposite};
 use crate::sandbox::world::locked;
 
 /// The routes that are not a vendor's; serve them on a port of their own.
@@ -58,6 +58,9 @@ struct Patch {
     force_delete_lingers_ms: Option<u64>,
     deny: Option<Vec<Deny>>,
     kms: Option<BTreeMap<String, KeyState>>,
+    /// An empty list goes back to no condition at all.
+    readable_stages: Option<Vec<String>>,
+    opposites: Option<BTreeSet<Opposite>>,
     #[serde(default)]
     secrets: Vec<Forced>,
 }
@@ -132,6 +135,12 @@ async fn change_settings(State(service): State<Arc<SecretsManager>>, Json(patch)
         }
         if let Some(kms) = patch.kms {
             settings.kms = kms;
+        }
+        if let Some(stages) = patch.readable_stages {
+            settings.readable_stages = Some(stages).filter(|stages| !stages.is_empty());
+        }
+        if let Some(opposites) = patch.opposites {
+            settings.opposites = opposites;
         }
         for forced in &patch.secrets {
             state.force(forced, now);

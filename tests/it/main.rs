@@ -5,5 +5,6 @@ mod bad_inputs;
 mod ending;
 mod daemon;
 mod faults;
+mod preflight;
 mod stage;
 mod voyage;

@@ -1,8 +1,8 @@
 //! The throw-away credential: made at the place of a declared one, with a mark of the scratch
 //! secret, so that it is told from everything else there and found again after a kill.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -26,9 +26,6 @@ use crate::vendors::{Minted, Vendor, Verdict};
 /// up when it is refused for two minutes.
 const LAG_MAX: Duration = Duration::from_secs(120);
 const LAG_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// How long a create whose answer was lost is looked for.
-const DOUBT_MAX: Duration = Duration::from_secs(60);
-
 const VENDOR: &str = "the vendor's contract";
 const TELL: &str = "do not let keyferry rotate credentials of this vendor, and tell its makers";
 
@@ -103,10 +100,11 @@ pub(super) struct Guest<'a> {
     credential: &'a Credential,
     proof: Proof,
     calls: AtomicU64,
-    /// Whether something may have been made that we do not know the id of.
-    doubt: AtomicBool,
-    /// Whether a create was sent at all.
-    sent: AtomicBool,
+    /// Whether something may be alive there: from before the create is sent until its end is
+    /// confirmed.
+    alive: AtomicBool,
+    /// What was made, once its id is known.
+    made: OnceLock<VendorId>,
 }
 
 impl<'a> Guest<'a> {
@@ -134,8 +132,8 @@ impl<'a> Guest<'a> {
             credential,
             proof: can.proof,
             calls: AtomicU64::new(0),
-            doubt: AtomicBool::new(false),
-            sent: AtomicBool::new(false),
+            alive: AtomicBool::new(false),
+            made: OnceLock::new(),
         })
     }
 
@@ -216,12 +214,13 @@ impl<'a> Guest<'a> {
         self.leave().await?;
         let mark = Mark::new(arn, Attempt::derive(arn, &None, 1));
         let began = self.clock.monotonic();
-        self.sent.store(true, Ordering::SeqCst);
+        self.alive.store(true, Ordering::SeqCst);
         let minted = self.vendor.create(place(self.credential), &mark).await;
-        if let Err(fault) = &minted {
-            self.doubt.store(!fault.surely_not_applied(), Ordering::SeqCst);
+        if minted.as_ref().is_err_and(Fault::surely_not_applied) {
+            self.alive.store(false, Ordering::SeqCst);
         }
         let minted = minted?;
+        self.made.get_or_init(|| minted.id.clone());
         Ok((Sight::held(format!("made, with the mark {}, in {} ms", mark.as_str(), self.since(began))), minted))
     }
 
@@ -280,6 +279,7 @@ impl<'a> Guest<'a> {
         self.leave().await?;
         let began = self.clock.monotonic();
         self.vendor.revoke(place(self.credential), id).await?;
+        self.alive.store(false, Ordering::SeqCst);
         Ok((Sight::held(format!("confirmed in {} ms", self.since(began))), ()))
     }
 
@@ -317,38 +317,38 @@ impl<'a> Guest<'a> {
         Ok((Sight::held(format!("not listed any more after {} ms", self.since(began))), ()))
     }
 
-    /// Ends what this run made, if anything; gives how many were found alive.
+    /// Ends what this run made and did not end yet; gives how many were found alive.
     pub(super) async fn end(&self) -> Result<usize, Fault> {
-        if !self.sent.load(Ordering::SeqCst) {
+        if !self.alive.load(Ordering::SeqCst) {
             return Ok(0);
         }
         let arn = self.arn()?.clone();
-        let revoked = self.end_of(&arn, self.doubt.load(Ordering::SeqCst)).await?;
-        if revoked == 0 && self.doubt.load(Ordering::SeqCst) {
-            let answer = format!("it was not listed within {} s, but it may have been made", DOUBT_MAX.as_secs());
-            return Err(Fault::new(Class::InDoubt, "looking for a credential whose answer was lost", answer));
+        let revoked = self.end_of(&arn).await?;
+        if revoked == 0 {
+            let answer = format!("it was not listed within {} s, but it may have been made", LAG_MAX.as_secs());
+            return Err(Fault::new(Class::InDoubt, "looking for the throw-away credential", answer));
         }
         Ok(revoked)
     }
 
-    /// Ends everything that carries the mark of the scratch secret `arn`, looking for a while where
-    /// there must be something; gives how many were found alive.
-    pub(super) async fn end_of(&self, arn: &Arn, patient: bool) -> Result<usize, Fault> {
+    /// Ends everything that carries the mark of the scratch secret `arn`, looking for a while when
+    /// there is nothing: a listing may lag. Gives how many were found alive.
+    pub(super) async fn end_of(&self, arn: &Arn) -> Result<usize, Fault> {
         let prefix = mark_prefix(arn);
         let began = self.clock.monotonic();
         let mut revoked = 0;
         let mut wait = LAG_PAUSE.0;
         loop {
             let listing = self.list().await?;
-            let ours: Vec<&VendorId> = listing
-                .credentials
-                .iter()
-                .filter(|one| one.mark.as_ref().is_some_and(|mark| mark.starts_with(&prefix)))
-                .map(|one| &one.id)
-                .collect();
-            if ours.is_empty() && (revoked > 0 || !patient || self.passed(began) > DOUBT_MAX) {
+            let marked =
+                listing.credentials.iter().filter(|one| one.mark.as_ref().is_some_and(|it| it.starts_with(&prefix)));
+            let mut ours: Vec<&VendorId> = marked.map(|one| &one.id).collect();
+            let listed = !ours.is_empty();
+            if !listed && revoked > 0 {
                 return Ok(revoked);
             }
+            // What we made ourselves is ended whether it is listed or not.
+            ours.extend(self.made.get().filter(|made| !ours.contains(made)));
             for id in ours {
                 self.leave().await?;
                 match self.vendor.revoke(place(self.credential), id).await {
@@ -358,6 +358,9 @@ impl<'a> Guest<'a> {
                 }
             }
             if !self.wait(began, &mut wait).await? {
+                if !listed {
+                    return Ok(revoked);
+                }
                 let answer = format!("still listed after {} s", LAG_MAX.as_secs());
                 return Err(Fault::new(Class::Retry { after: None }, "revoking a throw-away credential", answer));
             }

@@ -105,7 +105,8 @@ pub async fn preflight(engine: &Engine, asked: &Asked, witness: Arc<dyn Witness>
     }
     let bench = Bench::new(store, Arc::clone(&engine.clock), witness, asked.name.clone());
     let run = Run { engine, bench: &bench.with_key(asked.kms_key_id.clone()), asked };
-    run.all(store.identity().await?).await
+    let before = store.calls();
+    run.all(store.identity().await?, before).await
 }
 
 struct Run<'a> {
@@ -115,8 +116,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn all(&self, principal: Identity) -> Result<Report, Refusal> {
-        let before = self.engine.stores[&self.asked.target].calls();
+    async fn all(&self, principal: Identity, before: Calls) -> Result<Report, Refusal> {
         let mut report = Report {
             principal,
             findings: Vec::new(),
@@ -130,6 +130,7 @@ impl Run<'_> {
             None => None,
         };
         self.clear_the_way(&mut report).await?;
+        self.bench.set_cleaning(false);
         let begun = self.bench.begin().await;
         let doubtful = matches!(&begun, Err(fault) if !fault.surely_not_applied() || fault.heals_by_itself());
         match &begun {
@@ -165,8 +166,14 @@ impl Run<'_> {
             self.bench.set_cleaning(true);
             self.bench.witness().begins("looking for a throw-away credential that is left");
             match guest.end().await {
-                Ok(0) => {}
-                Ok(count) => report.cleaned.push(format!("{count} throw-away credential(s) revoked")),
+                Ok(count) => {
+                    if count > 0 {
+                        report.cleaned.push(format!("{count} throw-away credential(s) revoked"));
+                    }
+                    // So that a run that is killed from here on is not looked after at the vendor. That
+                    // it is only costs the next one time.
+                    let _ = self.bench.forget_credential().await;
+                }
                 Err(fault) => report.left.push(self.left_credential(&fault)),
             }
             self.bench.set_cleaning(false);
@@ -198,6 +205,7 @@ impl Run<'_> {
             }
             Found::Ours { arn, credential, gone_at } => (arn, credential, gone_at),
         };
+        self.bench.set_cleaning(true);
         self.bench.witness().begins("cleaning up after an earlier preflight");
         if let Some(declared) = credential {
             let known = self.engine.declaration.credentials.iter().find(|one| one.name.as_str() == declared);
@@ -214,7 +222,7 @@ impl Run<'_> {
                     ),
                 });
             };
-            let revoked = self.guest(known)?.end_of(&arn, false).await?;
+            let revoked = self.guest(known)?.end_of(&arn).await?;
             report.cleaned.push(format!(
                 "an earlier preflight's throw-away credential at the place of `{declared}`: {revoked} found and revoked"
             ));

@@ -90,6 +90,13 @@ impl Bench {
         Ok(at)
     }
 
+    pub(super) async fn remove_tag(&self, key: &str) -> Result<(), Fault> {
+        let arn = self.secret()?;
+        let call = Call::write("secretsmanager:UntagResource", format!("untag scratch secret {}", self.name));
+        let request = self.store.0.client.untag_resource().secret_id(arn.as_str()).tag_keys(key);
+        self.write(&call, true, |probe| request.clone().customize().interceptor(probe).send()).await.map(|_| ())
+    }
+
     /// Puts a version; a repeat is byte-identical.
     pub(super) async fn put(&self, id: &VersionId, value: &str, labels: &[&str]) -> Result<Timestamp, Fault> {
         let arn = self.secret()?;
@@ -223,7 +230,12 @@ impl Bench {
         for _ in 0..PAGES_MAX {
             let request = self.store.0.client.list_secret_version_ids().secret_id(arn.as_str());
             let request = request.include_deprecated(true).max_results(100).set_next_token(token);
-            let page = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
+            let page = match self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await {
+                Ok(page) => page,
+                // Just made, and not everywhere yet.
+                Err(fault) if fault.class == Class::Gone => break,
+                Err(fault) => return Err(fault),
+            };
             for entry in page.versions() {
                 let labels = entry.version_stages().iter().cloned().collect();
                 versions.insert(entry.version_id().unwrap_or_default().to_owned(), labels);
@@ -234,6 +246,17 @@ impl Bench {
             }
         }
         Ok(versions)
+    }
+
+    /// Lists the versions until `enough`, or `false` when that takes too long.
+    pub(super) async fn versions_until(&self, enough: impl Fn(&Labels) -> bool) -> Result<bool, Fault> {
+        let mut patience = Patience::new(SEEN_MAX, LOOK_PAUSE);
+        while !enough(&self.versions().await?) {
+            if !patience.wait(self).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The scratch secret's labels as `ListSecrets` shows them; `None` while it is not listed.

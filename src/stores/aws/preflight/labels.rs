@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::bench::{A, B, Bench, CURRENT, PENDING, PREVIOUS, VALUE, refusal, unseen};
+use super::calls::Labels;
 use super::{Trial, moved};
 use crate::model::attempt::Attempt;
 use crate::model::fault::{Class, Fault};
@@ -64,7 +65,7 @@ pub(super) fn forms(bench: &Bench) -> Trial<'_> {
         }
         let seen = bench.look_until(|look| look.labels.contains_key(id.as_str())).await?;
         let seen = seen.ok_or_else(|| unseen("a version that was just put"))?;
-        let same = seen.labels.get(id.as_str()).is_some_and(|seen| seen.iter().eq(&sorted(&labels)));
+        let same = labels.iter().all(|label| seen.has(&id, label));
         let longest = labels.iter().map(String::len).max().unwrap_or_default();
         for label in &texts {
             bench.swap(label, None, Some(&id)).await?;
@@ -79,18 +80,12 @@ pub(super) fn forms(bench: &Bench) -> Trial<'_> {
     })
 }
 
-fn sorted(labels: &[String]) -> Vec<String> {
-    let mut labels = labels.to_vec();
-    labels.sort();
-    labels
-}
-
 /// Twenty labels of a secret over all its versions.
 pub(super) fn count(bench: &Bench) -> Trial<'_> {
     Box::pin(async move {
         let there: usize = bench.look().await?.labels.values().map(BTreeSet::len).sum();
         let more: Vec<String> =
-            (0..LABEL_COUNT_MAX.saturating_sub(there)).map(|number| format!("kf-preflight:{number}")).collect();
+            (0..LABEL_COUNT_MAX.saturating_sub(there)).map(|number| format!("kf-preflight-{number}")).collect();
         let id = bench.token();
         let texts: Vec<&str> = more.iter().map(String::as_str).collect();
         if let Some(code) = refusal(bench.put(&id, VALUE, &texts).await)? {
@@ -99,7 +94,7 @@ pub(super) fn count(bench: &Bench) -> Trial<'_> {
                 more.len()
             )));
         }
-        let one_more = refusal(bench.swap("kf-preflight:one-more", Some(&id), None).await)?;
+        let one_more = refusal(bench.swap("kf-preflight-one-more", Some(&id), None).await)?;
         Ok(Sight::held(match one_more {
             Some(code) => format!("{LABEL_COUNT_MAX} labels fit, one more is refused ({code})"),
             None => format!("{LABEL_COUNT_MAX} labels fit, and one more, too"),
@@ -110,8 +105,8 @@ pub(super) fn count(bench: &Bench) -> Trial<'_> {
 /// A promotion that names the wrong version is refused and changes nothing.
 pub(super) fn swap_wrong(bench: &Bench) -> Trial<'_> {
     Box::pin(async move {
-        let current = bench.current().await?;
         let (to, wrong) = (bench.version(&[A]).await?, bench.version(&[B]).await?);
+        let current = bench.current().await?;
         let code = bench.refused_swap(CURRENT, Some(&to), Some(&wrong)).await?;
         let look = bench.quiet_look().await?;
         Ok(judged(code, look.has(&current, CURRENT), "moving AWSCURRENT from a version that does not hold it"))
@@ -132,6 +127,12 @@ pub(super) fn swap_absent(bench: &Bench) -> Trial<'_> {
 pub(super) fn detach(bench: &Bench) -> Trial<'_> {
     Box::pin(async move {
         let (old, new) = promoted(bench, &[A]).await?;
+        let look = bench.quiet_look().await?;
+        if !look.has(&old, PREVIOUS) {
+            // That it comes there by itself is another statement.
+            let holder = look.holder(PREVIOUS).and_then(|holder| VersionId::new(holder).ok());
+            bench.swap(PREVIOUS, Some(&old), holder.as_ref()).await?;
+        }
         let code = bench.refused_swap(PREVIOUS, None, Some(&new)).await?;
         let look = bench.quiet_look().await?;
         let wrong = judged(code, look.holder(PREVIOUS).is_some(), "taking AWSPREVIOUS off a version without it");
@@ -205,8 +206,8 @@ pub(super) fn deprecated(bench: &Bench) -> Trial<'_> {
         if unlabelled.is_none() {
             return Ok(Sight::not_held("DescribeSecret goes on to show a version without labels"));
         }
-        let versions = bench.versions().await?;
-        if !versions.get(id.as_str()).is_some_and(BTreeSet::is_empty) {
+        let bare = |versions: &Labels| versions.get(id.as_str()).is_some_and(BTreeSet::is_empty);
+        if !bench.versions_until(bare).await? {
             return Ok(Sight::not_held("a version without labels is not listed with IncludeDeprecated"));
         }
         // Nothing leans on this one: told, not judged.

@@ -158,6 +158,14 @@ impl Bench {
         seen.map(|_| ()).ok_or_else(|| unseen("a tag that was just set"))
     }
 
+    /// Takes back what [`Bench::note_credential`] wrote: nothing is left at the vendor.
+    ///
+    /// # Errors
+    /// As classified.
+    pub async fn forget_credential(&self) -> Result<(), Fault> {
+        self.remove_tag(TAG_PREFLIGHT_CREDENTIAL).await
+    }
+
     /// Does away with this run's scratch secret; `None` when there is none.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Trial;
-use super::bench::{A, Bench, CURRENT, LOOK_PAUSE, PENDING, Patience, SEEN_MAX, VALUE};
+use super::bench::{A, Bench, CURRENT, PENDING, Patience, SEEN_MAX, VALUE};
 use super::calls::Labels;
 use crate::model::fault::{Class, Fault};
 use crate::model::finding::Sight;
@@ -43,11 +43,8 @@ pub(super) fn versions(bench: &Bench) -> Trial<'_> {
             let id = bench.token();
             bench.put(&id, VALUE, &[A]).await?;
             let began = bench.clock.monotonic();
-            let mut patience = Patience::new(SEEN_MAX, LOOK_PAUSE);
-            while !shows(&bench.versions().await?, &id) {
-                if !patience.wait(bench).await? {
-                    return Ok(late("ListSecretVersionIds", SEEN_MAX));
-                }
+            if !bench.versions_until(|versions| shows(versions, &id)).await? {
+                return Ok(late("ListSecretVersionIds", SEEN_MAX));
             }
             millis.push(bench.clock.monotonic().saturating_sub(began).as_millis());
         }
