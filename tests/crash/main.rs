@@ -29,7 +29,7 @@ async fn killed_at_every_call_once_goes_on_from_there() {
             while running.len() < AT_ONCE
                 && let Some(hold) = holds.next()
             {
-                running.spawn(async move { (hold, voyage(plot, Some(hold)).await) });
+                running.spawn(async move { (hold.clone(), voyage(plot, Some(hold)).await) });
             }
             let Some(done) = running.join_next().await else { break };
             let (hold, ended) = done.unwrap();

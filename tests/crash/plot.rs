@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use keyferry::model::time::{Clock, Timestamp};
-use keyferry::sandbox::gate::{Held, Hold, Moment};
+use keyferry::sandbox::gate::{Hold, Moment};
 use tokio::process::Child;
 
 use crate::world::{Said, World};
@@ -40,10 +40,10 @@ impl Plot {
     }
 
     /// How long the old credential may live on, whatever happens: a rotation's hour for the
-    /// candidate and its overlap, with an attempt lost; a leaked one's lost attempt.
+    /// candidate and its overlap, with an attempt lost or slept away; a leaked one's lost attempt.
     fn patience(self) -> Duration {
         match self {
-            Self::First | Self::Rotation => Duration::from_secs(28 * 3_600),
+            Self::First | Self::Rotation => Duration::from_secs(32 * 3_600),
             Self::Leaked => Duration::from_secs(3_600),
         }
     }
@@ -133,7 +133,7 @@ impl Voyage {
 
     /// Processes one after another, with clocks of their own at `speed`, until one makes the call
     /// that is held.
-    pub async fn until_held(&mut self, speed: u32) -> (Child, Held) {
+    pub async fn until_held(&mut self, speed: u32) -> Child {
         let mut words = self.plot.words();
         loop {
             self.processes += 1;
@@ -141,7 +141,7 @@ impl Voyage {
             let gate = &self.world.sandbox.world.gate;
             tokio::select! {
                 biased;
-                held = gate.until_held() => return (child, held),
+                _ = gate.until_held() => return child,
                 _ = child.wait() => {}
             }
             let said = self.world.heard(child).await;
@@ -213,7 +213,7 @@ fn next(said: &Said) -> Option<Timestamp> {
 /// Every moment of a plot's `count` calls.
 pub fn moments(count: usize) -> impl Iterator<Item = Hold> {
     let number = 1..=u64::try_from(count).unwrap();
-    number.flat_map(|next| [Moment::Before, Moment::After].map(|moment| Hold { next, moment }))
+    number.flat_map(|next| [Moment::Before, Moment::After].map(|moment| Hold { next, moment, call: None }))
 }
 
 /// For a person: how a voyage went wrong.

@@ -8,7 +8,7 @@ use keyferry::sandbox::gate::{Hold, Moment};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
-use crate::plot::{Ended, Plot, Voyage, tell, voyage};
+use crate::plot::{Ended, Plot, Voyage, tell};
 use crate::world::Said;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,18 +22,33 @@ enum Meanwhile {
     Another,
 }
 
+/// Whose clock goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Clocks {
+    /// The services' alone: the process's stands still, as when a whole machine is suspended.
+    Services,
+    /// Both.
+    Both,
+}
+
 /// A sleep.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Sleep {
     plot: Plot,
-    /// The service's word for the call that the process is stopped at, and which of them it is.
-    at: (&'static str, usize),
-    moment: Moment,
-    /// How long, in the services' time. The process's own clock stands still meanwhile, as it does
-    /// when a machine is suspended.
-    span: Duration,
+    /// The process is stopped at this call (what its name contains, and which of them), at this
+    /// moment of it.
+    at: (&'static str, u64, Moment),
+    minutes: u32,
+    clocks: Clocks,
     meanwhile: Meanwhile,
 }
+
+/// A process whose clock stands still thinks that seconds have passed while minutes have.
+const SLOW: u32 = 5;
+/// One whose clock goes on sees minutes pass in a moment.
+const FAST: u32 = 300;
+/// Real time that is minutes to the fast one.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// What the sleeper did after it woke, and how everything ended.
 struct Woken {
@@ -50,26 +65,19 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-/// Which call in the dry run of `plot` is the one that `at` names.
-async fn number_of(plot: Plot, (word, which): (&str, usize)) -> u64 {
-    let dry = voyage(plot, None).await;
-    let found = dry.calls.iter().enumerate().filter(|(_, call)| *call == word).nth(which - 1);
-    let (index, _) = found.unwrap_or_else(|| panic!("no {word} number {which} in {}", dry.calls.join(", ")));
-    u64::try_from(index).unwrap() + 1
-}
-
 /// Lets one process sleep, and everything come to rest after it.
-async fn sleep(sleep: &Sleep) -> Woken {
-    let next = number_of(sleep.plot, sleep.at).await;
+async fn sleep(sleep: Sleep) -> Woken {
     let mut voyage = Voyage::begin(sleep.plot, 2).await;
-    voyage.kill_at(Hold { next, moment: sleep.moment });
-    // Processes run until one makes that call.
-    let (child, held) = voyage.until_held(30).await;
-    assert!(held.call.call == sleep.at.0.rsplit(' ').next().unwrap() || sleep.moment == Moment::Before, "{held:?}");
+    let (call, next, moment) = sleep.at;
+    voyage.kill_at(Hold { next, moment, call: Some(call.into()) });
+    let child = voyage.until_held(if sleep.clocks == Clocks::Both { FAST } else { SLOW }).await;
     signal(&child, Signal::STOP);
-    voyage.world.pass(sleep.span).await;
+    if sleep.clocks == Clocks::Both {
+        tokio::time::sleep(MOMENT).await;
+    }
+    voyage.world.pass(MINUTE * sleep.minutes).await;
     if sleep.meanwhile == Meanwhile::Another {
-        let (said, _) = voyage.world.run(&["once"]).await;
+        let said = voyage.world.heard(voyage.world.start(&["once"])).await;
         assert!(said.code.is_some(), "{}", said.text);
         voyage.look().await;
     }
@@ -88,36 +96,109 @@ fn has(calls: &[String], word: &str) -> bool {
     calls.iter().any(|call| call == word)
 }
 
-async fn check(one: Sleep, judge: impl FnOnce(&Woken) -> bool) {
-    let woken = sleep(&one).await;
+async fn check(one: Sleep, saw: impl FnOnce(&Woken) -> bool) {
+    let woken = sleep(one).await;
     let told = tell(&format!("{one:?}"), &woken.ended);
-    let what = format!(
-        "{told}\n  after it woke: {}\n  refused: {:?}\n{}",
-        woken.calls.join(", "),
-        woken.refused,
-        woken.said.text
-    );
+    let (calls, refused, said) = (woken.calls.join(", "), woken.refused.join(", "), &woken.said.text);
+    let what = format!("{told}\n  after it woke: {calls}\n  refused: {refused}\n{said}");
     assert!(woken.ended.violations.is_empty(), "{what}");
-    assert!(judge(&woken), "the refusal was not seen: {what}");
+    assert!(saw(&woken), "what was to be seen was not: {what}");
 }
 
+/// The candidate is proved, and then the process sleeps: past a signature's life, past settle, past
+/// the time after which others give the candidate up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promotion_that_comes_late_is_refused_by_aws() {
-    for (span, meanwhile) in [(6, Meanwhile::Nothing), (16, Meanwhile::Another), (180, Meanwhile::Another)] {
-        let at = ("keycard zone_token", 1);
-        let span = MINUTE * span;
-        let one = Sleep { plot: Plot::Rotation, at, moment: Moment::After, span, meanwhile };
-        check(one, |woken| woken.refused == ["UpdateSecretVersionStage"]).await;
-    }
+    let one = Sleep {
+        plot: Plot::Rotation,
+        at: ("zone_token", 1, Moment::After),
+        minutes: 6,
+        clocks: Clocks::Services,
+        meanwhile: Meanwhile::Nothing,
+    };
+    let refused = |woken: &Woken| woken.refused == ["UpdateSecretVersionStage"];
+    check(one, refused).await;
+    check(Sleep { minutes: 16, meanwhile: Meanwhile::Another, ..one }, refused).await;
+    check(Sleep { minutes: 180, meanwhile: Meanwhile::Another, ..one }, refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_sees_itself_late_proves_the_candidate_again() {
+    let one = Sleep {
+        plot: Plot::Rotation,
+        at: ("zone_token", 1, Moment::After),
+        minutes: 3,
+        clocks: Clocks::Both,
+        meanwhile: Meanwhile::Nothing,
+    };
+    check(one, |woken| {
+        let proof = woken.calls.iter().position(|call| call == "keycard zone_token");
+        let promotion = woken.calls.iter().position(|call| call == "aws UpdateSecretVersionStage");
+        woken.refused.is_empty() && proof.is_some() && proof < promotion
+    })
+    .await;
+}
+
+/// The credential of a first value is proved, and then the process sleeps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_value_that_comes_late_is_refused_by_aws() {
-    for (span, meanwhile) in [(6, Meanwhile::Nothing), (16, Meanwhile::Another)] {
-        let at = ("keycard zone_token", 1);
-        let span = MINUTE * span;
-        let one = Sleep { plot: Plot::First, at, moment: Moment::After, span, meanwhile };
-        // It ends its own, which nobody can know.
-        check(one, |woken| woken.refused == ["PutSecretValue"] && has(&woken.calls, "keycard delete_credential")).await;
-    }
+    let one = Sleep {
+        plot: Plot::First,
+        at: ("zone_token", 1, Moment::After),
+        minutes: 6,
+        clocks: Clocks::Services,
+        meanwhile: Meanwhile::Nothing,
+    };
+    // It then ends the credential that nobody will ever know.
+    let refused = |woken: &Woken| woken.refused == ["PutSecretValue"] && has(&woken.calls, "keycard delete_credential");
+    check(one, refused).await;
+    check(Sleep { minutes: 16, meanwhile: Meanwhile::Another, ..one }, refused).await;
+}
+
+/// The claim is won, and then the process sleeps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_created_for_a_claim_that_is_a_minute_old() {
+    let one = Sleep {
+        plot: Plot::Rotation,
+        at: ("PutSecretValue", 1, Moment::After),
+        minutes: 3,
+        clocks: Clocks::Both,
+        meanwhile: Meanwhile::Nothing,
+    };
+    check(one, |woken| !woken.calls.is_empty() && !has(&woken.calls, "keycard create_credential")).await;
+}
+
+/// A process that can't see how late it is creates, finds its slot closed, and ends what it made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_created_after_others_closed_the_attempt_is_ended_again() {
+    let one = Sleep {
+        plot: Plot::Rotation,
+        at: ("PutSecretValue", 1, Moment::After),
+        minutes: 16,
+        clocks: Clocks::Services,
+        meanwhile: Meanwhile::Another,
+    };
+    check(one, |woken| {
+        has(&woken.calls, "keycard create_credential") && has(&woken.calls, "keycard delete_credential")
+    })
+    .await;
+}
+
+/// A delete that was decided on, or sent, before somebody else did it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_that_comes_late_ends_nothing_else() {
+    let decided = Sleep {
+        plot: Plot::Rotation,
+        // The last call before it: of the process that creates it is the second, of this one the
+        // fourth.
+        at: ("get_zone", 4, Moment::After),
+        minutes: 16,
+        clocks: Clocks::Services,
+        meanwhile: Meanwhile::Another,
+    };
+    let twice =
+        |woken: &Woken| woken.ended.calls.iter().filter(|call| *call == "keycard delete_credential").count() == 2;
+    check(decided, twice).await;
+    let sent = Sleep { at: ("DELETE ", 1, Moment::Before), ..decided };
+    check(sent, twice).await;
 }
