@@ -5,7 +5,7 @@
 //! | `POST /faults` | adds one rule or a list of them (`faults::Rule` as JSON) |
 //! | `DELETE /faults` | no more faults |
 //! | `GET /journal`, `DELETE /journal` | the calls so far, counted; forgets them |
-//! | `POST /held` | holds one of the next calls, whatever it is (`gate::Hold` as JSON) |
+//! | `POST /held` | holds one of the next calls (`gate::Hold` as JSON) |
 //! | `GET /held` | how many calls have arrived, and which are held now |
 //! | `DELETE /held` | lets every held call go on |
 //! | `GET /secrets` | names, labels, dates and tags per Region, never a value |

@@ -37,13 +37,32 @@ pub enum Moment {
 }
 
 /// A wish to hold one call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hold {
-    /// Which of the calls from now on, whatever it is; 1 is the next one.
+    /// Which of the calls from now on; 1 is the next one.
     pub next: u64,
     /// At which moment.
     pub moment: Moment,
+    /// Only calls whose name, as it is known at that moment, contains this are counted; all of them
+    /// when it is left out.
+    #[serde(default)]
+    pub call: Option<String>,
+}
+
+impl Hold {
+    /// Whether a call of this name, at this moment, is the one.
+    fn strikes(&mut self, name: &str, moment: Moment) -> bool {
+        // Without a name every call counts once: when it arrives.
+        let (asked, at) = match &self.call {
+            Some(call) => (name.contains(call.as_str()), self.moment),
+            None => (true, Moment::Before),
+        };
+        if asked && at == moment {
+            self.next = self.next.saturating_sub(1);
+        }
+        asked && at == moment && self.next == 0
+    }
 }
 
 /// One call that arrived.
@@ -89,10 +108,25 @@ pub struct Gate {
 #[derive(Default)]
 struct Inner {
     arrived: u64,
-    wishes: BTreeMap<u64, Moment>,
+    wishes: Vec<Hold>,
     held: BTreeMap<u64, (Held, oneshot::Sender<Way>)>,
     watcher: Option<Watcher>,
     counts: Option<Counts>,
+}
+
+impl Inner {
+    /// When a call of this name is to be held, as far as is known at `moment`; every wish counts it.
+    fn strike(&mut self, name: &str, moment: Moment) -> Option<Moment> {
+        let mut struck = None;
+        self.wishes.retain_mut(|wish| {
+            let strikes = wish.strikes(name, moment);
+            if strikes {
+                struck = struck.or(Some(wish.moment));
+            }
+            !strikes
+        });
+        struck
+    }
 }
 
 /// What becomes of a held call.
@@ -104,9 +138,7 @@ enum Way {
 impl Gate {
     /// Holds one of the next calls.
     pub fn hold(&self, hold: Hold) {
-        let mut inner = locked(&self.inner);
-        let number = inner.arrived + hold.next.max(1);
-        inner.wishes.insert(number, hold.moment);
+        locked(&self.inner).wishes.push(Hold { next: hold.next.max(1), ..hold });
     }
 
     /// How many calls have arrived.
@@ -173,7 +205,7 @@ impl Gate {
         }
         inner.arrived += 1;
         call.number = inner.arrived;
-        let moment = inner.wishes.remove(&call.number);
+        let moment = inner.strike(&call.call, Moment::Before);
         (call, moment)
     }
 
@@ -261,6 +293,7 @@ async fn pass(gate: &Gate, service: &str, line: Line, request: Request, next: Ne
         return line.cut();
     }
     let (call, response) = gate.apply(call, request, next).await;
+    let moment = if call.number == 0 { None } else { moment.or(locked(&gate.inner).strike(&call.call, Moment::After)) };
     if moment == Some(Moment::After)
         && let Way::Cut = gate.wait(&call, Moment::After).await
     {
@@ -311,9 +344,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_held_call_goes_on_when_it_is_let_go() {
-        for (moment, word, applied_while_held) in [(Moment::Before, "GET /", 1), (Moment::After, "apply", 2)] {
+        let rows = [(Moment::Before, "GET /", 1), (Moment::After, "apply", 2)];
+        for ((moment, word, applied_while_held), named) in rows.into_iter().flat_map(|row| [(row, false), (row, true)])
+        {
             let (gate, applied, url) = service().await;
-            gate.hold(Hold { next: 2, moment });
+            gate.hold(Hold { next: 2, moment, call: named.then(|| word.to_owned()) });
             assert_eq!(call(&url).await.unwrap().unwrap(), "done");
             let second = call(&url);
             let held = gate.until_held().await;
@@ -331,7 +366,7 @@ mod tests {
         for (moment, applied_at_last) in [(Moment::Before, 0), (Moment::After, 1)] {
             for cut in [false, true] {
                 let (gate, applied, url) = service().await;
-                gate.hold(Hold { next: 1, moment });
+                gate.hold(Hold { next: 1, moment, call: None });
                 let client = call(&url);
                 gate.until_held().await;
                 if cut {

@@ -4,6 +4,7 @@
 
 mod judge;
 mod plot;
+mod sleepers;
 mod world;
 
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ async fn killed_at_every_call_once_goes_on_from_there() {
     let mut wrong = Vec::new();
     for plot in Plot::ALL {
         let dry = voyage(plot, None).await;
-        assert!(dry.violations.is_empty(), "{}", tell(plot, None, &dry));
+        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}"), &dry));
         let mut running = JoinSet::new();
         let mut holds = moments(dry.calls.len());
         let mut count = 0;
@@ -28,14 +29,14 @@ async fn killed_at_every_call_once_goes_on_from_there() {
             while running.len() < AT_ONCE
                 && let Some(hold) = holds.next()
             {
-                running.spawn(async move { (hold, voyage(plot, Some(hold)).await) });
+                running.spawn(async move { (hold.clone(), voyage(plot, Some(hold)).await) });
             }
             let Some(done) = running.join_next().await else { break };
             let (hold, ended) = done.unwrap();
             count += 1;
             processes += ended.processes;
             if ended.killed.is_none() || !ended.violations.is_empty() {
-                wrong.push(tell(plot, Some(hold), &ended));
+                wrong.push(tell(&format!("{plot:?} {hold:?}"), &ended));
             }
         }
         println!(

@@ -12,6 +12,7 @@ use keyferry::model::time::{Clock, Sleep, Timestamp};
 use keyferry::sandbox::gate::Moment;
 use keyferry::sandbox::simulator::Seed;
 use keyferry::sandbox::stage::{Ports, Sandbox, Watched};
+use keyferry::sandbox::world::Calls;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -22,9 +23,11 @@ use crate::judge::Judge;
 const BINARY: &str = env!("CARGO_BIN_EXE_keyferry");
 /// Text in every secret of the pretend vendors.
 const CANARY: &str = "kfcanary";
-/// What a child process is started with says nothing about the time it is started at: a child's
-/// own waits (for a lagging read, between two tries) pass so much faster.
-const SPEED: &str = "30";
+/// What changes something in AWS.
+const WRITES: [&str; 5] =
+    ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "TagResource", "UntagResource"];
+/// A child's own waits, for a lagging read or between two tries, pass so much faster.
+const SPEED: u32 = 30;
 
 /// A clock that stands still until it is moved.
 #[derive(Default)]
@@ -107,9 +110,14 @@ impl World {
 
     /// Starts keyferry.
     pub fn start(&self, words: &[&str]) -> Child {
+        self.start_at(words, SPEED)
+    }
+
+    /// Starts keyferry with a clock of its own that is so much faster than this host's.
+    pub fn start_at(&self, words: &[&str], speed: u32) -> Child {
         let mut command = Command::new(BINARY);
         command.env_clear().args(words).arg("--config").arg(self.config());
-        command.args(["--output", "json", "--sandbox-speed", SPEED]);
+        command.args(["--output", "json", "--sandbox-speed", &speed.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.spawn().unwrap()
     }
@@ -140,6 +148,14 @@ impl World {
             gate.cut();
         }
         (self.heard(child).await, held)
+    }
+
+    /// Operations of AWS that were refused because their signature was out of date; reads apart,
+    /// which are a process's first calls.
+    pub fn late(&self) -> Vec<String> {
+        let late = |call: &Calls| call.outcome == "InvalidSignatureException" && WRITES.contains(&&*call.operation);
+        let calls = self.sandbox.world.journal().calls.into_iter().filter(late);
+        calls.flat_map(|call| (0..call.count).map(move |_| call.operation.clone())).collect()
     }
 
     /// Lets `span` pass, and the consumer live through it: with what it holds, and with what it
