@@ -69,14 +69,16 @@ impl Row {
             (None, true) => {
                 "the vendor no longer lists the published credential: consumers may be reading a dead value".into()
             }
-            (None, false) => status.reason.sentence().into(),
+            (None, false) => status.sentence(),
         };
         let dead = status
             .dead
             .then(|| format!("someone deleted it at the vendor: `keyferry rotate {name}` publishes a fresh one now"));
         let hint = status.fault.as_ref().and_then(|fault| fault.hint.clone()).or(dead);
         let version = status.published.as_ref().map(|published| published.version.as_str());
-        let advice = |hint: &str| hint.replace("<version id>", version.unwrap_or("<version id>"));
+        let advice = |hint: &str| {
+            hint.replace("<version id>", version.unwrap_or("<version id>")).replace("<name>", name.as_str())
+        };
         Self {
             name: name.to_string(),
             state: status.word(),

@@ -6,6 +6,7 @@
 //! | `look` | one look: what AWS and the vendor show, and what is decided on it |
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
+//! | `person` | what a person asked for, as calls |
 //! | `keyring` | where admin secrets come from |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
@@ -28,6 +29,7 @@ mod keyring;
 mod look;
 pub mod pass;
 mod perform;
+pub mod person;
 pub mod reconcile;
 pub mod snapshot;
 

@@ -162,5 +162,14 @@ fn judge(summary: &Summary, credential: &Credential, now: Timestamp) -> Look {
 }
 
 fn blank(looked: Timestamp) -> Status {
-    Status { reason: Reason::NotSeen, fault: None, looked, look_again: None, published: None, dead: false, foreign: 0 }
+    Status {
+        reason: Reason::NotSeen,
+        fault: None,
+        looked,
+        look_again: None,
+        published: None,
+        dead: false,
+        foreign: 0,
+        paused: None,
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::engine::snapshot::{Published, Status};
+use crate::engine::snapshot::{Paused, Published, Status};
 use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
@@ -90,20 +90,7 @@ impl Engine {
         let mut memory = memory.lock().await;
         let visited = match (self.store(credential).await, self.vendor(credential)) {
             (Ok(store), Ok(vendor)) => {
-                let mut run = Run {
-                    engine: self,
-                    credential,
-                    store,
-                    vendor: vendor.as_ref(),
-                    memory: &mut memory,
-                    visit,
-                    request: visit.request,
-                    steps: Vec::new(),
-                    ended: Vec::new(),
-                    unread: None,
-                    glimpse: None,
-                };
-                run.visit().await
+                Run::new(self, credential, (store, vendor.as_ref()), &mut memory, visit).visit().await
             }
             (Err(fault), _) | (_, Err(fault)) => {
                 Visited { status: Status::unseen(fault, Timestamp::default()), planned: None, steps: Vec::new() }
@@ -142,6 +129,31 @@ pub(super) struct Seen {
     pub(super) listing: Option<Listing>,
     /// The dates by which it is judged: those at which the look began.
     pub(super) now: Now,
+}
+
+impl<'a> Run<'a> {
+    /// Nothing seen and nothing done yet.
+    pub(super) fn new(
+        engine: &'a Engine,
+        credential: &'a Credential,
+        (store, vendor): (&'a Store, &'a dyn Vendor),
+        memory: &'a mut Memory,
+        visit: Visit,
+    ) -> Self {
+        Self {
+            engine,
+            credential,
+            store,
+            vendor,
+            memory,
+            visit,
+            request: visit.request,
+            steps: Vec::new(),
+            ended: Vec::new(),
+            unread: None,
+            glimpse: None,
+        }
+    }
 }
 
 impl Run<'_> {
@@ -323,6 +335,7 @@ impl Run<'_> {
             published,
             dead,
             foreign,
+            paused: seen.secret.as_ref().and_then(|secret| Paused::of(&secret.tags)),
             fault,
         };
         let planned = self.visit.dry.then_some(decision);

@@ -32,6 +32,10 @@ pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 pub const TAG_BASE: &str = "keyferry:base";
 /// Tag: no rotation until this date (seconds since the epoch, or RFC 3339); every replica obeys.
 pub const TAG_PAUSE: &str = "keyferry:pause";
+/// Tag: why; for people, never read for a decision.
+pub const TAG_PAUSE_REASON: &str = "keyferry:pause-reason";
+/// Tag: who; for people, never read for a decision.
+pub const TAG_PAUSE_BY: &str = "keyferry:pause-by";
 
 /// How a vendor's id stands in a `kf-cred` label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -19,6 +19,7 @@
 //! | `sweep` | which leftovers at the vendor are provably ours |
 //! | `own` | what the process that holds a fresh credential does with it |
 //! | `calendar` | when a credential is due |
+//! | `person` | whether what a person asks for may be done to a secret |
 //! | `guard` | once more, and not from the same rules, whether a step may be taken |
 //! | `fleet` | which secrets of a listing need no further look |
 //! | `reason` | the closed list of reasons, and whose turn each one makes it |
@@ -29,6 +30,7 @@ pub mod decide;
 pub mod fleet;
 pub mod guard;
 pub mod own;
+pub mod person;
 pub mod reason;
 #[cfg(test)]
 mod story;

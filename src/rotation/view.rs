@@ -211,7 +211,7 @@ impl Secret {
             bootstrap: secret.tags.get(TAG_ATTEMPT).and_then(|text| Bootstrap::parse(text)),
             accepted: secret.tags.get(TAG_BASE).and_then(|text| accepted(text)),
             place: secret.tags.get(TAG_PLACE).cloned(),
-            paused_until: secret.tags.get(TAG_PAUSE).map(|text| date(text).unwrap_or(FOR_EVER)),
+            paused_until: secret.tags.get(TAG_PAUSE).map(|text| pause_ends(text).unwrap_or(FOR_EVER)),
             versions,
             changed: secret.changed,
             obstacle: secret.obstacle.clone(),
@@ -318,7 +318,8 @@ fn accepted(text: &str) -> Option<Accepted> {
     Some(Accepted { version: VersionId::new(version).ok()?, at })
 }
 
-fn date(text: &str) -> Option<Timestamp> {
+/// The end of a pause as its tag says it; `None` where it names none that can be read.
+pub fn pause_ends(text: &str) -> Option<Timestamp> {
     text.parse().ok().map(Timestamp::from_seconds).or_else(|| Timestamp::parse_rfc3339(text))
 }
 

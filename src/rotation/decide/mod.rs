@@ -178,7 +178,7 @@ pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
 }
 
 /// States in which keyferry touches nothing and nothing it does would heal them.
-fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> {
+pub(super) fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> {
     let blocked = |reason| Some(Decision::wait(reason, None));
     match &secret.obstacle {
         Some(Obstacle::ScheduledForDeletion(_)) => return blocked(Reason::ScheduledForDeletion),

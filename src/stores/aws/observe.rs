@@ -11,6 +11,7 @@ use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntr
 use aws_smithy_types::DateTime;
 
 use super::classify::Call;
+use super::proof::Returnable;
 use super::signing::Seen;
 use super::{Store, claim};
 use crate::model::attempt::Attempt;
@@ -176,6 +177,28 @@ impl Store {
         self.value(&call, arn, version, &Label::Pending).await
     }
 
+    /// The current value, for a login check that a person asked for. Needs a permission that
+    /// rotating does not.
+    ///
+    /// # Errors
+    /// `Gone` when the version does not have AWSCURRENT (any more).
+    pub async fn current(&self, arn: &Arn, version: &VersionId) -> Result<SecretValue, Fault> {
+        let call = Call::read("secretsmanager:GetSecretValue", format!("read the current value of secret {arn}"));
+        self.value(&call, arn, version, &Label::Current).await.map_err(|fault| needs(fault, &Label::Current))
+    }
+
+    /// The value before, for the login check ahead of going back to it. Needs a permission that
+    /// rotating does not.
+    ///
+    /// # Errors
+    /// `Gone` when the version does not have AWSPREVIOUS (any more).
+    pub async fn previous(&self, of: &Returnable) -> Result<SecretValue, Fault> {
+        let call =
+            Call::read("secretsmanager:GetSecretValue", format!("read the previous value of secret {}", of.arn()));
+        let value = self.value(&call, of.arn(), of.version(), &Label::Previous).await;
+        value.map_err(|fault| needs(fault, &Label::Previous))
+    }
+
     async fn value(&self, call: &Call, arn: &Arn, version: &VersionId, label: &Label) -> Result<SecretValue, Fault> {
         let request = self
             .0
@@ -211,6 +234,18 @@ impl Store {
             None => Err(call.fault(Class::Gone, format!("its value has no member `{key}`"))),
         }
     }
+}
+
+/// Which permission is missing: the one for rotating does not reach this stage.
+fn needs(fault: Fault, stage: &Label) -> Fault {
+    let missing = fault.class == Class::Denied && fault.code.as_deref().is_some_and(|code| code.contains("Access"));
+    if !missing || fault.answer.contains("KMS") {
+        return fault;
+    }
+    fault.with_hint(format!(
+        "allow secretsmanager:GetSecretValue on this secret with the stage `{stage}` to this principal: rotating does \
+         not need it, this does (`keyferry plan` says which principal)"
+    ))
 }
 
 fn endless(call: &Call) -> Fault {
