@@ -5,7 +5,7 @@ use crate::engine::reconcile::{AskVendor, Memory, Run, Visit};
 use crate::engine::{Engine, place};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{TAG_BASE, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
+use crate::model::label::{TAG_BASE, TAG_CONFIRMED, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Arn, VersionId};
 use crate::model::observed::{self, Listing};
 use crate::model::time::{Now, Timestamp};
@@ -103,6 +103,14 @@ impl Engine {
     /// As classified.
     pub async fn accept(&self, credential: &Credential, arn: &Arn, version: &VersionId) -> Result<(), Fault> {
         self.tag_version(credential, arn, TAG_BASE, version).await
+    }
+
+    /// Writes down that consumers have `version`.
+    ///
+    /// # Errors
+    /// As classified.
+    pub async fn confirm(&self, credential: &Credential, arn: &Arn, version: &VersionId) -> Result<(), Fault> {
+        self.tag_version(credential, arn, TAG_CONFIRMED, version).await
     }
 
     async fn tag_version(

@@ -36,6 +36,8 @@ pub const TAG_PAUSE: &str = "keyferry:pause";
 pub const TAG_PAUSE_REASON: &str = "keyferry:pause-reason";
 /// Tag: who; for people, never read for a decision.
 pub const TAG_PAUSE_BY: &str = "keyferry:pause-by";
+/// Tag: the version that consumers have, by their own word: `<version>@<seconds>`.
+pub const TAG_CONFIRMED: &str = "keyferry:confirmed";
 
 /// How a vendor's id stands in a `kf-cred` label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
