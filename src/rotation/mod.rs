@@ -17,6 +17,7 @@
 //! | `decide` | the one next step of one secret |
 //! | `bootstrap` | the same while the secret has no version yet |
 //! | `sweep` | which leftovers at the vendor are provably ours |
+//! | `census` | what each credential listed in one place is: owned, orphan or foreign |
 //! | `own` | what the process that holds a fresh credential does with it |
 //! | `calendar` | when a credential is due |
 //! | `person` | whether what a person asks for may be done to a secret |
@@ -26,6 +27,7 @@
 
 pub mod bootstrap;
 pub mod calendar;
+pub mod census;
 pub mod decide;
 pub mod fleet;
 pub mod guard;

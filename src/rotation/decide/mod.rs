@@ -29,6 +29,7 @@ use crate::rotation::{Reason, Turn, bootstrap};
 use case::Case;
 
 mod case;
+pub mod checks;
 mod due;
 #[cfg(test)]
 mod tests;
