@@ -16,8 +16,11 @@ use report::{Output, Printer};
 
 mod check;
 mod confirm;
+mod explain;
 mod held;
+mod history;
 mod once;
+mod orphans;
 mod outcome;
 mod pause;
 mod plan;
@@ -100,6 +103,12 @@ enum Verb {
     Rotate(rotate::Arguments),
     /// The fleet at a glance, from AWS alone.
     Status(status::Arguments),
+    /// Why one credential is or isn't being rotated now, and when.
+    Explain(explain::Arguments),
+    /// The versions of one credential's secret, newest first.
+    History(history::Arguments),
+    /// What each credential at the vendor is: owned, orphan or foreign; end one by its id.
+    Orphans(orphans::Arguments),
     /// Hold still: nothing is rotated, made or revoked until a date, in any replica.
     Pause(pause::Arguments),
     /// Take a pause off; or say what is held, and accept a version to go on from.
@@ -142,6 +151,9 @@ pub fn main() -> ExitCode {
             Verb::Run(asked) => run::run(&source, &asked, &printer).await,
             Verb::Rotate(asked) => rotate::run(&source, &asked, &printer).await,
             Verb::Status(asked) => status::run(&source, &asked, &printer).await,
+            Verb::Explain(asked) => explain::run(&source, &asked, &printer).await,
+            Verb::History(asked) => history::run(&source, &asked, &printer).await,
+            Verb::Orphans(asked) => orphans::run(&source, &asked, &printer).await,
             Verb::Pause(asked) => pause::run(&source, &asked, &printer).await,
             Verb::Resume(asked) => resume::run(&source, &asked, &printer).await,
             Verb::Rollback(asked) => rollback::run(&source, &asked, &printer).await,

@@ -1,15 +1,17 @@
 //! What a person asked for, as calls: a look at everything there is to see, and the few writes
 //! that no rule makes. Whether they may be made, `rotation::person` says.
 
+use crate::config::Discovery;
 use crate::engine::reconcile::{AskVendor, Memory, Run, Visit};
 use crate::engine::{Engine, place};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{TAG_BASE, TAG_CONFIRMED, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
+use crate::model::label::{Label, TAG_BASE, TAG_CONFIRMED, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Arn, VersionId};
 use crate::model::observed::{self, Listing};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::Decision;
+use crate::rotation::census::{Counted, Undeclared};
 use crate::rotation::person::Back;
 use crate::rotation::view::{Hand, View};
 use crate::stores::aws::{Fence, Returnable};
@@ -111,6 +113,53 @@ impl Engine {
     /// As classified.
     pub async fn confirm(&self, credential: &Credential, arn: &Arn, version: &VersionId) -> Result<(), Fault> {
         self.tag_version(credential, arn, TAG_CONFIRMED, version).await
+    }
+
+    /// What secrets of this deployment track that no declaration names; nothing where the fleet
+    /// may not be listed (`discovery = "declared"`).
+    ///
+    /// # Errors
+    /// When a target can't be listed.
+    pub async fn undeclared(&self) -> Result<Vec<Undeclared>, Fault> {
+        let mut found = Vec::new();
+        if self.declaration().discovery == Discovery::Declared {
+            return Ok(found);
+        }
+        for (target, store) in self.stores() {
+            self.identify(target, store).await?;
+            for summary in store.fleet(&self.declaration().deployment).await? {
+                let declared = self
+                    .declaration()
+                    .credentials
+                    .iter()
+                    .any(|one| one.destination.target == *target && one.destination.name == summary.name);
+                let labels = summary.labels.values().flatten().filter(|_| !declared);
+                found.extend(labels.filter_map(|label| match label {
+                    Label::Cred(lease) => {
+                        Some(Undeclared { secret: summary.name.clone(), tracked: lease.tracked.clone() })
+                    }
+                    _ => None,
+                }));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lists everything in the place of `credential` at its vendor.
+    ///
+    /// # Errors
+    /// As classified.
+    pub async fn list(&self, credential: &Credential) -> Result<Listing, Fault> {
+        self.vendor(credential)?.list(place(credential)).await
+    }
+
+    /// Ends a credential at the vendor because a person named it. Whether it may be ended,
+    /// `rotation::census` says.
+    ///
+    /// # Errors
+    /// `Gone` when the vendor does not know it (any more).
+    pub async fn revoke(&self, credential: &Credential, counted: &Counted) -> Result<(), Fault> {
+        self.vendor(credential)?.revoke(place(credential), &counted.id).await
     }
 
     async fn tag_version(
