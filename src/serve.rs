@@ -56,6 +56,9 @@ pub struct Row {
     pub live: usize,
     /// Credentials in the same place that are not keyferry's.
     pub foreign: usize,
+    /// Whether something took keyferry's owner tags off the AWS secret.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub owner_tags_missing: bool,
     /// The next date at which something may be done (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -91,6 +94,7 @@ impl Row {
             verified: status.published.as_ref().is_some_and(|published| published.verified),
             live: status.published.as_ref().map_or(0, |published| published.live),
             foreign: status.foreign,
+            owner_tags_missing: status.stripped,
             next: status.look_again.map(|date| date.to_string()),
         }
     }

@@ -83,7 +83,7 @@ async fn resume(engine: &Engine, credential: &Credential, accept: Option<&Versio
     let paused = glance.secret.as_ref().and_then(|secret| Paused::of(&secret.tags));
     if let Some(paused) = &paused {
         engine.unpause(credential, arn).await?;
-        said.push(format!("no longer {paused}"));
+        said.push(format!("the pause is off (it was {paused})"));
     }
     let held = person::held(&glance.view, policy, glance.now);
     if let Some(reason) = held.filter(|_| accept.is_none()) {

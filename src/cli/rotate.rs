@@ -83,7 +83,6 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                     (false, _) => say(not_rotated(one, entry)),
                 }
             }
-            printer.say_all(printer.style().details(&entries, &engine.board().unreachable()));
         }
     }
     Ok(worst)
@@ -122,7 +121,8 @@ fn not_rotated(visited: &Visited, entry: &Entry<'_>) -> String {
         let when = row.next.as_ref().map_or("when that is mended".to_owned(), |date| format!("after {date}"));
         format!("nothing remembers this request: ask again {when}")
     };
-    format!("{name}: NOT rotated: {}{next}\n  {memory}", row.message)
+    let hint = row.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
+    format!("{name}: NOT rotated: {}{next}\n  so far: {}\n  {memory}{hint}", row.message, entry.so_far())
 }
 
 /// What became of the value that leaked, once a new one is current.

@@ -27,6 +27,9 @@ const VISITS_AT_ONCE_MAX: usize = 8;
 pub struct Sorted {
     /// Those that need one.
     pub wanted: Vec<Arc<Credential>>,
+    /// AWS secrets of this deployment that no declaration names (any more): nothing is done about
+    /// them. Empty where the fleet is not listed.
+    pub undeclared: Vec<SecretName>,
 }
 
 impl Engine {
@@ -69,6 +72,19 @@ impl Engine {
                 Some((_, Look::Now)) | None => sorted.wanted.push(Arc::clone(credential)),
             }
         }
+        for (target, (listing, _)) in &listings {
+            let named = |name: &SecretName| {
+                let here = |one: &&Arc<Credential>| one.destination.target == *target;
+                self.declaration().credentials.iter().filter(here).any(|one| one.destination.name == *name)
+            };
+            // Counted first: comparing every name with every other would cost a large fleet seconds.
+            let here = self.declaration().credentials.iter().filter(|one| one.destination.target == *target).count();
+            let known = self.declaration().credentials.iter().filter(|one| listing.contains_key(&one.destination.name));
+            if listing.len() > known.count().min(here) {
+                sorted.undeclared.extend(listing.keys().filter(|name| !named(name)).cloned());
+            }
+        }
+        sorted.undeclared.sort();
         self.board().set_unreachable(unreachable);
         sorted
     }
@@ -171,5 +187,6 @@ fn blank(looked: Timestamp) -> Status {
         dead: false,
         foreign: 0,
         paused: None,
+        stripped: false,
     }
 }

@@ -335,6 +335,7 @@ impl Run<'_> {
             published,
             dead,
             foreign,
+            stripped: secret.is_some_and(|secret| secret.owner == view::Owner::Stripped),
             paused: seen.secret.as_ref().and_then(|secret| Paused::of(&secret.tags)),
             fault,
         };

@@ -31,6 +31,8 @@ pub struct Status {
     pub foreign: usize,
     /// The pause in the secret's tags, over or not.
     pub paused: Option<Paused>,
+    /// Whether something took our owner tags off the secret; it is still known by its versions.
+    pub stripped: bool,
 }
 
 /// A pause, as a person wrote it into the secret's tags.
@@ -100,6 +102,7 @@ impl Status {
             dead: false,
             foreign: 0,
             paused: None,
+            stripped: false,
         }
     }
 

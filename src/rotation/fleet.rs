@@ -41,6 +41,7 @@ fn quiet_until(summary: &Summary, deployment: &Deployment, name: &Name, policy: 
     }
     let mut since = None;
     let mut overlap = false;
+    let mut before = None;
     for labels in summary.labels.values() {
         let mut current = false;
         let mut previous = false;
@@ -56,12 +57,19 @@ fn quiet_until(summary: &Summary, deployment: &Deployment, name: &Name, policy: 
         }
         match (current, previous, lease) {
             (true, _, Some(date)) => since = Some(date),
-            (false, true, _) => overlap = true,
+            (false, true, lease) => {
+                overlap = true;
+                before = lease;
+            }
             (false, false, None) => {}
             (true, _, None) | (false, false, Some(_)) => return None,
         }
     }
     let since = since?;
+    // Made after what is current: somebody went back to the version before.
+    if before.is_some_and(|before| before > since) {
+        return None;
+    }
     let retire = overlap.then(|| since.plus(policy.candidate_age_max).plus(policy.overlap));
     let due = calendar::due(policy, since).and_then(|due| calendar::opens(policy, due));
     Some(crate::rotation::reason::earlier(retire, due).map_or(Look::Never, Look::At))

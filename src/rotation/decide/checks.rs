@@ -52,6 +52,10 @@ pub fn checks(view: &View, policy: &Policy, now: Now) -> Vec<Check> {
     told
 }
 
+fn live(count: usize) -> String {
+    if count == 1 { "1 credential lives there".into() } else { format!("{count} credentials live there") }
+}
+
 fn fine(what: &'static str, found: impl Into<String>) -> Check {
     Check { what, found: found.into(), stops: None }
 }
@@ -168,8 +172,12 @@ impl Case<'_> {
 
     fn told_older(&self) -> Vec<Check> {
         let mut told = Vec::new();
+        let waits = held(self.secret, self.current, self.policy).is_some();
         match self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id) {
             None => told.push(fine("previous", "none is in use")),
+            Some(previous) if waits => {
+                told.push(fine("previous", format!("{} is kept until a person has decided", previous.id)));
+            }
             Some(previous) => told.push(stopped(
                 "previous",
                 format!("{} works until {} (overlap {})", previous.id, self.overlap_ends(), human(self.policy.overlap)),
@@ -189,12 +197,10 @@ impl Case<'_> {
             None => fine("vendor", format!("not seen; by the secret's labels {leased} of its credentials live")),
             Some(listing) if !self.room(listing) => stopped(
                 "vendor",
-                format!("{} credentials live there, {leased} of them this secret's: no room", listing.len()),
+                format!("{}, {leased} of them this secret's: no room", live(listing.len())),
                 Reason::NoRoom,
             ),
-            Some(listing) => {
-                fine("vendor", format!("{} credentials live there, {leased} of them this secret's", listing.len()))
-            }
+            Some(listing) => fine("vendor", format!("{}, {leased} of them this secret's", live(listing.len()))),
         }
     }
 
@@ -202,13 +208,13 @@ impl Case<'_> {
         let (number, last) = self.next_number();
         let over = last.map(|last| last.plus(calendar::backoff(self.policy, number - 1)));
         match over {
-            None => fine("backoff", "no attempt on this version failed"),
+            None => fine("backoff", "no attempt to replace this version was begun yet"),
             Some(over) if self.now.store < over => stopped(
                 "backoff",
-                format!("attempt {} failed; the next may begin at {over}", number - 1),
+                format!("attempt {} was the last; another may begin at {over}", number - 1),
                 Reason::BackingOff,
             ),
-            Some(over) => fine("backoff", format!("after {} attempts, over since {over}", number - 1)),
+            Some(over) => fine("backoff", format!("attempt {} was the last; over since {over}", number - 1)),
         }
     }
 

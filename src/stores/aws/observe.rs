@@ -52,7 +52,8 @@ impl Store {
                 .include_planned_deletion(true)
                 .max_results(PAGE_SIZE)
                 .set_next_token(token.clone());
-            let (page, seen) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
+            let page = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await;
+            let (page, seen) = page.map_err(may_not_list)?;
             for entry in page.secret_list.unwrap_or_default() {
                 let tags = tags(entry.tags());
                 // The filters match prefixes, and key and value of different tags.
@@ -246,6 +247,17 @@ fn needs(fault: Fault, stage: &Label) -> Fault {
         "allow secretsmanager:GetSecretValue on this secret with the stage `{stage}` to this principal: rotating does \
          not need it, this does (`keyferry plan` says which principal)"
     ))
+}
+
+/// There is another way for roles that may not list.
+fn may_not_list(fault: Fault) -> Fault {
+    match (fault.class, &fault.hint) {
+        (Class::Denied, Some(hint)) if hint.contains("secretsmanager:ListSecrets") => {
+            let hint = format!("{hint}; a role that may not list can do with `discovery = \"declared\"`");
+            fault.with_hint(hint)
+        }
+        _ => fault,
+    }
 }
 
 fn endless(call: &Call) -> Fault {
