@@ -1,6 +1,6 @@
 //! The whole fleet: which names need a look, and the look, a few at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -72,17 +72,10 @@ impl Engine {
                 Some((_, Look::Now)) | None => sorted.wanted.push(Arc::clone(credential)),
             }
         }
+        let declared: HashSet<(&TargetName, &SecretName)> =
+            self.declaration().credentials.iter().map(|one| (&one.destination.target, &one.destination.name)).collect();
         for (target, (listing, _)) in &listings {
-            let named = |name: &SecretName| {
-                let here = |one: &&Arc<Credential>| one.destination.target == *target;
-                self.declaration().credentials.iter().filter(here).any(|one| one.destination.name == *name)
-            };
-            // Counted first: comparing every name with every other would cost a large fleet seconds.
-            let here = self.declaration().credentials.iter().filter(|one| one.destination.target == *target).count();
-            let known = self.declaration().credentials.iter().filter(|one| listing.contains_key(&one.destination.name));
-            if listing.len() > known.count().min(here) {
-                sorted.undeclared.extend(listing.keys().filter(|name| !named(name)).cloned());
-            }
+            sorted.undeclared.extend(listing.keys().filter(|name| !declared.contains(&(target, *name))).cloned());
         }
         sorted.undeclared.sort();
         self.board().set_unreachable(unreachable);

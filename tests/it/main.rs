@@ -4,4 +4,5 @@
 mod bad_inputs;
 mod faults;
 mod stage;
+mod verbs;
 mod voyage;
