@@ -31,7 +31,6 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let worst = match reason.turn() {
         Turn::Person => code::PERSON,
         Turn::Cause => code::FAILING,
-        Turn::Nobody | Turn::Keyferry | Turn::Paused if !glance.unseen.is_empty() => code::FAILING,
         Turn::Nobody | Turn::Keyferry | Turn::Paused => code::FINE,
     };
     match printer.output() {

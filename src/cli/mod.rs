@@ -19,6 +19,7 @@ mod confirm;
 mod explain;
 mod held;
 mod history;
+mod iam;
 mod once;
 mod orphans;
 mod outcome;
@@ -119,6 +120,8 @@ enum Verb {
     Verify(verify::Arguments),
     /// Say that a consumer has the new value.
     Confirm(confirm::Arguments),
+    /// The smallest IAM policy for this declaration, as JSON.
+    Iam(iam::Arguments),
     /// The whole thing on this machine without any account: AWS, vendors, daemon and a consumer.
     Sandbox(sandbox::Arguments),
 }
@@ -159,6 +162,7 @@ pub fn main() -> ExitCode {
             Verb::Rollback(asked) => rollback::run(&source, &asked, &printer).await,
             Verb::Verify(asked) => verify::run(&source, &asked, &printer).await,
             Verb::Confirm(asked) => confirm::run(&source, &asked, &printer).await,
+            Verb::Iam(asked) => iam::run(&source, &asked, &printer),
             Verb::Sandbox(asked) => sandbox::run(&source, &asked, &printer).await,
         }
     });

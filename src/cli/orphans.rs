@@ -62,7 +62,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     match &arguments.verb {
         Some(Verb::Revoke(asked)) => revoke(&engine, asked, printer).await,
         None => {
-            let wanted = arguments.which.pick_or_all(engine.declaration(), "nothing was looked at")?;
+            let wanted = arguments.which.pick(engine.declaration(), "nothing was looked at")?;
             list(&engine, &wanted, printer).await
         }
     }

@@ -86,6 +86,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     if arguments.end.span.is_some_and(|span| span.is_zero()) {
         return Err(Wrong::new("a pause of no time; nothing was paused").with_hint("write `--for 4h`").into());
     }
+    arguments.which.require("nothing was paused")?;
     let engine = super::open(source, printer).await?;
     let wanted = arguments.which.pick(engine.declaration(), "nothing was paused")?;
     let mut by: BTreeMap<TargetName, String> = BTreeMap::new();

@@ -29,7 +29,7 @@ pub struct Arguments {
 /// Observes everything and prints one line a credential.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(source, printer).await?;
-    let asked = arguments.which.pick_or_all(engine.declaration(), "nothing was looked at")?;
+    let asked = arguments.which.pick(engine.declaration(), "nothing was looked at")?;
     let mut principals: BTreeMap<TargetName, Identity> = BTreeMap::new();
     let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
     let of_asked = |target: &TargetName| asked.iter().any(|one| one.destination.target == *target);

@@ -41,6 +41,7 @@ pub fn version(text: &str) -> Result<VersionId, String> {
 
 /// Resumes each, and says of each what it did and what is left to decide.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    arguments.which.require("nothing was changed")?;
     if arguments.accept.is_some() && arguments.which.names.len() != 1 {
         return Err(Wrong::new("--accept is for one NAME: a version belongs to one secret; nothing was changed").into());
     }

@@ -31,6 +31,7 @@ pub struct Arguments {
 
 /// Rotates each once, and says of each whether it was.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    arguments.which.require("nothing was rotated")?;
     let engine = super::open(source, printer).await?;
     let wanted = arguments.which.pick(engine.declaration(), "nothing was rotated")?;
     few_enough(arguments, wanted.len(), engine.declaration())?;

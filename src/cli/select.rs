@@ -42,24 +42,24 @@ impl Selection {
         self.names.is_empty()
     }
 
-    /// What was selected, in the order of the declaration. `undone` says what was not done about
-    /// it if it can't be told: "nothing was paused".
+    /// For verbs that change something: says so when nothing was said. `undone` says what was not
+    /// done: "nothing was paused".
     ///
     /// # Errors
-    /// When a name is not declared, with the nearest one; when nothing was said or nothing fits.
-    pub fn pick(&self, declaration: &Declaration, undone: &str) -> Result<Vec<Arc<Credential>>, Wrong> {
+    /// When nothing was said.
+    pub fn require(&self, undone: &str) -> Result<(), Wrong> {
         if self.names.is_empty() && !self.all && self.vendor.is_none() && self.tags.is_empty() {
             return Err(Wrong::new(format!("no credential is named; {undone}"))
                 .with_hint("say which: NAME…, --vendor VENDOR, --tag KEY=VALUE, or --all"));
         }
-        self.pick_or_all(declaration, undone)
+        Ok(())
     }
 
-    /// The same, for verbs that change nothing: nothing said means all.
+    /// What was selected, in the order of the declaration; everything when nothing was said.
     ///
     /// # Errors
-    /// As there.
-    pub fn pick_or_all(&self, declaration: &Declaration, undone: &str) -> Result<Vec<Arc<Credential>>, Wrong> {
+    /// When a name is not declared, with the nearest one; when nothing fits.
+    pub fn pick(&self, declaration: &Declaration, undone: &str) -> Result<Vec<Arc<Credential>>, Wrong> {
         if !self.names.is_empty() {
             return by_names(&self.names, declaration, undone);
         }

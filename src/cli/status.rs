@@ -40,7 +40,7 @@ pub struct Arguments {
 /// Prints the fleet.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(source, printer).await?;
-    let asked = arguments.which.pick_or_all(engine.declaration(), "nothing was looked at")?;
+    let asked = arguments.which.pick(engine.declaration(), "nothing was looked at")?;
     // A few by name need no listing of the fleet, nor the right to it.
     let all = asked.len() == engine.declaration().credentials.len();
     let sorted = if all { engine.sort().await } else { Sorted { wanted: asked, ..Sorted::default() } };

@@ -27,7 +27,7 @@ pub struct Arguments {
 /// Logs in with each, and says of each what the vendor said. Without names, with all.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(source, printer).await?;
-    let wanted = arguments.which.pick_or_all(engine.declaration(), "nothing was tried")?;
+    let wanted = arguments.which.pick(engine.declaration(), "nothing was tried")?;
     let outcomes = outcome::each(&wanted, printer, "logging in with", |credential| {
         let engine = Arc::clone(&engine);
         async move {
