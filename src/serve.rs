@@ -67,6 +67,9 @@ pub struct Row {
     pub live: usize,
     /// Credentials in the same place that are not keyferry's.
     pub foreign: usize,
+    /// Whether something took keyferry's owner tags off the AWS secret.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub owner_tags_missing: bool,
     /// The next date at which something may be done (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -80,14 +83,16 @@ impl Row {
             (None, true) => {
                 "the vendor no longer lists the published credential: consumers may be reading a dead value".into()
             }
-            (None, false) => status.reason.message(status.look_again),
+            (None, false) => status.sentence(),
         };
         let dead = status
             .dead
             .then(|| format!("someone deleted it at the vendor: `keyferry rotate {name}` publishes a fresh one now"));
         let hint = status.fault.as_ref().and_then(|fault| fault.hint.clone()).or(dead);
         let version = status.published.as_ref().map(|published| published.version.as_str());
-        let advice = |hint: &str| hint.replace("<version id>", version.unwrap_or("<version id>"));
+        let advice = |hint: &str| {
+            hint.replace("<version id>", version.unwrap_or("<version id>")).replace("<name>", name.as_str())
+        };
         Self {
             name: name.to_string(),
             state: status.word(),
@@ -100,6 +105,7 @@ impl Row {
             verified: status.published.as_ref().is_some_and(|published| published.verified),
             live: status.published.as_ref().map_or(0, |published| published.live),
             foreign: status.foreign,
+            owner_tags_missing: status.stripped,
             next: status.look_again.map(|date| date.to_string()),
         }
     }

@@ -10,6 +10,7 @@
 //! | `reopen` | the same process with another declaration |
 //! | `here` | several futures at once in one task |
 //! | `pulse` | signs of life of what is under way |
+//! | `person` | what a person asked for, as calls |
 //! | `keyring` | where admin secrets come from |
 //! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
 //! | `snapshot` | what is known of each credential, for status and the status page |
@@ -36,6 +37,7 @@ mod keyring;
 mod look;
 pub mod pass;
 mod perform;
+pub mod person;
 pub mod pool;
 pub mod preflight;
 pub mod pulse;

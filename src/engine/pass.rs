@@ -1,6 +1,6 @@
 //! The whole fleet: which names need a look, and the look, a few at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::Discovery;
@@ -12,7 +12,7 @@ use crate::engine::snapshot::{Published, Status};
 use crate::model::credential::Credential;
 use crate::model::fault::Fault;
 use crate::model::label::Label;
-use crate::model::name::{Name, TargetName};
+use crate::model::name::{Name, SecretName, TargetName};
 use crate::model::observed::Summary;
 use crate::model::policy::Takeover;
 use crate::model::time::Timestamp;
@@ -28,6 +28,9 @@ pub struct Sorted {
     /// Those among them that go before the others: an attempt is under way, perhaps one whose cause
     /// is a leak.
     pub urgent: BTreeSet<Name>,
+    /// AWS secrets of this deployment that no declaration names (any more): nothing is done about
+    /// them. Empty where the fleet is not listed.
+    pub undeclared: Vec<SecretName>,
 }
 
 impl Engine {
@@ -43,8 +46,10 @@ impl Engine {
             let of_target = listings.next().await;
             sorted.wanted.extend(of_target.wanted);
             sorted.urgent.extend(of_target.urgent);
+            sorted.undeclared.extend(of_target.undeclared);
         }
         sorted.wanted.sort_by(|one, other| one.name.cmp(&other.name));
+        sorted.undeclared.sort();
         sorted
     }
 
@@ -107,6 +112,8 @@ impl Engine {
             }
         }
         self.brake_replacements(suspects).await;
+        let declared: HashSet<&SecretName> = declared().map(|one| &one.destination.name).collect();
+        sorted.undeclared = listing.into_keys().filter(|name| !declared.contains(name)).collect();
         sorted
     }
 
@@ -210,5 +217,15 @@ fn judge(summary: &Summary, credential: &Credential, now: Timestamp) -> Look {
 }
 
 fn blank(looked: Timestamp) -> Status {
-    Status { reason: Reason::NotSeen, fault: None, looked, look_again: None, published: None, dead: false, foreign: 0 }
+    Status {
+        reason: Reason::NotSeen,
+        fault: None,
+        looked,
+        look_again: None,
+        published: None,
+        dead: false,
+        foreign: 0,
+        paused: None,
+        stripped: false,
+    }
 }

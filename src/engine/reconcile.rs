@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::engine::snapshot::{Published, Status};
+use crate::engine::snapshot::{Paused, Published, Status};
 use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
@@ -102,20 +102,7 @@ impl Engine {
         self.pulses.beat(credential.name.as_str());
         let visited = match (self.store(credential).await, self.vendor(credential)) {
             (Ok(store), Ok(vendor)) => {
-                let mut run = Run {
-                    engine: self,
-                    credential,
-                    store,
-                    vendor: vendor.as_ref(),
-                    memory: &mut memory,
-                    visit,
-                    request: visit.request,
-                    steps: Vec::new(),
-                    ended: Vec::new(),
-                    unread: None,
-                    glimpse: None,
-                };
-                run.visit().await
+                Run::new(self, credential, (store, vendor.as_ref()), &mut memory, visit).visit().await
             }
             (Err(fault), _) | (_, Err(fault)) => Visited {
                 status: Status::unseen(fault, Timestamp::default()),
@@ -164,6 +151,31 @@ impl Seen {
     /// For a write that knows no compare: it may be sent only soon after the look.
     pub(super) fn fence(&self) -> Fence {
         Fence { signed_at: self.now.store }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Nothing seen and nothing done yet.
+    pub(super) fn new(
+        engine: &'a Engine,
+        credential: &'a Credential,
+        (store, vendor): (&'a Store, &'a dyn Vendor),
+        memory: &'a mut Memory,
+        visit: Visit,
+    ) -> Self {
+        Self {
+            engine,
+            credential,
+            store,
+            vendor,
+            memory,
+            visit,
+            request: visit.request,
+            steps: Vec::new(),
+            ended: Vec::new(),
+            unread: None,
+            glimpse: None,
+        }
     }
 }
 
@@ -349,6 +361,8 @@ impl Run<'_> {
             published,
             dead,
             foreign,
+            stripped: secret.is_some_and(|secret| secret.owner == view::Owner::Stripped),
+            paused: seen.secret.as_ref().and_then(|secret| Paused::of(&secret.tags)),
             fault,
         };
         let planned = self.visit.dry.then_some(decision);

@@ -2,11 +2,14 @@
 //! only, never values; lost with the process and rebuilt by the next pass.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::model::fault::{Class, Fault};
+use crate::model::label::{TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Name, TargetName, VendorId, VersionId};
 use crate::model::time::Timestamp;
+use crate::rotation::tags::date;
 use crate::rotation::{Reason, Turn};
 
 /// What the last look at one credential showed.
@@ -27,6 +30,46 @@ pub struct Status {
     pub dead: bool,
     /// Credentials in the same place that are not this secret's.
     pub foreign: usize,
+    /// The pause in the secret's tags, over or not.
+    pub paused: Option<Paused>,
+    /// Whether something took our owner tags off the secret; it is still known by its versions.
+    pub stripped: bool,
+}
+
+/// A pause, as a person wrote it into the secret's tags.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Paused {
+    /// Until when; `None` until somebody resumes.
+    pub until: Option<Timestamp>,
+    /// Why, where it was told.
+    pub reason: Option<String>,
+    /// Who, where it was told.
+    pub by: Option<String>,
+}
+
+impl Paused {
+    /// The pause in these tags, over or not.
+    pub fn of(tags: &BTreeMap<String, String>) -> Option<Self> {
+        let told = |key: &str| tags.get(key).filter(|text| !text.is_empty()).cloned();
+        Some(Self { until: date(tags.get(TAG_PAUSE)?), reason: told(TAG_PAUSE_REASON), by: told(TAG_PAUSE_BY) })
+    }
+}
+
+impl fmt::Display for Paused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.by {
+            Some(by) => write!(out, "paused by {by}")?,
+            None => out.write_str("paused by a person")?,
+        }
+        match self.until {
+            Some(until) => write!(out, " until {until}")?,
+            None => out.write_str(" until resumed")?,
+        }
+        match &self.reason {
+            Some(reason) => write!(out, ": {reason}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The published generation.
@@ -55,6 +98,8 @@ impl Status {
             published: None,
             dead: false,
             foreign: 0,
+            paused: None,
+            stripped: false,
         }
     }
 
@@ -85,6 +130,14 @@ impl Status {
             (Turn::Cause, _) => "blocked",
             (Turn::Person, _) => "held",
             (Turn::Paused, _) => "paused",
+        }
+    }
+
+    /// Why it is as it is, for people; of a pause, who asked for it, until when and why.
+    pub fn sentence(&self) -> String {
+        match self.paused.as_ref().filter(|_| self.reason == Reason::Paused) {
+            Some(paused) => paused.to_string(),
+            None => self.reason.message(self.look_again),
         }
     }
 

@@ -32,6 +32,10 @@ pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 pub const TAG_BASE: &str = "keyferry:base";
 /// Tag: no rotation until this date (seconds since the epoch, or RFC 3339); every replica obeys.
 pub const TAG_PAUSE: &str = "keyferry:pause";
+/// Tag: why; for people, never read for a decision.
+pub const TAG_PAUSE_REASON: &str = "keyferry:pause-reason";
+/// Tag: who; for people, never read for a decision.
+pub const TAG_PAUSE_BY: &str = "keyferry:pause-by";
 /// Tag: a consumer has taken this version over, `<version>@<seconds>`; evidence for
 /// `retire_when = "confirmed"`. Counts only for the version that it names.
 pub const TAG_CONFIRMED: &str = "keyferry:confirmed";

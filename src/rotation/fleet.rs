@@ -71,7 +71,7 @@ fn quiet_until(
     }
     let mut since = None;
     let mut overlap = false;
-    let mut current_id = None;
+    let (mut current_id, mut before) = (None, None);
     for (id, labels) in &summary.labels {
         let mut current = false;
         let mut previous = false;
@@ -87,12 +87,16 @@ fn quiet_until(
         }
         match (current, previous, lease) {
             (true, _, Some(date)) => (since, current_id) = (Some(date), Some(id)),
-            (false, true, _) => overlap = true,
+            (false, true, lease) => (overlap, before) = (true, lease),
             (false, false, None) => {}
             (true, _, None) | (false, false, Some(_)) => return None,
         }
     }
     let since = since?;
+    // Made after what is current: somebody went back to the version before.
+    if before.is_some_and(|before| before > since) {
+        return None;
+    }
     let confirmed = tag(TAG_CONFIRMED).and_then(Accepted::parse).is_some_and(|one| current_id == Some(&one.version));
     let retire = overlap.then(|| retires(policy, since, confirmed, now));
     let due = calendar::due(policy, since).and_then(|due| calendar::opens(policy, due));

@@ -246,7 +246,7 @@ impl Reason {
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::ForeignCurrent => {
-                "someone wrote this secret by hand: tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`) to accept that version as the one to go on from, or move AWSCURRENT back to keyferry's version"
+                "someone wrote this secret by hand: `keyferry resume <name> --accept <version id>` goes on from that version, `keyferry rollback <name>` goes back to keyferry's own while it lives"
             }
             Self::DeadCurrent => {
                 "move AWSCURRENT to the version that has a label `kf-cred:…` and works (`aws secretsmanager update-secret-version-stage`); nothing can bring a revoked credential back"
@@ -255,11 +255,11 @@ impl Reason {
                 "find out who put AWSPENDING there and take the label off that version; keyferry then goes on by itself"
             }
             Self::RolledBack => {
-                "to keep the version that is current now and retire the newer one, tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`); otherwise move AWSCURRENT forward again"
+                "to keep the version that is current now and retire the newer one: `keyferry resume <name> --accept <version id>`; to go forward again to the newer one: `keyferry rollback <name>`"
             }
             Self::NoCurrent => "move AWSCURRENT to the right version by hand",
             Self::TooManyLeftovers => {
-                "look at them at the vendor and revoke by hand those that nobody uses; keyferry goes on with three or fewer"
+                "`keyferry orphans <name>` lists them, `keyferry orphans revoke ID` ends one that nobody uses; keyferry goes on with three or fewer"
             }
             Self::TooManyReplacements => {
                 "nothing was replaced: undo the edit; or `keyferry rotate NAME…` for those that are meant; or raise `limits.max_replacements` and reload"
@@ -278,14 +278,12 @@ impl Reason {
             Self::NativeRotation => "turn off its rotation in Secrets Manager, or remove the declaration",
             Self::ManagedElsewhere => "choose another secret name: writing to this one would break what manages it",
             Self::ReplicaRegion => "declare the primary Region as the target",
-            Self::Paused => {
-                "take the tag `keyferry:pause` off the secret, or let its date pass (seconds since 1970, or 2026-12-01T00:00:00Z; anything else never ends)"
-            }
+            Self::Paused => "`keyferry resume <name>` ends it",
             Self::InUse => "find the consumer that still logs in with the old value, and have it read the secret again",
             Self::Unconfirmed => "once consumers have the new value, say so: `keyferry confirm` with this name",
             Self::WindowClosed => "`keyferry rotate` with this name begins at once, also in a freeze",
             Self::NoRoom => {
-                "end credentials at the vendor that nobody uses, or wait until older ones of this secret are revoked"
+                "`keyferry orphans <name>` lists them: end those that nobody uses, or wait until older ones of this secret are revoked"
             }
             _ => return None,
         })

@@ -65,6 +65,30 @@ pub fn next(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Option<T
         .fold(None, |soonest, date| earlier(soonest, Some(date)))
 }
 
+/// What becomes of a listed credential that no lease tracks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is not provably ours: it stays.
+    NotOurs,
+    /// It is ours, and whoever made it may still store it.
+    Open,
+    /// It is a leftover of ours, revoked from this date of AWS's on.
+    SweptFrom(Timestamp),
+}
+
+/// What becomes of `seen`, which no lease of `secret` tracks.
+pub fn fate(seen: &Seen, secret: &Secret, policy: &Policy, now: Now) -> Fate {
+    let judge = Judge { secret, current: secret.with(&Label::Current), policy, now };
+    if judge.closed_leftover(seen) {
+        let age = now.vendor.map_or(Duration::ZERO, |vendor_now| vendor_now.since(seen.created));
+        Fate::SweptFrom(now.store.plus((policy.settle * 2).saturating_sub(age)))
+    } else if ours(seen) && policy.capabilities.marking == Marking::Named {
+        Fate::Open
+    } else {
+        Fate::NotOurs
+    }
+}
+
 /// Whether a listed credential carries this secret's mark.
 pub fn ours(seen: &Seen) -> bool {
     match seen.marked {

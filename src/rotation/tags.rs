@@ -104,8 +104,8 @@ impl Retiring {
     }
 }
 
-/// Seconds since the epoch, or RFC 3339.
-pub(super) fn date(text: &str) -> Option<Timestamp> {
+/// A date as it stands in a tag: seconds since the epoch, or RFC 3339.
+pub fn date(text: &str) -> Option<Timestamp> {
     text.parse().ok().map(Timestamp::from_seconds).or_else(|| Timestamp::parse_rfc3339(text))
 }
 

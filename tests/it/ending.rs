@@ -25,7 +25,7 @@ async fn leaked(stage: &Stage) -> Visited {
 
 /// Live credentials at the vendor, by id.
 fn live(stage: &Stage) -> Vec<String> {
-    let all = stage.sandbox.keycard.credentials();
+    let all = stage.sandbox.keycard().credentials();
     all.into_iter().filter(|one| one.deleted.is_none()).map(|one| one.id.to_string()).collect()
 }
 
@@ -181,7 +181,7 @@ async fn a_retired_credential_ends_after_its_consumers_and_its_secret_last() {
     stage.clock.advance(30 * DAY);
     stage.pass().await;
     stage.redeclare(&retired()).await;
-    let made = stage.sandbox.keycard.credentials().len();
+    let made = stage.sandbox.keycard().credentials().len();
     stage.pass().await;
     let status = stage.status("app");
     assert_eq!((status.reason, status.word(), status.exit_code()), (Reason::Retiring, "ok", 0));
@@ -189,7 +189,7 @@ async fn a_retired_credential_ends_after_its_consumers_and_its_secret_last() {
     assert_eq!((live(&stage).is_empty(), stage.failures()), (false, 0), "consumers read on for the overlap");
     stage.live(4 * HOUR, HOUR / 2).await;
     assert!(live(&stage).is_empty());
-    assert_eq!(stage.sandbox.keycard.credentials().len(), made, "and nothing new was made");
+    assert_eq!(stage.sandbox.keycard().credentials().len(), made, "and nothing new was made");
     assert!(labels(&stage).await["DeletedDate"].is_number(), "scheduled for deletion");
     let status = stage.status("app");
     assert_eq!((status.reason, status.word(), status.exit_code()), (Reason::Retired, "ok", 0), "{:?}", status.fault);

@@ -2,9 +2,10 @@
 //! that only moves when somebody sleeps: no test waits, and each is the same on every run.
 
 mod bad_inputs;
-mod ending;
 mod daemon;
+mod ending;
 mod faults;
 mod preflight;
 mod stage;
+mod verbs;
 mod voyage;

@@ -226,7 +226,7 @@ async fn a_vendor_that_does_otherwise_is_noticed_and_nothing_stays_alive_there()
     ];
     for (what, settings, not_held) in rows {
         let stage = Stage::one().await;
-        stage.sandbox.keycard.set_settings(settings);
+        stage.sandbox.keycard().set_settings(settings);
         let report = run(&stage, true).await;
         assert_eq!(names(&report, Outcome::NotHeld), not_held.iter().copied().collect(), "{what}:\n{}", told(&report));
         assert_eq!(names(&report, Outcome::Untold), [].into(), "{what}:\n{}", told(&report));
@@ -239,13 +239,13 @@ async fn a_vendor_that_lists_late_is_waited_for_and_one_that_never_does_is_told(
     use keyferry::sandbox::keycard::settings::Settings as Keycard;
     for (read_lag_s, cleaned) in [(200, true), (100_000, false)] {
         let stage = Stage::one().await;
-        stage.sandbox.keycard.set_settings(Keycard { read_lag_s, ..Keycard::default() });
+        stage.sandbox.keycard().set_settings(Keycard { read_lag_s, ..Keycard::default() });
         let report = run(&stage, true).await;
         assert_eq!(names(&report, Outcome::NotHeld), ["vendor-listed"].into(), "{}", told(&report));
         assert_eq!(report.left.is_empty(), cleaned, "{}", told(&report));
         if !cleaned {
             assert!(report.left[0].live && scratch(&stage).is_some(), "{}", told(&report));
-            stage.sandbox.keycard.set_settings(Keycard::default());
+            stage.sandbox.keycard().set_settings(Keycard::default());
             assert!(run(&stage, false).await.cleaned[0].contains("1 found and revoked"));
         }
         nothing_left(&stage, &format!("{read_lag_s} s"));
@@ -260,7 +260,7 @@ async fn a_create_whose_answer_is_lost_leaves_nothing_at_the_vendor() {
         let report = run(&stage, true).await;
         let untold = names(&report, Outcome::Untold);
         assert!(untold.contains("vendor-create") && untold.contains("vendor-listed"), "{}", told(&report));
-        if stage.sandbox.keycard.credentials().is_empty() {
+        if stage.sandbox.keycard().credentials().is_empty() {
             // Nothing was made, but nobody can know: kept, told, and cleaned up by the next run.
             assert!(report.left[0].live && report.left[0].hint.contains("run this again"), "{}", told(&report));
             assert!(scratch(&stage).is_some());

@@ -119,7 +119,7 @@ impl Case<'_> {
         earlier(earlier(retire, revoke), earlier(sweep, leftover))
     }
 
-    fn room(&self, listing: &[Seen]) -> bool {
+    pub(super) fn room(&self, listing: &[Seen]) -> bool {
         if self.in_place() {
             return true;
         }
@@ -134,7 +134,7 @@ impl Case<'_> {
     }
 
     /// The number of the next attempt on the current version, and the date of the last one's claim.
-    fn next_number(&self) -> (u32, Option<Timestamp>) {
+    pub(super) fn next_number(&self) -> (u32, Option<Timestamp>) {
         let mut highest = 0;
         let mut last = None;
         for version in &self.secret.versions {

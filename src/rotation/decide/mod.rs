@@ -38,6 +38,7 @@ pub(crate) use evidence::{LOOK_EVERY, LOOK_FOR};
 pub(crate) use retired::over;
 
 mod case;
+pub mod checks;
 mod due;
 mod evidence;
 mod retired;
@@ -235,7 +236,7 @@ impl Case<'_> {
 }
 
 /// States in which keyferry touches nothing and nothing it does would heal them.
-fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> {
+pub(super) fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> {
     let blocked = |reason| Some(Decision::wait(reason, None));
     let retired = policy.wanted == Wanted::Retired;
     match &secret.obstacle {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Store;
 use super::claim::{self, TOMBSTONE, TooLong};
 use super::classify::Call;
-use super::proof::{Published, Removable, Stages, Unpublished};
+use super::proof::{Published, Removable, Returnable, Stages, Unpublished};
 use super::signing::{Fence, system_time};
 use crate::model::attempt::Attempt;
 use crate::model::credential::Destination;
@@ -284,6 +284,17 @@ impl Store {
         let doing = format!("make {to} the current version of secret {arn}");
         let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
         self.move_label(&call, arn, &Label::Current, Some(to), from, Some(fence)).await
+    }
+
+    /// Moves AWSCURRENT back to a version that lives, provided that it is on `from`: what a person
+    /// asks for, and no rule ever. Sent once, signed with the fence's moment.
+    ///
+    /// # Errors
+    /// `Taken` when AWSCURRENT is elsewhere; `Retry` when it came too late.
+    pub async fn roll_back(&self, to: &Returnable, from: &VersionId, fence: Fence) -> Result<Timestamp, Fault> {
+        let doing = format!("make {} the current version of secret {} again", to.version(), to.arn());
+        let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
+        self.move_label(&call, to.arn(), &Label::Current, Some(to.version()), Some(from), Some(fence)).await
     }
 
     /// Takes a label off a version, provided that it is there.

@@ -119,8 +119,8 @@ fn declared(declared: &'static str, case: Case) -> Case {
 }
 
 fn cases() -> Vec<Case> {
-    const ACCEPT: &str = "`keyferry:base=00000000-0000-4000-8000-000000000001@";
-    const BACK: &str = "move AWSCURRENT forward again";
+    const ACCEPT: &str = "`keyferry resume app --accept 00000000-0000-4000-8000-000000000001`";
+    const BACK: &str = "to go forward again to the newer one: `keyferry rollback app`";
     let delete = || Calls("DeleteSecret", json!({ "SecretId": "app", "RecoveryWindowInDays": 7 }));
     let restore = Calls("RestoreSecret", json!({ "SecretId": "app" }));
     let strip = |keys: Value| Calls("UntagResource", json!({ "SecretId": "app", "TagKeys": keys }));

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use keyferry::clock::HostClock;
 use keyferry::model::time::{Clock, Sleep, Timestamp};
+use keyferry::sandbox::consumer::Watch;
 use keyferry::sandbox::faults::{Effect, Rule};
-use keyferry::sandbox::stage::{Ports, Sandbox, Seed, Watched};
+use keyferry::sandbox::stage::{Ports, Sandbox};
 use serde_json::Value;
 
 /// Everybody's time runs this much faster than the host's.
@@ -57,16 +58,11 @@ impl House {
         let services: Arc<dyn Clock> = clock.clone();
         let real = Arc::new(HostClock::real());
         let sandbox = Sandbox::start(Ports::default(), 1, services, real).await.unwrap();
-        for application in applications {
-            let application = (*application).to_owned();
-            sandbox.seed(&Seed { vendor: "keycard".into(), zone: "production".into(), application });
+        for name in applications {
+            sandbox.keycard().seed_application("production", name);
+            let token_endpoint = sandbox.keycard().token_endpoint("production").unwrap();
+            sandbox.consumer.watch(Watch::new(format!("test/{name}"), token_endpoint));
         }
-        sandbox.watch(applications.iter().map(|name| Watched {
-            secret: format!("test/{name}"),
-            zone: "production".into(),
-            id_key: "client_id".into(),
-            secret_key: "client_secret".into(),
-        }));
         Self { sandbox, clock, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -174,7 +170,7 @@ impl House {
 
     /// Live credentials at the vendor.
     pub fn live(&self) -> usize {
-        self.sandbox.keycard.credentials().iter().filter(|one| one.deleted.is_none()).count()
+        self.sandbox.keycard().credentials().iter().filter(|one| one.deleted.is_none()).count()
     }
 }
 

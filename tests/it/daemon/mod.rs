@@ -162,7 +162,7 @@ async fn an_edit_during_an_attempt_lets_it_finish_and_revokes_nothing() {
             }
             assert_eq!(house.holder("app", "AWSPREVIOUS"), Some(first), "{what}: nothing is retired");
             assert_eq!(house.leases("app"), 2, "{what}: nothing is revoked");
-            let revoked = house.sandbox.keycard.credentials().iter().filter(|one| one.deleted.is_some()).count();
+            let revoked = house.sandbox.keycard().credentials().iter().filter(|one| one.deleted.is_some()).count();
             assert_eq!(revoked, 0, "{what}");
             daemon.stop().await;
             house.sandbox.consumer.round().await;
