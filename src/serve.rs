@@ -69,7 +69,7 @@ impl Row {
             (None, true) => {
                 "the vendor no longer lists the published credential: consumers may be reading a dead value".into()
             }
-            (None, false) => status.reason.sentence().into(),
+            (None, false) => status.sentence(),
         };
         let dead = status
             .dead

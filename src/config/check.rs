@@ -11,6 +11,7 @@ use super::diagnostic::{Code, Problem, Severity};
 use super::file::whole;
 use super::notes::{Notes, Span};
 use super::options;
+use super::proof;
 use super::schedule::{self, Patterns, Rotation};
 use super::targets::Targets;
 use super::tree::{Length, Table, shortened};
@@ -18,6 +19,7 @@ use super::{Declaration, Discovery, Limits, VendorInstance};
 use crate::model::credential::Credential;
 use crate::model::name::{Deployment, VendorName};
 use crate::model::option::{Kind, Options, Reference};
+use crate::model::policy::Verify;
 use crate::vendors::{self, Spec};
 
 const KEYS: [&str; 8] = ["deployment", "include", "aws", "vendors", "defaults", "limits", "discovery", "credential"];
@@ -67,6 +69,7 @@ pub(super) struct Defaults<'t> {
     pub overlap: Option<Length>,
     pub refresh_within: Option<Length>,
     pub secret_name: Option<NameTemplate<'t>>,
+    pub verify: Option<Verify>,
     pub kms_key_id: Option<String>,
     pub tags: Option<Tags<'t>>,
 }
@@ -245,6 +248,7 @@ impl<'t> Defaults<'t> {
             overlap: standard(OVERLAP_STANDARD),
             refresh_within: standard(REFRESH_STANDARD),
             secret_name: Some(NameTemplate::default()),
+            verify: Some(Verify::Required),
             kms_key_id: None,
             tags: Some(Tags::default()),
         };
@@ -254,13 +258,14 @@ impl<'t> Defaults<'t> {
             }
             return defaults;
         };
-        notes.unknown_keys(table, ["rotate", "overlap", "consumers", "secret"].into_iter(), false, Some(TOP));
+        notes.unknown_keys(table, ["rotate", "overlap", "consumers", "verify", "secret"].into_iter(), false, Some(TOP));
         if let Some(item) = table.get("rotate") {
             defaults.rotate = schedule::rotation(notes, patterns, item).map_or(Given::Wrong, Given::Yes);
         }
         if table.has("overlap") {
             defaults.overlap = notes.duration(table, "overlap", "overlap = \"24h\"");
         }
+        defaults.verify = proof::verify(notes, table, defaults.verify);
         defaults.refresh_within = refresh_within(notes, table, defaults.refresh_within);
         let Some(secret) = notes.table(table, "secret", "[defaults.secret]") else { return defaults };
         notes.unknown_keys(secret, ["name", "kms_key_id", "tags"].into_iter(), false, None);

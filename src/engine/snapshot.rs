@@ -27,6 +27,8 @@ pub struct Status {
     pub dead: bool,
     /// Credentials in the same place that are not this secret's.
     pub foreign: usize,
+    /// What the reason's sentence leaves open: numbers.
+    pub detail: Option<String>,
 }
 
 /// The published generation.
@@ -38,8 +40,10 @@ pub struct Published {
     pub id: Option<VendorId>,
     /// AWS's date from which its age counts.
     pub since: Timestamp,
-    /// Whether keyferry published it, which it does only after a login with it.
+    /// Whether keyferry published it, after a login with it.
     pub verified: bool,
+    /// Whether it was published though no login could tell (`verify = "best-effort"`).
+    pub unproved: bool,
     /// How many credentials of this secret live.
     pub live: usize,
 }
@@ -55,6 +59,7 @@ impl Status {
             published: None,
             dead: false,
             foreign: 0,
+            detail: None,
         }
     }
 
@@ -62,6 +67,23 @@ impl Status {
     pub fn publishes_as(&self, published: &Option<Published>) -> bool {
         let which = |published: &Option<Published>| published.as_ref().map(|one| (one.since, one.version.clone()));
         which(&self.published) == which(published)
+    }
+
+    /// The reason as a sentence, with what it leaves open, and whether what is published was proved.
+    pub fn sentence(&self) -> String {
+        let unproved = self.published.as_ref().is_some_and(|published| published.unproved);
+        let mut sentence = match self.reason {
+            Reason::Healthy if unproved => "current and not due".to_owned(),
+            Reason::HealthyManual if unproved => "current; rotates only when asked".to_owned(),
+            reason => reason.sentence().to_owned(),
+        };
+        if let Some(detail) = &self.detail {
+            sentence.push_str(&format!(" ({detail})"));
+        }
+        if unproved && self.turn() == Turn::Nobody {
+            sentence.push_str("; published unverified: no login at the vendor can tell whether it works");
+        }
+        sentence
     }
 
     /// Whose turn it is. A fault that heals by itself is keyferry's; any other waits for its cause.

@@ -71,6 +71,16 @@ pub enum Ownership {
     Exclusive,
 }
 
+/// What to do where no login can tell whether a credential works.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Verify {
+    /// Publish nothing, and make nothing that could not be published.
+    #[default]
+    Required,
+    /// Publish it, and say that it is unverified. One that the vendor refuses is never published.
+    BestEffort,
+}
+
 /// Everything that `rotation::decide` needs to know about one credential besides what it sees.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -99,6 +109,8 @@ pub struct Policy {
     pub capabilities: Capabilities,
     /// Who else makes credentials there (unnamed vendors only).
     pub ownership: Ownership,
+    /// What to do where no login can tell whether a credential works.
+    pub verify: Verify,
     /// Whether keyferry creates the AWS secret itself.
     pub create_secret: bool,
     /// What to do with one that is not ours.
@@ -126,6 +138,7 @@ impl Policy {
             live_max: 4,
             capabilities,
             ownership: Ownership::Shared,
+            verify: Verify::Required,
             create_secret: true,
             takeover: Takeover::Refuse,
             place: String::new(),

@@ -12,4 +12,5 @@ pub mod secrets_manager;
 pub mod simulator;
 pub mod spoil;
 pub mod stage;
+pub mod workos;
 pub mod world;

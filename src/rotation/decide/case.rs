@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::attempt::{Attempt, Cause};
 use crate::model::capability::Marking;
 use crate::model::label::{Label, Lease, Tracked};
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, Verify};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::Reason;
 use crate::rotation::decide::{Decision, FRESH_MAX, Step};
@@ -93,6 +93,7 @@ impl Case<'_> {
             | Hand::Tagged { .. }
             | Hand::Proved { .. }
             | Hand::Refused { .. }
+            | Hand::Untold { .. }
             | Hand::Restored { .. } => None,
         }
     }
@@ -133,11 +134,17 @@ impl Case<'_> {
             Hand::Refused { version, since } if *version == pending.id => self.age(*since) >= REFUSED_MAX,
             _ => false,
         };
-        let given_up = match (superseded, aged, refused) {
-            (true, _, _) => Some(Reason::CandidateSuperseded),
-            (_, true, _) => Some(Reason::CandidateAged),
-            (_, _, true) => Some(Reason::CandidateRefused),
-            (false, false, false) => None,
+        let untold_at = match &self.view.hand {
+            Hand::Untold { version, at } if *version == pending.id && self.age(*at) < FRESH_MAX => Some(*at),
+            _ => None,
+        };
+        let unproved = untold_at.is_some() && self.policy.verify == Verify::Required;
+        let given_up = match (superseded, aged, refused, unproved) {
+            (true, _, _, _) => Some(Reason::CandidateSuperseded),
+            (_, true, _, _) => Some(Reason::CandidateAged),
+            (_, _, true, _) => Some(Reason::CandidateRefused),
+            (_, _, _, true) => Some(Reason::CandidateUntold),
+            (false, false, false, false) => None,
         };
         let version = pending.id.clone();
         match given_up {
@@ -147,10 +154,11 @@ impl Case<'_> {
                 Some(Decision::act(Step::Restore { version }, reason))
             }
             Some(reason) => detach(reason),
-            None => Some(match proved_at {
+            None => Some(match proved_at.or(untold_at) {
                 Some(proved) => {
                     let from = Some(self.current.id.clone());
-                    Decision::act(Step::Promote { version, from, proved }, Reason::CandidateProved)
+                    let reason = if proved_at.is_some() { Reason::CandidateProved } else { Reason::CandidateUntold };
+                    Decision::act(Step::Promote { version, from, proved }, reason)
                 }
                 None if self.in_place() => Decision::act(Step::Apply { version }, Reason::CandidateUnproved),
                 None => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
