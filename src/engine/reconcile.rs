@@ -102,6 +102,7 @@ impl Engine {
                     steps: Vec::new(),
                     ended: Vec::new(),
                     unread: None,
+                    strangers: None,
                     glimpse: None,
                 };
                 run.visit().await
@@ -132,6 +133,8 @@ pub(super) struct Run<'a> {
     pub(super) ended: Vec<VendorId>,
     /// Why a claim could not be read.
     pub(super) unread: Option<Fault>,
+    /// How many strangers the last listing of this visit showed.
+    strangers: Option<usize>,
     /// What AWS showed before the vendor failed to answer.
     pub(super) glimpse: Option<(Seen, Decision)>,
 }
@@ -169,6 +172,9 @@ impl Run<'_> {
                     let waits =
                         self.visit.dry || again || decision.step == Step::Wait || self.must_stop(&decision.step);
                     let may_lag = !self.steps.is_empty() && decision.reason == Reason::AttemptOpen;
+                    let secret = seen.view.secret.as_ref();
+                    let count = |listing: &Vec<_>| listing.iter().filter(|one| foreign(one, secret)).count();
+                    self.strangers = seen.view.listing.as_ref().map(count).or(self.strangers);
                     let seen = last.insert((seen, decision));
                     if again {
                         seen.1.look_again = self.store.now().map(|now| now.plus(self.credential.policy.settle));
@@ -303,7 +309,7 @@ impl Run<'_> {
         let before = self.engine.board.get(&self.credential.name).filter(|before| before.publishes_as(&published));
         let (dead_before, foreign_before) = before.map_or((false, 0), |before| (before.dead, before.foreign));
         let (dead, foreign) = match &seen.listing {
-            None => (dead_before, foreign_before),
+            None => (dead_before, self.strangers.unwrap_or(foreign_before)),
             Some(listing) => {
                 // A vendor may take a while to list what it just made.
                 let grown = |lease: &&Lease| looked.since(lease.since) > self.credential.policy.settle;

@@ -4,4 +4,6 @@
 mod bad_inputs;
 mod faults;
 mod stage;
+mod vendor_contract;
 mod voyage;
+mod workos;

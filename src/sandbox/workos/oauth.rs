@@ -10,6 +10,7 @@ use crate::sandbox::spoil::Reply;
 
 const MISSING: Denial = Denial { status: 401, error: "invalid_client", why: "Missing authorization header." };
 const UNKNOWN: Denial = Denial { status: 401, error: "invalid_client", why: "Application not found." };
+const WRONG: Denial = Denial { status: 401, error: "invalid_client", why: "Invalid client ID or secret." };
 const GRANTS: [&str; 4] =
     ["authorization_code", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"];
 
@@ -40,7 +41,7 @@ fn grant(state: &mut State, base: &str, call: &Call, fields: &[(String, String)]
         return Err(Denial { status: 400, error: "unsupported_grant_type", why: "Unsupported grant type." });
     }
     let status = state.settings.wrong_secret_status;
-    let wrong = Denial { status, error: "invalid_client", why: "Invalid client ID or secret." };
+    let wrong = Denial { status, ..WRONG };
     let position = state.accepted(&application.id, &secret, at).ok_or(wrong)?;
     match (kind, application.kind) {
         ("client_credentials", Kind::M2m) => {}
@@ -66,7 +67,7 @@ fn grant(state: &mut State, base: &str, call: &Call, fields: &[(String, String)]
 pub(super) fn introspection(state: &mut State, call: &Call, at: At) -> Reply {
     let fields = fields(call);
     let known = client(state, call, &fields).map(|(application, secret)| (application.id.clone(), secret));
-    let position = known.and_then(|(id, secret)| state.accepted(&id, &secret, at).ok_or(UNKNOWN));
+    let position = known.and_then(|(id, secret)| state.accepted(&id, &secret, at).ok_or(WRONG));
     let token = fields.iter().find(|(key, _)| key == "token").map(|(_, value)| value.as_str());
     match (position, token) {
         (Err(_), _) if state.settings.introspection_blind => Reply::json(200, &json!({ "active": false })),

@@ -80,7 +80,10 @@ pub(super) struct Secret {
     pub(super) id: String,
     pub(super) application_id: String,
     pub(super) hint: (String, String),
+    /// As shown: rises from one to the next.
     pub(super) created: Timestamp,
+    /// As it was.
+    made: Timestamp,
     pub(super) deleted: Option<Timestamp>,
     pub(super) uses: VecDeque<Timestamp>,
     pub(super) use_count: u64,
@@ -157,7 +160,7 @@ impl State {
         let lag = Duration::from_secs(self.settings.read_lag_s);
         let seen = |one: &&Secret| {
             one.application_id == application_id
-                && one.created.plus(lag) <= at.seen
+                && one.made.plus(lag) <= at.seen
                 && one.deleted.is_none_or(|deleted| at.seen < deleted)
         };
         self.secrets.iter().filter(seen).collect()
@@ -205,13 +208,14 @@ impl State {
             application_id: application_id.into(),
             hint: (value[..6].into(), value[value.len() - 4..].into()),
             created,
+            made: now,
             deleted: None,
             uses: VecDeque::new(),
             use_count: 0,
             digest: digest(&value),
             dud,
         };
-        self.last_change = created;
+        self.last_change = now;
         self.secrets.push(secret.clone());
         (secret, value)
     }
@@ -249,7 +253,7 @@ impl State {
             one.application_id == application_id
                 && one.digest == given
                 && !one.dud
-                && one.created.plus(lag(settings.login_lag_s)) <= at.seen
+                && one.made.plus(lag(settings.login_lag_s)) <= at.seen
                 && one.deleted.is_none_or(|deleted| at.seen < deleted.plus(lag(settings.revoke_lag_s)))
         })
     }
