@@ -12,6 +12,7 @@ use crate::engine::reconcile::AskVendor;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::VersionId;
+use crate::model::policy::Verify;
 use crate::model::time::human;
 use crate::rotation::calendar;
 use crate::rotation::person::{self, Back};
@@ -59,7 +60,12 @@ async fn roll_back(engine: &Engine, credential: &Credential, to: Option<&Version
             Ok(Outcome::undone(name, code::FAILING, why)
                 .with_hint(format!("`keyferry rotate {name}` publishes a fresh credential now")))
         }
-        Verdict::Good => {
+        Verdict::CannotTell { answer } if credential.policy.verify == Verify::Required => {
+            let why = format!("{NOT_MOVED}: no login can tell whether the previous credential works: {answer}");
+            Ok(Outcome::undone(name, code::FAILING, why)
+                .with_hint("`verify = \"best-effort\"` in the declaration accepts values that nobody proved"))
+        }
+        Verdict::Good | Verdict::CannotTell { .. } => {
             let listed = |id: &VersionId| glance.view.secret.iter().flat_map(|one| &one.versions).find(|v| v.id == *id);
             let shown = listed(&back.to).map_or_else(|| back.to.to_string(), held::shown);
             let due = listed(&back.to)

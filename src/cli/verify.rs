@@ -59,6 +59,10 @@ async fn verify(engine: &Engine, credential: &Credential) -> Result<Outcome, Fau
                 .with_hint(format!("`keyferry rotate {name}` publishes a fresh credential now; `keyferry rollback {name}` goes back to the one before, if it still lives"))
                 .fact("verdict", json!("bad"))
         }
+        Verdict::CannotTell { answer } => {
+            let message = format!("unknown: no login can tell whether version {} works: {answer}", current.id);
+            Outcome::undone(name, code::FAILING, message).fact("verdict", json!("unknown"))
+        }
     };
     Ok(outcome.fact("version", json!(current.id.as_str())))
 }

@@ -11,6 +11,7 @@ use super::diagnostic::{Code, Problem, Severity};
 use super::file::whole;
 use super::notes::{Notes, Span};
 use super::options;
+use super::proof;
 use super::schedule::{self, Patterns, Rotation};
 use super::targets::Targets;
 use super::timing::{self, Retirement};
@@ -19,6 +20,7 @@ use super::{Declaration, Discovery, Limits, VendorInstance};
 use crate::model::credential::Credential;
 use crate::model::name::{Deployment, VendorName};
 use crate::model::option::{Kind, Options, Reference};
+use crate::model::policy::Verify;
 use crate::vendors::{self, Spec};
 
 const KEYS: [&str; 8] = ["deployment", "include", "aws", "vendors", "defaults", "limits", "discovery", "credential"];
@@ -69,6 +71,7 @@ pub(super) struct Defaults<'t> {
     pub refresh_within: Option<Length>,
     pub retire_when: Option<Retirement>,
     pub secret_name: Option<NameTemplate<'t>>,
+    pub verify: Option<Verify>,
     pub kms_key_id: Option<String>,
     pub tags: Option<Tags<'t>>,
 }
@@ -248,6 +251,7 @@ impl<'t> Defaults<'t> {
             refresh_within: standard(REFRESH_STANDARD),
             retire_when: Some(Retirement::default()),
             secret_name: Some(NameTemplate::default()),
+            verify: Some(Verify::Required),
             kms_key_id: None,
             tags: Some(Tags::default()),
         };
@@ -257,18 +261,15 @@ impl<'t> Defaults<'t> {
             }
             return defaults;
         };
-        notes.unknown_keys(
-            table,
-            ["rotate", "overlap", "consumers", "retire_when", "secret"].into_iter(),
-            false,
-            Some(TOP),
-        );
+        let keys = ["rotate", "overlap", "consumers", "retire_when", "verify", "secret"];
+        notes.unknown_keys(table, keys.into_iter(), false, Some(TOP));
         if let Some(item) = table.get("rotate") {
             defaults.rotate = schedule::rotation(notes, patterns, item).map_or(Given::Wrong, Given::Yes);
         }
         if table.has("overlap") {
             defaults.overlap = notes.duration(table, "overlap", "overlap = \"24h\"");
         }
+        defaults.verify = proof::verify(notes, table, defaults.verify);
         defaults.refresh_within = refresh_within(notes, table, defaults.refresh_within);
         if let Some(item) = table.get("retire_when") {
             defaults.retire_when = timing::retirement(notes, item);

@@ -10,6 +10,7 @@ use super::diagnostic::{Code, Problem};
 use super::fingerprint;
 use super::notes::{Notes, Span, listed};
 use super::options::{self, Inherited};
+use super::proof::{Places, Stance};
 use super::schedule::Patterns;
 use super::timing::Timing;
 use super::tree::{Table, shortened};
@@ -19,7 +20,7 @@ use crate::model::option::{Kind, Options, Reference};
 use crate::model::policy::{Takeover, Wanted};
 use crate::vendors::{self, Type};
 
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 15] = [
     "name",
     "vendor",
     "type",
@@ -31,6 +32,8 @@ pub(super) const KEYS: [&str; 13] = [
     "freeze",
     "state",
     "takeover",
+    "ownership",
+    "verify",
     "aws",
     "secret",
 ];
@@ -41,6 +44,7 @@ const SECRET_KEYS: [&str; 7] = ["name", "description", "kms_key_id", "tags", "va
 pub(super) struct Index<'t> {
     names: HashMap<&'t str, Span>,
     secrets: HashMap<(TargetName, SecretName), Span>,
+    places: Places,
 }
 
 /// Reads one credential; `None` when anything about it is wrong.
@@ -63,6 +67,7 @@ pub(super) fn read<'t>(
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
         false => Some(Takeover::Refuse),
     };
+    let stance = Stance::read(notes, frame, table, kind);
     let side = Side::read(notes, table, kind);
     let target = target(notes, frame, table, side.as_ref(), &of);
 
@@ -72,15 +77,20 @@ pub(super) fn read<'t>(
         let lifted = vendor.loopback && frame.targets.is_loopback(target);
         timing.policy(notes, kind, lifted)
     });
+    let stance = options.as_ref().and_then(|options| {
+        let place = fingerprint::place(&vendor.instance, kind, options);
+        stance.judged(notes, vendor, kind, options, (table, &mut index.places, &place))
+    });
     let (name, at) = name?;
     let (side, target) = (side?, target?);
     let (secret_name, tags) =
         deliver(notes, frame, index, table, &Subject { name: &name, at, vendor, kind, target: &target }, &side)?;
     let (options, mut policy) = (options?, policy.take()?);
     policy.wanted = state?;
+    policy.place = fingerprint::place(&vendor.instance, kind, &options);
+    (policy.verify, policy.ownership) = stance?;
     policy.create_secret = side.create;
     policy.takeover = takeover?;
-    policy.place = fingerprint::place(&vendor.instance, kind, &options);
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
     Some(Arc::new(Credential {

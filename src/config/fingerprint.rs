@@ -38,7 +38,9 @@ pub(super) fn of(vendor_kind: &str, type_name: &str, options: &Options, value: &
 /// 16 hex digits over all that says where at the vendor a credential lives.
 pub(super) fn place(vendor: &VendorInstance, kind: &Type, options: &Options) -> String {
     let mut digest = Sha256::new();
-    let urls = vendor.spec.fields.iter().filter(|field| field.kind == option::Kind::Url);
+    // An address that a credential may have too counts only where the type says so.
+    let own = |field: &&option::Field| kind.fields.iter().all(|other| other.name != field.name);
+    let urls = vendor.spec.fields.iter().filter(|field| field.kind == option::Kind::Url).filter(own);
     let service = urls.map(|field| vendor.options.text(field.name).unwrap_or_default());
     let where_at = kind.place.iter().map(|name| options.text(name).unwrap_or_default());
     let who = [vendor.name.as_str(), vendor.spec.kind, kind.name];

@@ -35,6 +35,7 @@ mod fingerprint;
 mod mask;
 mod notes;
 mod options;
+mod proof;
 mod schedule;
 mod target;
 mod targets;

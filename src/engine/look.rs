@@ -4,11 +4,12 @@
 use crate::engine::place;
 use crate::engine::reconcile::{AskVendor, Run, Seen};
 use crate::model::attempt::Attempt;
+use crate::model::capability::Proof;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::VersionId;
 use crate::model::observed::{self, Claim};
 use crate::model::time::Now;
-use crate::rotation::decide::needs_listing;
+use crate::rotation::decide::{needs_listing, needs_proof};
 use crate::rotation::view::{self, Hand, View};
 use crate::rotation::{Decision, decide};
 
@@ -28,7 +29,7 @@ impl Run<'_> {
         let viewed = secret
             .as_ref()
             .map(|secret| view::Secret::new(secret, &self.credential.deployment, &self.credential.name, claims));
-        let mut view = View { secret: viewed, listing: None, request: self.request, hand };
+        let mut view = View { secret: viewed, listing: None, unprovable: false, request: self.request, hand };
         let policy = &self.credential.policy;
         let mut decision = decide(&view, policy, now);
         let asks = match self.visit.vendor {
@@ -47,6 +48,14 @@ impl Run<'_> {
             view.listing = Some(view::seen(&listed, arn.as_ref()));
             now.vendor = Some(listed.at);
             decision = decide(&view, policy, now);
+            if needs_proof(&decision, policy) {
+                // What nobody could prove is not made in the first place.
+                let seen = Seen { secret: secret.clone(), view: view.clone(), listing: Some(listed.clone()), now };
+                self.glimpse = Some((seen, decision));
+                view.unprovable = self.vendor.provable(place(self.credential)).await? == Proof::Impossible;
+                self.glimpse = None;
+                decision = decide(&view, policy, now);
+            }
             listing = Some(listed);
         }
         let asked = view.request.is_some();

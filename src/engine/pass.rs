@@ -11,8 +11,8 @@ use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::engine::snapshot::{Published, Status};
 use crate::model::credential::Credential;
 use crate::model::fault::Fault;
-use crate::model::label::Label;
-use crate::model::name::{Name, SecretName, TargetName};
+use crate::model::label::{Label, TAG_UNPROVED};
+use crate::model::name::{Name, SecretName, TargetName, VersionId};
 use crate::model::observed::Summary;
 use crate::model::policy::Takeover;
 use crate::model::time::Timestamp;
@@ -190,11 +190,13 @@ impl Engine {
             (false, None) => Reason::HealthyManual,
         };
         let live = all().filter(|label| matches!(label, Label::Cred(_))).count();
+        let unproved = |version: &VersionId| summary.tags.get(TAG_UNPROVED).is_some_and(|tag| tag == version.as_str());
         let published = current.map(|(version, lease)| Published {
-            version,
             id: lease.tracked.id().cloned(),
             since: lease.since,
-            verified: true,
+            verified: !unproved(&version),
+            unproved: unproved(&version),
+            version,
             live,
         });
         // What a closer look found stands until the next one: dead or foreign credentials don't
@@ -227,5 +229,6 @@ fn blank(looked: Timestamp) -> Status {
         foreign: 0,
         paused: None,
         stripped: false,
+        detail: None,
     }
 }

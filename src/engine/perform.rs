@@ -10,17 +10,17 @@ use crate::engine::reconcile::{Run, Seen};
 use crate::model::attempt::{Attempt, Mark};
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{
-    Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE, TAG_RETIRING, Tracked,
+    Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE, TAG_RETIRING, TAG_UNPROVED, Tracked,
 };
 use crate::model::name::{Arn, VendorId, VersionId};
 use crate::model::observed::{self, Claim};
 use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
-use crate::rotation::Step;
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::own::{self, Answer, Next, Own};
 use crate::rotation::tags::{Bootstrap, Ending, Retiring};
 use crate::rotation::view::Hand;
+use crate::rotation::{Reason, Step};
 use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
 use crate::vendors::{Minted, Verdict};
 
@@ -69,6 +69,9 @@ impl Run<'_> {
                 if self.store_now()?.since(*proved) >= FRESH_MAX {
                     // Slept since the proof: prove it again.
                     return Ok(Hand::Empty);
+                }
+                if matches!(hand, Hand::Untold { .. }) {
+                    self.say_unproved(arn, version).await?;
                 }
                 let fence = Fence { signed_at: *proved };
                 self.store.promote(arn, version, from.as_ref(), fence).await.map(|_| Hand::Empty)
@@ -203,7 +206,7 @@ impl Run<'_> {
         let minted = self.create(&secret.arn, attempt, since).await?;
         let lease = Lease { since, tracked: Tracked::of(&minted.id) };
         let proved = match self.render(&minted) {
-            Ok(value) => self.prove_first(&minted, since).await.map(|()| value),
+            Ok(value) => self.prove_first(&secret.arn, attempt, &minted, since).await.map(|()| value),
             Err(fault) => Err(fault),
         };
         let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: false };
@@ -252,12 +255,19 @@ impl Run<'_> {
     }
 
     /// Logs in until the vendor accepts; a fresh credential may take a moment to reach all of it.
-    async fn prove_first(&self, minted: &Minted, since: Timestamp) -> Result<(), Fault> {
+    async fn prove_first(&self, arn: &Arn, attempt: Attempt, minted: &Minted, since: Timestamp) -> Result<(), Fault> {
         loop {
             let fault = match self.vendor.verify(place(self.credential), &minted.outputs).await {
                 Ok(Verdict::Good) => return Ok(()),
                 Ok(Verdict::Bad { answer }) => {
                     self.fault("proving a fresh credential", &format!("the vendor refuses it: {answer}"))
+                }
+                Ok(Verdict::CannotTell { .. }) if own::may_publish_untold(&self.credential.policy) => {
+                    return self.say_unproved(arn, &attempt.slot_id()).await;
+                }
+                Ok(Verdict::CannotTell { answer }) => {
+                    let fault = self.fault("proving a fresh credential", &format!("no login can tell: {answer}"));
+                    return Err(fault.with_hint(Reason::Unprovable.hint().unwrap_or_default()));
                 }
                 Err(fault) if fault.heals_by_itself() => fault,
                 Err(fault) => return Err(fault),
@@ -267,6 +277,12 @@ impl Run<'_> {
             }
             self.engine.clock.sleep(VERIFY_PAUSE).await;
         }
+    }
+
+    /// Says in the secret's tags that this version is published unverified, before it is.
+    async fn say_unproved(&self, arn: &Arn, version: &VersionId) -> Result<(), Fault> {
+        tracing::warn!(credential = %self.credential.name, "published unverified: no login can tell whether it works");
+        self.store.tag(arn, &[(TAG_UNPROVED, version.as_str())]).await.map(|_| ())
     }
 
     /// Ends what this process made and nothing can refer to. If that fails, the sweep does it.
@@ -298,6 +314,10 @@ impl Run<'_> {
         let at = self.store_now()?;
         match self.vendor.verify(place(self.credential), &outputs).await? {
             Verdict::Good => Ok(Hand::Proved { version: version.clone(), at }),
+            Verdict::CannotTell { answer } => {
+                tracing::warn!(credential = %self.credential.name, answer, "no login can tell whether the candidate works");
+                Ok(Hand::Untold { version: version.clone(), at })
+            }
             Verdict::Bad { answer } => {
                 tracing::debug!(credential = %self.credential.name, answer, "the vendor refuses the candidate");
                 Ok(Hand::Refused { version: version.clone(), since: earlier.unwrap_or(at) })

@@ -9,6 +9,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, TAG_BASE, TAG_CONFIRMED, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Arn, VersionId};
 use crate::model::observed::{self, Listing};
+use crate::model::policy::Verify;
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::Decision;
 use crate::rotation::census::{Counted, Undeclared};
@@ -208,7 +209,13 @@ impl Engine {
         let value = store.previous(&to).await?;
         let signed_at = store.now().ok_or_else(|| Fault::new(Class::Bug, doing(), "AWS has not answered yet"))?;
         let verdict = self.log_in(credential, &value).await?;
-        if verdict == Verdict::Good {
+        let accepted = match verdict {
+            Verdict::Good => true,
+            Verdict::Bad { .. } => false,
+            // It was published on the same terms.
+            Verdict::CannotTell { .. } => credential.policy.verify == Verify::BestEffort,
+        };
+        if accepted {
             store.roll_back(&to, &back.from, Fence { signed_at }).await?;
         }
         Ok(verdict)

@@ -11,10 +11,10 @@ use crate::engine::snapshot::{Paused, Published, Status};
 use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease};
+use crate::model::label::{Label, Lease, TAG_UNPROVED};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing};
-use crate::model::policy::Wanted;
+use crate::model::policy::{Policy, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::guard::guard;
@@ -134,6 +134,8 @@ pub(super) struct Run<'a> {
     pub(super) ended: Vec<VendorId>,
     /// Why a claim could not be read.
     pub(super) unread: Option<Fault>,
+    /// How many strangers the last listing of this visit showed.
+    strangers: Option<usize>,
     /// What AWS showed before the vendor failed to answer.
     pub(super) glimpse: Option<(Seen, Decision)>,
 }
@@ -174,6 +176,7 @@ impl<'a> Run<'a> {
             steps: Vec::new(),
             ended: Vec::new(),
             unread: None,
+            strangers: None,
             glimpse: None,
         }
     }
@@ -203,6 +206,9 @@ impl Run<'_> {
                     let waits =
                         self.visit.dry || again || decision.step == Step::Wait || self.must_stop(&decision.step);
                     let may_lag = !self.steps.is_empty() && decision.reason == Reason::AttemptOpen;
+                    let secret = seen.view.secret.as_ref();
+                    let count = |listing: &Vec<_>| listing.iter().filter(|one| foreign(one, secret)).count();
+                    self.strangers = seen.view.listing.as_ref().map(count).or(self.strangers);
                     let seen = last.insert((seen, decision));
                     if again {
                         seen.1.look_again = self.store.now().map(|now| now.plus(self.credential.policy.settle));
@@ -290,13 +296,13 @@ impl Run<'_> {
                 _ => {}
             }
             match hand {
-                Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Ended { .. } => {
+                Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Untold { .. } | Hand::Ended { .. } => {
                     view.hand = hand;
                     decision = decide(&view, &self.credential.policy, seen.now);
                     let goes_on = matches!(
                         (&view.hand, &decision.step),
                         (Hand::Claimed { .. }, Step::Mint { .. })
-                            | (Hand::Proved { .. }, Step::Promote { .. })
+                            | (Hand::Proved { .. } | Hand::Untold { .. }, Step::Promote { .. })
                             | (Hand::Ended { .. }, Step::Detach { .. })
                     );
                     if !goes_on {
@@ -329,14 +335,15 @@ impl Run<'_> {
             version: current.id.clone(),
             id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
-            verified: lease.is_some() && current.slot().is_some(),
+            verified: lease.is_some() && current.slot().is_some() && !untold(&seen.secret, &current.id),
+            unproved: untold(&seen.secret, &current.id),
             live: secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
         });
         // Without a listing, what the last one showed of the same credential stands.
         let before = self.engine.board.get(&self.credential.name).filter(|before| before.publishes_as(&published));
         let (dead_before, foreign_before) = before.map_or((false, 0), |before| (before.dead, before.foreign));
         let (dead, foreign) = match &seen.listing {
-            None => (dead_before, foreign_before),
+            None => (dead_before, self.strangers.unwrap_or(foreign_before)),
             Some(listing) => {
                 // A vendor may take a while to list what it just made.
                 let grown = |lease: &&Lease| looked.since(lease.since) > self.credential.policy.settle;
@@ -363,6 +370,7 @@ impl Run<'_> {
             foreign,
             stripped: secret.is_some_and(|secret| secret.owner == view::Owner::Stripped),
             paused: seen.secret.as_ref().and_then(|secret| Paused::of(&secret.tags)),
+            detail: room(&decision, &seen, secret, &self.credential.policy),
             fault,
         };
         let planned = self.visit.dry.then_some(decision);
@@ -375,6 +383,23 @@ impl Run<'_> {
         let doubled = Duration::from_secs(10).saturating_mul(1 << self.memory.failed.min(10));
         doubled.min(VISIT_PAUSE_MAX)
     }
+}
+
+/// The numbers behind `NoRoom`: who has how many.
+fn room(decision: &Decision, seen: &Seen, secret: Option<&view::Secret>, policy: &Policy) -> Option<String> {
+    let listing = seen.view.listing.as_ref().filter(|_| decision.reason == Reason::NoRoom)?;
+    let ours = listing.iter().filter(|one| !foreign(one, secret)).count();
+    let (count, others) = (listing.len(), listing.len() - ours);
+    Some(match policy.capabilities.live_max {
+        Some(max) => format!("{count} of at most {max}: {ours} of this secret, {others} that are not keyferry's"),
+        None => format!("{ours} of this secret, and keyferry keeps no more than {}", policy.live_max),
+    })
+}
+
+/// Whether a version was published though no login could prove it.
+fn untold(secret: &Option<observed::Secret>, version: &VersionId) -> bool {
+    let tag = secret.as_ref().and_then(|secret| secret.tags.get(TAG_UNPROVED));
+    tag.is_some_and(|unproved| unproved == version.as_str())
 }
 
 fn foreign(seen: &view::Seen, secret: Option<&view::Secret>) -> bool {

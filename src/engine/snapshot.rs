@@ -34,6 +34,8 @@ pub struct Status {
     pub paused: Option<Paused>,
     /// Whether something took our owner tags off the secret; it is still known by its versions.
     pub stripped: bool,
+    /// What the reason's sentence leaves open: numbers.
+    pub detail: Option<String>,
 }
 
 /// A pause, as a person wrote it into the secret's tags.
@@ -81,8 +83,10 @@ pub struct Published {
     pub id: Option<VendorId>,
     /// AWS's date from which its age counts.
     pub since: Timestamp,
-    /// Whether keyferry published it, which it does only after a login with it.
+    /// Whether keyferry published it, after a login with it.
     pub verified: bool,
+    /// Whether it was published though no login could tell (`verify = "best-effort"`).
+    pub unproved: bool,
     /// How many credentials of this secret live.
     pub live: usize,
 }
@@ -100,6 +104,7 @@ impl Status {
             foreign: 0,
             paused: None,
             stripped: false,
+            detail: None,
         }
     }
 
@@ -107,6 +112,27 @@ impl Status {
     pub fn publishes_as(&self, published: &Option<Published>) -> bool {
         let which = |published: &Option<Published>| published.as_ref().map(|one| (one.since, one.version.clone()));
         which(&self.published) == which(published)
+    }
+
+    /// Why it is as it is, for people: the reason as a sentence, with what it leaves open; of a pause,
+    /// who asked for it, until when and why; and whether what is published was proved.
+    pub fn sentence(&self) -> String {
+        if let Some(paused) = self.paused.as_ref().filter(|_| self.reason == Reason::Paused) {
+            return paused.to_string();
+        }
+        let unproved = self.published.as_ref().is_some_and(|published| published.unproved);
+        let mut sentence = match self.reason {
+            Reason::Healthy if unproved => "current and not due".to_owned(),
+            Reason::HealthyManual if unproved => "current; rotates only when asked".to_owned(),
+            reason => reason.message(self.look_again),
+        };
+        if let Some(detail) = &self.detail {
+            sentence.push_str(&format!(" ({detail})"));
+        }
+        if unproved && self.turn() == Turn::Nobody {
+            sentence.push_str("; published unverified: no login at the vendor can tell whether it works");
+        }
+        sentence
     }
 
     /// Whose turn it is. A fault that heals by itself is keyferry's; any other waits for its cause.
@@ -130,14 +156,6 @@ impl Status {
             (Turn::Cause, _) => "blocked",
             (Turn::Person, _) => "held",
             (Turn::Paused, _) => "paused",
-        }
-    }
-
-    /// Why it is as it is, for people; of a pause, who asked for it, until when and why.
-    pub fn sentence(&self) -> String {
-        match self.paused.as_ref().filter(|_| self.reason == Reason::Paused) {
-            Some(paused) => paused.to_string(),
-            None => self.reason.message(self.look_again),
         }
     }
 

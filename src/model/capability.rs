@@ -21,6 +21,8 @@ pub enum Marking {
 pub enum Proof {
     /// A login tells good from bad.
     Login,
+    /// The same, but only where this option says where to log in.
+    LoginAt(&'static str),
     /// Nothing that the vendor offers tells.
     Impossible,
 }

@@ -103,6 +103,16 @@ pub enum Wanted {
     Retired,
 }
 
+/// What to do where no login can tell whether a credential works.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Verify {
+    /// Publish nothing, and make nothing that could not be published.
+    #[default]
+    Required,
+    /// Publish it, and say that it is unverified. One that the vendor refuses is never published.
+    BestEffort,
+}
+
 /// Everything that `rotation::decide` needs to know about one credential besides what it sees.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -137,6 +147,8 @@ pub struct Policy {
     pub capabilities: Capabilities,
     /// Who else makes credentials there (unnamed vendors only).
     pub ownership: Ownership,
+    /// What to do where no login can tell whether a credential works.
+    pub verify: Verify,
     /// Whether keyferry creates the AWS secret itself.
     pub create_secret: bool,
     /// What to do with one that is not ours.
@@ -167,6 +179,7 @@ impl Policy {
             live_max: 4,
             capabilities,
             ownership: Ownership::Shared,
+            verify: Verify::Required,
             create_secret: true,
             takeover: Takeover::Refuse,
             place: String::new(),

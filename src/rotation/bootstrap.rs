@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::model::attempt::Attempt;
 use crate::model::capability::Marking;
 use crate::model::label::Label;
-use crate::model::policy::{Policy, Wanted};
+use crate::model::policy::{Policy, Verify, Wanted};
 use crate::model::time::Now;
 use crate::rotation::calendar;
 use crate::rotation::decide::{Decision, FRESH_MAX, Step, over};
@@ -33,6 +33,8 @@ pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
     match &view.listing {
         // A vendor that does not answer now would not mint either: create nothing.
         None => Decision::wait(Reason::VendorSilent, None),
+        Some(_) if unprovable(view, policy) => Decision::wait(Reason::Unprovable, None),
+        Some(listing) if full(listing, policy) => Decision::wait(Reason::NoRoom, None),
         Some(listing) => Decision::act(Step::CreateSecret { before: before(listing, policy) }, Reason::SecretMissing),
     }
 }
@@ -51,6 +53,8 @@ pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) 
     let Some(tag) = &secret.bootstrap else {
         return match &view.listing {
             None => Decision::wait(Reason::VendorSilent, None),
+            Some(_) if unprovable(view, policy) => Decision::wait(Reason::Unprovable, None),
+            Some(listing) if full(listing, policy) => Decision::wait(Reason::NoRoom, None),
             Some(listing) => {
                 Decision::act(Step::Tag { number: 1, before: before(listing, policy) }, Reason::SecretEmpty)
             }
@@ -96,6 +100,12 @@ fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now:
         Sweep::TooMany => return Decision::wait(Reason::TooManyLeftovers, None),
         Sweep::Nothing => {}
     }
+    if unprovable(view, policy) {
+        return Decision::wait(Reason::Unprovable, None);
+    }
+    if view.listing.as_ref().is_some_and(|listing| full(listing, policy)) {
+        return Decision::wait(Reason::NoRoom, None);
+    }
     let over = tag.at.plus(calendar::backoff(policy, tag.number));
     if now.store < over {
         return Decision::wait(Reason::BackingOff, Some(over));
@@ -115,11 +125,29 @@ fn without_label(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Dec
         Hand::Proved { version: proved, at } if *proved == version && now.store.since(*at) < FRESH_MAX => {
             Decision::act(Step::Promote { version, from: None, proved: *at }, Reason::CandidateProved)
         }
+        Hand::Untold { version: untold, at } if *untold == version && now.store.since(*at) < FRESH_MAX => {
+            match policy.verify {
+                Verify::BestEffort => {
+                    Decision::act(Step::Promote { version, from: None, proved: *at }, Reason::CandidateUntold)
+                }
+                Verify::Required => Decision::wait(Reason::Unprovable, None),
+            }
+        }
         _ if policy.capabilities.marking == Marking::InPlace => {
             Decision::act(Step::Apply { version }, Reason::CandidateUnproved)
         }
         _ => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
     }
+}
+
+/// Whether what would be made could not be proved, and must be.
+fn unprovable(view: &View, policy: &Policy) -> bool {
+    view.unprovable && policy.verify == Verify::Required
+}
+
+/// Whether the vendor holds as many as it takes.
+fn full(listing: &[Seen], policy: &Policy) -> bool {
+    policy.capabilities.live_max.is_some_and(|max| listing.len() >= usize::from(max.get()))
 }
 
 /// What the vendor listed before the first try, where leftovers can't be told by a mark.

@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use crate::model::label::Label;
+use crate::model::policy::{Policy, Verify};
 use crate::model::time::Timestamp;
 use crate::rotation::Step;
 
@@ -79,6 +80,14 @@ pub fn next(own: &mut Own, answer: Answer, now: Timestamp, stopping: bool) -> Ne
             if !stopping && now.since(own.since) < RESEND_MAX { Next::Put } else { give_up(own) }
         }
         Answer::Refused => give_up(own),
+    }
+}
+
+/// Whether a first credential may be published though no login can tell whether it works.
+pub fn may_publish_untold(policy: &Policy) -> bool {
+    match policy.verify {
+        Verify::Required => false,
+        Verify::BestEffort => true,
     }
 }
 

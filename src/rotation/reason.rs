@@ -40,6 +40,8 @@ pub enum Reason {
     CandidateProved,
     /// The vendor has refused the candidate for two minutes.
     CandidateRefused,
+    /// No login can tell whether the candidate works.
+    CandidateUntold,
     /// The candidate's claim is over an hour old.
     CandidateAged,
     /// Something else became current meanwhile, or someone rolled the candidate back.
@@ -97,6 +99,8 @@ pub enum Reason {
     VendorSilent,
     /// As many credentials live as may.
     NoRoom,
+    /// No login at the vendor could prove what would be made.
+    Unprovable,
     /// Due, but outside the declared window or inside a freeze.
     WindowClosed,
     /// Nobody could look: AWS or the vendor did not answer, or refused.
@@ -158,6 +162,7 @@ impl Reason {
             | Self::CandidateUnproved
             | Self::CandidateProved
             | Self::CandidateRefused
+            | Self::CandidateUntold
             | Self::CandidateAged
             | Self::CandidateSuperseded
             | Self::Promoted
@@ -179,6 +184,7 @@ impl Reason {
             | Self::VendorSilent
             | Self::NotSeen => Turn::Keyferry,
             Self::NoRoom
+            | Self::Unprovable
             | Self::NotOurs
             | Self::OtherOwner
             | Self::OtherPlace
@@ -285,6 +291,9 @@ impl Reason {
             Self::NoRoom => {
                 "`keyferry orphans <name>` lists them: end those that nobody uses, or wait until older ones of this secret are revoked"
             }
+            Self::Unprovable => {
+                "nothing was made: declare where to log in (for WorkOS `authkit_domain`), or accept values that nobody proved with `verify = \"best-effort\"`"
+            }
             _ => return None,
         })
     }
@@ -300,6 +309,7 @@ impl Reason {
             Self::CandidateUnproved => ("candidate-unproved", "a stored candidate waits for its login check"),
             Self::CandidateProved => ("candidate-proved", "the vendor accepted the candidate"),
             Self::CandidateRefused => ("candidate-refused", "the vendor keeps refusing the candidate"),
+            Self::CandidateUntold => ("candidate-untold", "no login can tell whether the candidate works"),
             Self::CandidateAged => ("candidate-aged", "the candidate is over an hour old"),
             Self::CandidateSuperseded => ("candidate-superseded", "something else became current meanwhile"),
             Self::Promoted => ("promoted", "the candidate is current"),
@@ -330,6 +340,7 @@ impl Reason {
             Self::BackingOff => ("backing-off", "the last attempt failed; waiting before the next"),
             Self::VendorSilent => ("vendor-silent", "the next step needs the vendor's listing"),
             Self::NoRoom => ("no-room", "as many credentials live at the vendor as may"),
+            Self::Unprovable => ("unprovable", "no login at the vendor could prove a new credential"),
             Self::WindowClosed => ("window-closed", "due, but outside its window or inside a freeze"),
             Self::NotSeen => ("not-seen", "nobody could look at it"),
             Self::Paused => ("paused", "paused by a person"),

@@ -69,7 +69,13 @@ pub(super) fn healthy() -> Told {
         claims: Vec::new(),
     };
     let told = Told {
-        view: View { secret: Some(secret), listing: Some(Vec::new()), request: None, hand: Hand::Empty },
+        view: View {
+            secret: Some(secret),
+            listing: Some(Vec::new()),
+            unprovable: false,
+            request: None,
+            hand: Hand::Empty,
+        },
         policy: Policy::standard(Rotate::Manual, Duration::from_secs(86_400), capabilities),
         vendor_now: NOW,
     };

@@ -135,11 +135,14 @@ fn exclusive(policy: &Policy) -> bool {
     policy.ownership == Ownership::Exclusive && policy.capabilities.last_used
 }
 
-/// Whether an unmarked credential was not there before the first try, and was never used but by
-/// its maker: a first credential is proved before it is stored, so one login follows its creation.
+/// Whether an unmarked credential was not there before the first try, was there by the last one's
+/// time, and was never used but by its maker: a first credential is proved before it is stored, so
+/// one login follows its creation.
 fn first_unmarked(seen: &Seen, tag: &Bootstrap, policy: &Policy) -> bool {
     let only_proved = seen.last_used.is_none_or(|used| used <= seen.created.plus(policy.settle));
-    only_proved && !tag.before.contains(&short(&seen.id))
+    // AWS's date against the vendor's: settle is far more than their clocks differ.
+    let in_time = seen.created <= tag.at.plus(policy.settle);
+    only_proved && in_time && !tag.before.contains(&short(&seen.id))
 }
 
 /// Whether an unmarked credential appeared in the window of `attempt` and was never used.

@@ -367,6 +367,13 @@ pub enum Hand {
         /// AWS's date of the first refusal.
         since: Timestamp,
     },
+    /// No login tells whether this candidate works.
+    Untold {
+        /// The candidate.
+        version: VersionId,
+        /// AWS's date when that was found.
+        at: Timestamp,
+    },
     /// Its removal of AWSPREVIOUS was accepted.
     Retired {
         /// The version that lost the label.
@@ -396,6 +403,8 @@ pub struct View {
     pub secret: Option<Secret>,
     /// What the vendor listed; `None` when it was not asked or did not answer.
     pub listing: Option<Vec<Seen>>,
+    /// The vendor was asked, and no login there would tell whether a credential works.
+    pub unprovable: bool,
     /// What a person asked for.
     pub request: Option<Cause>,
     /// What this process did a moment ago.

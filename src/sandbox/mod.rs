@@ -13,4 +13,5 @@ pub mod secrets_manager;
 pub mod simulator;
 pub mod spoil;
 pub mod stage;
+pub mod workos;
 pub mod world;

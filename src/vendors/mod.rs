@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::model::attempt::Mark;
-use crate::model::capability::Capabilities;
+use crate::model::capability::{Capabilities, Proof};
 use crate::model::fault::Fault;
 use crate::model::name::{VendorId, VendorName};
 use crate::model::observed::Listing;
@@ -20,9 +20,10 @@ use crate::model::time::Clock;
 
 pub mod http;
 pub mod keycard;
+pub mod workos;
 
 /// Every vendor keyferry knows.
-pub const ALL: &[&Spec] = &[&keycard::SPEC];
+pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC];
 
 /// The vendor whose `kind` this is.
 pub fn find(kind: &str) -> Option<&'static Spec> {
@@ -103,6 +104,11 @@ pub enum Verdict {
         /// What it said, in checked words.
         answer: String,
     },
+    /// Nothing that the vendor offers tells: this is neither a good nor a bad word about it.
+    CannotTell {
+        /// Why not, in our words.
+        answer: String,
+    },
 }
 
 /// A boxed call.
@@ -124,6 +130,15 @@ pub trait Vendor: Send + Sync {
     /// # Errors
     /// Any incomplete listing is a fault, never a short listing.
     fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing>;
+
+    /// Whether a login there can tell a good credential from a bad one, as far as that can be known
+    /// before there is one: `Impossible` where [`Vendor::verify`] could only say `CannotTell`.
+    ///
+    /// # Errors
+    /// As for [`Vendor::check`].
+    fn provable<'a>(&'a self, _place: Place<'a>) -> Call<'a, Proof> {
+        Box::pin(std::future::ready(Ok(Proof::Login)))
+    }
 
     /// Creates one credential, with our mark where the vendor keeps one.
     ///

@@ -7,5 +7,7 @@ mod ending;
 mod faults;
 mod preflight;
 mod stage;
+mod vendor_contract;
 mod verbs;
 mod voyage;
+mod workos;

@@ -197,6 +197,7 @@ impl Lens {
         let mut view = View {
             secret: aws.exists.then(|| self.secret(aws)),
             listing: place.map(|place| self.listing(place)),
+            unprovable: false,
             request: ask.request,
             hand: self.hand(ask.hand),
         };

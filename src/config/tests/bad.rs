@@ -52,6 +52,8 @@ const ROWS: &[Row] = &[
     (Add(Credential), "overlap = 24", &[("KF0102 1:11", "must be a string|this is an integer")]),
     (Add(Credential), "secret = \"CANARY\"", &[("KF0102 1:10", "must be a table")]),
     (Add(Credential), "[credential.secret]\ncreate = \"no\"", &[("KF0102 2:10", "`true` or `false`|this is a string")]),
+    (Add(Credential), "ownership = \"exclusive\"", &[("KF0112 1:1", "means nothing for a `password`|remove it")]),
+    (Add(Credential), "verify = \"never\"", &[("KF0104 1:10", "can't be `never`|required")]),
     (Add(Credential), "[credential.secret]\nvalue = [\"{client_id}\"]", &[("KF0102 2:9", "a string or a table")]),
     (Add(Credential), "[credential.secret]\nvalue = { A = 1 }", &[("KF0102 2:15", "must be a string")]),
     (Add(Credential), "[credential.secret]\ntags = { A = 1 }", &[("KF0102 2:14", "must be a string")]),

@@ -21,7 +21,8 @@ fn only(how: How, fragment: &str) -> Arc<crate::model::credential::Credential> {
 fn the_shipped_files_load_without_a_word() {
     for (path, text, count) in [
         ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 2),
-        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 4),
+        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 5),
+        ("config/workos.toml", include_str!("../../../config/workos.toml"), 1),
     ] {
         let loaded = load_text(&[(path, text)]).unwrap_or_else(|report| panic!("{report}"));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
@@ -294,4 +295,60 @@ fn no_vendor_option_hides_a_key_of_ours() {
             assert!(kind.proof_outputs.iter().all(|name| kind.outputs.contains(name)), "{}", kind.name);
         }
     }
+}
+
+#[test]
+fn an_unnamed_vendor_s_credential_says_who_else_is_there_and_what_must_be_proved() {
+    use crate::model::policy::{Ownership, Verify};
+    let vendor = "[vendors.workos]\nkind = \"workos\"\napi_key = { env = \"KEY\" }\n";
+    let one = |name: &str, more: &str| {
+        format!(
+            "[[credential]]\nname = \"{name}\"\nvendor = \"workos\"\ntype = \"client-secret\"\n\
+             application = \"app\"\n{more}\n[credential.secret]\nname = \"{name}\"\n"
+        )
+    };
+    let load = |vendor: &str, defaults: &str, credentials: &[String]| {
+        let head = "deployment = \"prod\"\n[aws]\nregion = \"eu-central-1\"\n";
+        let text = format!("{head}{vendor}[defaults]\nrotate = \"30d\"\n{defaults}\n{}", credentials.concat());
+        load_text(&[("x.toml", &text)])
+    };
+    let domain = format!("{vendor}authkit_domain = \"https://a.authkit.app\"\n");
+    let policies = |loaded: &Loaded| -> Vec<_> {
+        loaded.declaration.credentials.iter().map(|one| (one.policy.verify, one.policy.ownership)).collect()
+    };
+    let standard = load(&domain, "", &[one("a", "")]).unwrap();
+    assert_eq!(policies(&standard), [(Verify::Required, Ownership::Shared)]);
+    let said = load(&domain, "verify = \"best-effort\"", &[one("a", "ownership = \"exclusive\"")]).unwrap();
+    assert_eq!(policies(&said), [(Verify::BestEffort, Ownership::Exclusive)]);
+    assert!(said.warnings.is_empty());
+    // The address of the domain is not where a secret lives.
+    let moved = domain.replace("a.authkit", "b.authkit");
+    let moved = load(&moved, "", &[one("a", "")]).unwrap();
+    assert_eq!(moved.declaration.credentials[0].policy.place, standard.declaration.credentials[0].policy.place);
+
+    for (vendor, defaults, credentials, words) in [
+        (vendor, "", vec![one("a", "")], &["without `authkit_domain` no login can prove", "best-effort"][..]),
+        (&domain, "verify = \"maybe\"", vec![one("a", "")], &["`verify` can't be `maybe`", "required"]),
+        (&domain, "", vec![one("a", "ownership = \"mine\"")], &["`ownership` can't be `mine`", "exclusive"]),
+        (
+            &domain,
+            "",
+            vec![one("a", "ownership = \"exclusive\""), one("b", "")],
+            &["two credentials are made here", "the other one", "shared"],
+        ),
+        (
+            &domain,
+            "",
+            vec![one("a", ""), one("b", "ownership = \"exclusive\"")],
+            &["two credentials are made here", "the other one"],
+        ),
+    ] {
+        let report = load(vendor, defaults, &credentials).unwrap_err().to_string();
+        for word in words {
+            assert!(report.contains(word), "{word}: {report}");
+        }
+    }
+    assert!(load(&domain, "", &[one("a", ""), one("b", "")]).is_ok(), "both may be shared");
+    let unproved = load(vendor, "verify = \"best-effort\"", &[one("a", "")]).unwrap();
+    assert!(unproved.warnings.to_string().contains("published unverified"), "{}", unproved.warnings);
 }

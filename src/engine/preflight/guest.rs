@@ -255,6 +255,7 @@ impl<'a> Guest<'a> {
                 Verdict::Good => {
                     return Ok((Sight::held(format!("accepted after {} ms", self.since(began))), ()));
                 }
+                Verdict::CannotTell { answer } => return Ok((Sight::untried(answer), ())),
                 Verdict::Bad { answer } => answer,
             };
             if !self.wait(began, &mut wait).await? {
@@ -271,6 +272,7 @@ impl<'a> Guest<'a> {
         let sight = match self.verify(&outputs.with_secrets(&wrong)).await? {
             Verdict::Bad { answer } => Sight::held(format!("a wrong secret was refused ({answer})")),
             Verdict::Good => Sight::not_held("a wrong secret was accepted"),
+            Verdict::CannotTell { answer } => Sight::untried(answer),
         };
         Ok((sight, ()))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::attempt::{Attempt, Cause};
 use crate::model::capability::Marking;
 use crate::model::label::{Label, Lease, Tracked};
-use crate::model::policy::{Policy, Wanted};
+use crate::model::policy::{Policy, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::Reason;
 use crate::rotation::decide::{Decision, FRESH_MAX, Step};
@@ -133,6 +133,7 @@ impl Case<'_> {
             | Hand::Tagged { .. }
             | Hand::Proved { .. }
             | Hand::Refused { .. }
+            | Hand::Untold { .. }
             | Hand::Restored { .. } => None,
         }
     }
@@ -175,12 +176,18 @@ impl Case<'_> {
             Hand::Refused { version, since } if *version == pending.id => self.age(*since) >= REFUSED_MAX,
             _ => false,
         };
-        let given_up = match (superseded, aged, refused, self.policy.wanted) {
-            (true, _, _, _) => Some(Reason::CandidateSuperseded),
-            (_, true, _, _) => Some(Reason::CandidateAged),
-            (_, _, true, _) => Some(Reason::CandidateRefused),
-            (false, false, false, Wanted::Retired) => Some(Reason::Retiring),
-            (false, false, false, Wanted::Present) => None,
+        let untold_at = match &self.view.hand {
+            Hand::Untold { version, at } if *version == pending.id && self.age(*at) < FRESH_MAX => Some(*at),
+            _ => None,
+        };
+        let unproved = untold_at.is_some() && self.policy.verify == Verify::Required;
+        let given_up = match (superseded, aged, refused, unproved, self.policy.wanted) {
+            (true, ..) => Some(Reason::CandidateSuperseded),
+            (_, true, ..) => Some(Reason::CandidateAged),
+            (_, _, true, ..) => Some(Reason::CandidateRefused),
+            (_, _, _, true, _) => Some(Reason::CandidateUntold),
+            (false, false, false, false, Wanted::Retired) => Some(Reason::Retiring),
+            (false, false, false, false, Wanted::Present) => None,
         };
         let version = pending.id.clone();
         match given_up {
@@ -190,10 +197,11 @@ impl Case<'_> {
                 Some(Decision::act(Step::Restore { version }, reason))
             }
             Some(reason) => detach(reason),
-            None => Some(match proved_at {
+            None => Some(match proved_at.or(untold_at) {
                 Some(proved) => {
                     let from = Some(self.current.id.clone());
-                    Decision::act(Step::Promote { version, from, proved }, Reason::CandidateProved)
+                    let reason = if proved_at.is_some() { Reason::CandidateProved } else { Reason::CandidateUntold };
+                    Decision::act(Step::Promote { version, from, proved }, reason)
                 }
                 None if self.in_place() => Decision::act(Step::Apply { version }, Reason::CandidateUnproved),
                 None => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),

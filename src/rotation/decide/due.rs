@@ -3,6 +3,7 @@
 use crate::model::attempt::{Attempt, Cause};
 use crate::model::capability::Marking;
 use crate::model::label::Label;
+use crate::model::policy::Verify;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK, published};
 use crate::rotation::decide::{Decision, Step, published_by_us};
@@ -73,6 +74,9 @@ impl Case<'_> {
         let Some(listing) = &self.view.listing else { return Err((Reason::VendorSilent, None)) };
         if !self.room(listing) {
             return Err((Reason::NoRoom, None));
+        }
+        if self.view.unprovable && self.policy.verify == Verify::Required {
+            return Err((Reason::Unprovable, None));
         }
         let (number, last) = self.next_number();
         if let Some(over) = last.map(|last| last.plus(calendar::backoff(self.policy, number - 1)))

@@ -28,7 +28,7 @@ use crate::model::capability::Marking;
 use crate::model::label::{Label, Tracked};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::Obstacle;
-use crate::model::policy::{Policy, Takeover, Wanted};
+use crate::model::policy::{Policy, Takeover, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::view::{FOR_EVER, Hand, Owner, Role, Secret, Version, View};
 use crate::rotation::{Reason, Turn, bootstrap};
@@ -365,6 +365,13 @@ impl Step {
             Self::DeleteSecret => "delete-secret",
         }
     }
+}
+
+/// Whether a decision has to be made again once the vendor said whether it could prove what would
+/// be made: where a step begins a new credential and an unproved one must not be published.
+pub fn needs_proof(decision: &Decision, policy: &Policy) -> bool {
+    policy.verify == Verify::Required
+        && matches!(decision.step, Step::CreateSecret { .. } | Step::Tag { .. } | Step::Claim { .. })
 }
 
 /// Whether a decision made without the vendor's listing has to be made again with one. Listings

@@ -31,6 +31,7 @@ fn what_must_never_happen_is_refused() {
     let lease = Label::Cred(healthy().secret().versions[0].lease().unwrap().clone());
     let off = |told: &mut Told| told.secret().versions[0].labels.retain(|label| *label != Label::Previous);
     let proved = Hand::Proved { version: attempt(1).slot_id(), at: NOW };
+    let untold = Hand::Untold { version: attempt(1).slot_id(), at: NOW };
     let open = Label::Open(attempt(1));
     let foreign = Label::Foreign("canary".into());
     let pause = |told: &mut Told| told.secret().paused_until = Some(Timestamp::from_seconds(i64::MAX / 1000));
@@ -86,6 +87,7 @@ fn what_must_never_happen_is_refused() {
         ("an open attempt", healthy().claimed(1, 5), claim(2), Unresolved),
         ("from elsewhere", pending().hand(proved.clone()), promote(attempt(1).claim_id()), NotFromCurrent),
         ("unproved", pending(), promote(first().slot_id()), NotProved),
+        ("no login can tell", pending().hand(untold), promote(first().slot_id()), NotProved),
         (
             "a tombstone",
             healthy().claimed(1, 40).tombstone(1, 20).hand(proved),

@@ -4,7 +4,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::*;
-use crate::model::policy::{Freeze, Ownership, Rotate};
+use crate::model::policy::{Freeze, Ownership, Rotate, Verify};
 use crate::rotation::story::{
     DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, told, tracked, unnamed,
 };
@@ -346,6 +346,47 @@ fn a_rotation_begins_only_when_nothing_stands_in_its_way() {
 
 fn every(days: u64) -> Rotate {
     Rotate::Every(Duration::from_secs(days * 86_400))
+}
+
+#[test]
+fn what_no_login_can_prove_is_not_made_or_is_published_unproved() {
+    let untold = Hand::Untold { version: attempt(1).slot_id(), at: NOW };
+    let long_ago = Hand::Untold { version: attempt(1).slot_id(), at: ago(1) };
+    let stored = |hand: &Hand| healthy().claimed(1, 5).stored(1, 5, &[Label::Pending]).hand(hand.clone());
+    let best_effort = |told: &mut Told| told.policy.verify = Verify::BestEffort;
+    let mute = |told: &mut Told| told.view.unprovable = true;
+    let asked = || healthy().asked(Cause::Asked);
+    let none = || healthy().with(|told| told.view.secret = None);
+    check(vec![
+        ("stored, must be proved", stored(&untold), "detach AWSPENDING", Reason::CandidateUntold),
+        ("stored, best effort", stored(&untold).with(best_effort), "promote", Reason::CandidateUntold),
+        ("found long ago", stored(&long_ago).with(best_effort), "verify", Reason::CandidateUnproved),
+        ("found long ago, must be proved", stored(&long_ago), "verify", Reason::CandidateUnproved),
+        ("due, must be proved", asked().with(mute), "wait", Reason::Unprovable),
+        ("due, best effort", asked().with(mute).with(best_effort), "claim", Reason::Asked),
+        ("not due", healthy().with(mute), "wait", Reason::HealthyManual),
+        ("no secret, must be proved", none().with(mute), "wait", Reason::Unprovable),
+        ("no secret, best effort", none().with(mute).with(best_effort), "create secret", Reason::SecretMissing),
+        ("a second try, must be proved", tagged(1, 60).with(mute), "wait", Reason::Unprovable),
+    ]);
+    let wants = |told: Told| needs_proof(&told.decide(), &told.policy);
+    assert!(wants(asked()) && wants(none()) && !wants(healthy()) && !wants(asked().with(best_effort)));
+}
+
+#[test]
+fn a_first_credential_waits_until_the_vendor_has_room() {
+    let max = |told: &mut Told| told.policy.capabilities.live_max = NonZeroU8::new(1);
+    let none = || healthy().with(|told| told.view.secret = None).with(max);
+    check(vec![
+        ("a colleague's", none(), "wait", Reason::NoRoom),
+        ("a second try", tagged(1, 60).with(max).lives("theirs", Marked::No, 90), "wait", Reason::NoRoom),
+        (
+            "room",
+            none().with(|told| told.policy.capabilities.live_max = NonZeroU8::new(2)),
+            "create secret",
+            Reason::SecretMissing,
+        ),
+    ]);
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! Every call and every answer of WorkOS, against a scripted listener.
