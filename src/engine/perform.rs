@@ -339,13 +339,6 @@ impl Run<'_> {
     }
 }
 
-impl Seen {
-    /// For a write that knows no compare: it may be sent only soon after the look.
-    fn fence(&self) -> Fence {
-        Fence { signed_at: self.now.store }
-    }
-}
-
 /// Why a fresh credential could not be used, and what became of it.
 fn undone(fault: Fault, ended: bool) -> Fault {
     let end = if ended { "was revoked again" } else { "could not be revoked yet and will be" };

@@ -22,7 +22,7 @@ use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{self, Hand, Marked, View};
 use crate::rotation::{Decision, Reason, Step, decide, sweep};
-use crate::stores::aws::Store;
+use crate::stores::aws::{Fence, Store};
 use crate::vendors::Vendor;
 
 /// Most steps of one visit: a rotation takes seven; more means that something undoes them.
@@ -149,6 +149,13 @@ pub(super) struct Seen {
     pub(super) listing: Option<Listing>,
     /// The dates by which it is judged: those at which the look began.
     pub(super) now: Now,
+}
+
+impl Seen {
+    /// For a write that knows no compare: it may be sent only soon after the look.
+    pub(super) fn fence(&self) -> Fence {
+        Fence { signed_at: self.now.store }
+    }
 }
 
 impl Run<'_> {
