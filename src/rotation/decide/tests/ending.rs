@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::policy::RetireWhen;
-use crate::rotation::tags::{Ending, Retiring};
+use crate::rotation::tags::Ending;
 
 /// Promoted so long ago, and the replaced one was last used so many minutes ago.
 fn waiting(minutes: u64, when: RetireWhen, used: Option<u64>) -> Told {
