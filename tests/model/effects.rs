@@ -1,7 +1,7 @@
 //! What a call does to AWS or to the vendor, by their rules: versions are written once, labels
 //! move only from where the caller says they are, the first version of a secret becomes current.
 
-use crate::config::Vendor;
+use crate::config::{Declared, Vendor};
 use crate::moves::World;
 use crate::names::{Code, claim_code, is_slot, row_of, slot_code};
 use crate::weaken::Weakening;
@@ -182,7 +182,8 @@ impl World {
     /// Whether a claim is the only thing that says that the current value leaked. Where claims can't
     /// be read, or people move labels back, nothing is promised about that.
     fn forgets_leak(&self, aws: &Aws, row: u8) -> bool {
-        let promised = !self.config.unread && self.config.rollbacks == 0 && self.config.strangers == 0;
+        let wanted = self.config.declared == Declared::Present;
+        let promised = wanted && !self.config.unread && self.config.rollbacks == 0 && self.config.strangers == 0;
         let says = |row: usize| {
             let of_current = self.lens.names.rows.get(row).is_some_and(|names| names.base == aws.current);
             of_current && aws.claims[row].is_some_and(|claim| claim.open && claim.leak)

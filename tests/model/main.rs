@@ -203,7 +203,7 @@ fn a_retired_credential() {
         Config { name: "retired, unnamed", vendor: Vendor::Unnamed, late_create: false, ..one },
         Config { name: "retired, in place", vendor: Vendor::InPlace, ..one },
         Config { name: "retired, ticks of 40 minutes", scale: Scale::Medium, late_calls: 0, ..one },
-        Config { name: "retired, paused", pauses: 1, late_calls: 0, ..one },
+        Config { name: "retired, paused, leaked", pauses: 1, leaks: 1, late_calls: 0, ..one },
         Config { name: "retired, 2 replicas", replicas: 2, late_calls: 0, ..one },
         Config { name: "retired, before its first version", start: Start::Missing, rotations: 0, late_calls: 0, ..one },
         Config { name: "retired and wanted again", ..again },

@@ -56,18 +56,27 @@ impl Case<'_> {
         self.view.request == Some(Cause::Leaked) || self.opened().any(|(attempt, _)| self.leaks_current(attempt))
     }
 
-    /// Whether an attempt was to replace the current version because that leaked.
+    /// Whether an attempt was to replace the current version because that leaked. A person who
+    /// accepted it after the claim has decided otherwise.
     fn leaks_current(&self, attempt: Attempt) -> bool {
         let claim = self.secret.claim_of(attempt);
-        claim.is_some_and(|claim| claim.cause == Cause::Leaked && claim.base.as_ref() == Some(&self.current.id))
+        let leaks =
+            claim.is_some_and(|claim| claim.cause == Cause::Leaked && claim.base.as_ref() == Some(&self.current.id));
+        let claimed =
+            self.secret.versions.iter().find(|version| version.claim().is_some_and(|of| of.attempt == attempt));
+        let accepted = self.secret.accepted.as_ref().filter(|accepted| accepted.version == self.current.id);
+        let at = accepted.and_then(|accepted| accepted.at);
+        leaks && !at.zip(claimed).is_some_and(|(at, claimed)| at > claimed.created)
     }
 
     /// Whether an attempt is over and only its claim is still needed, because it says that the
-    /// current value leaked. The newest such claim is enough.
+    /// current value leaked. The newest such claim is enough; and where all of the credential ends,
+    /// none is needed.
     fn remembered(&self, attempt: Attempt) -> bool {
         let number = |of: Attempt| self.secret.claim_of(of).map(|claim| claim.number);
         let newer = |(other, _): (Attempt, &Version)| self.leaks_current(other) && number(other) > number(attempt);
-        self.leaks_current(attempt) && self.done(attempt) && !self.opened().any(newer)
+        let needed = self.policy.wanted == Wanted::Present && self.leaks_current(attempt);
+        needed && self.done(attempt) && !self.opened().any(newer)
     }
 
     /// Whether no untracked leftover of an attempt can exist: what was created is in the slot, or

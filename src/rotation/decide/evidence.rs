@@ -35,6 +35,8 @@ impl Case<'_> {
         let over = End { at: overlap, because: Reason::OverlapOver, waits_for: None };
         let (there, max, missing) = match self.policy.retire_when {
             RetireWhen::OverlapOver => return over,
+            // Not asked is not the same as still used.
+            RetireWhen::Unused { max } if self.view.listing.is_none() => (false, max, Reason::VendorSilent),
             RetireWhen::Unused { max } => (self.unused(replaced), max, Reason::InUse),
             RetireWhen::Confirmed { max } => (self.confirmed(), max, Reason::Unconfirmed),
         };

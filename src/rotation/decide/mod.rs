@@ -400,6 +400,6 @@ pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool 
     };
     // In place, the listing shows whose value the record holds.
     policy.capabilities.marking == Marking::InPlace
-        || matches!(decision.reason, Reason::VendorSilent | Reason::InUse)
+        || decision.reason == Reason::VendorSilent
         || view.secret.as_ref().is_some_and(asks)
 }

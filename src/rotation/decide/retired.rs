@@ -14,6 +14,10 @@
 //! replica with the other declaration: once for the oldest read on which it may take the tag off,
 //! and for that call to land (tags know no compare, so writes of this one are signed with the date
 //! of the look, like a promotion); once more for our own read to show that it did.
+//!
+//! Not promised: while two declarations disagree, one of them may have a credential made in the
+//! minutes in which the other schedules the secret for deletion. It is tracked, or a leftover, and
+//! ends when the secret is restored; while it is tracked, the status says so.
 
 use crate::model::label::Label;
 use crate::model::policy::{Policy, Wanted};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::policy::RetireWhen;
-use crate::rotation::tags::{Ending, Retiring};
+use crate::rotation::tags::Ending;
 
 /// Promoted so long ago, and the replaced one was last used so many minutes ago.
 fn waiting(minutes: u64, when: RetireWhen, used: Option<u64>) -> Told {
@@ -48,7 +48,7 @@ fn evidence_is_asked_for_on_top_of_the_overlap_and_never_instead_of_it() {
             "the vendor was not asked",
             waiting(over, unused, None).with(|told| told.view.listing = None),
             "wait",
-            Reason::InUse,
+            Reason::VendorSilent,
         ),
         ("used, almost a week later", waiting(7 * DAY + 59, unused, Some(0)), "wait", Reason::InUse),
         ("used, a week later", waiting(7 * DAY + 60, unused, Some(0)), "detach AWSPREVIOUS", Reason::EvidenceOverdue),

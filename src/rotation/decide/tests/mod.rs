@@ -8,6 +8,7 @@ use crate::model::policy::{Freeze, Ownership, Rotate, Verify};
 use crate::rotation::story::{
     DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, told, tracked, unnamed,
 };
+use crate::rotation::tags::Retiring;
 use crate::rotation::view::{Accepted, Hand, Marked, Seen, short};
 
 mod ending;
@@ -587,6 +588,31 @@ fn a_leaked_value_goes_before_everything_and_is_not_forgotten() {
         ("failed, a leftover to sweep", orphan(failed(40)), "revoke leftover lost", Reason::Leftover),
         ("failed a moment ago", failed(0), "wait", Reason::Settling),
         ("failed, its claim not readable", failed(40).with(unread), "detach kf-open", Reason::AttemptResolved),
+        (
+            "failed, and the leaked version was accepted since",
+            failed(40).with(|told| {
+                told.secret().accepted = Some(Accepted { version: first().slot_id(), at: Some(ago(20)) });
+            }),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+        (
+            "failed, of a version that was accepted long before",
+            failed(40).with(|told| {
+                told.secret().accepted = Some(Accepted { version: first().slot_id(), at: Some(ago(DAY)) });
+            }),
+            "claim 2",
+            Reason::Leaked,
+        ),
+        (
+            "failed, and retired since",
+            failed(40).with(|told| {
+                told.policy.wanted = Wanted::Retired;
+                told.secret().retiring = Some(Retiring { since: ago(5), ending: None });
+            }),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
         (
             "failed twice",
             failed(60).claimed_for(2, 40, Cause::Leaked).tombstone(2, 16),
