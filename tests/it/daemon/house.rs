@@ -248,35 +248,45 @@ impl Daemon {
     /// Waits until a credential is in this state for this reason.
     pub async fn shows(&self, name: &str, state: &str, reason: &str) {
         let wanted = Some((state.to_owned(), reason.to_owned()));
-        let mut left = PATIENCE.as_millis() / PAUSE.as_millis();
+        let patience = Patience::new();
         while self.row(name).await != wanted {
-            left -= 1;
-            assert!(left > 0, "`{name}` is {:?}, not {wanted:?}:\n{}", self.row(name).await, self.log());
+            assert!(patience.is_left(), "`{name}` is {:?}, not {wanted:?}:\n{}", self.row(name).await, self.log());
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// Waits until a page answers so.
     pub async fn answers(&self, path: &str, code: u16, words: &str) {
-        let mut left = PATIENCE.as_millis() / PAUSE.as_millis();
+        let patience = Patience::new();
         loop {
             let answer = self.get(path).await;
             if answer.0 == code && answer.1.contains(words) {
                 return;
             }
-            left -= 1;
-            assert!(left > 0, "/{path} answers {answer:?}, not {code} with `{words}`:\n{}", self.log());
+            assert!(patience.is_left(), "/{path} answers {answer:?}, not {code} with `{words}`:\n{}", self.log());
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
+/// How much longer a test waits.
+struct Patience(HostClock);
+
+impl Patience {
+    fn new() -> Self {
+        Self(HostClock::real())
+    }
+
+    fn is_left(&self) -> bool {
+        self.0.monotonic() < PATIENCE
+    }
+}
+
 /// Waits for a condition.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let mut left = PATIENCE.as_millis() / PAUSE.as_millis();
+    let patience = Patience::new();
     while !holds() {
-        left -= 1;
-        assert!(left > 0, "this never came true: {what}");
+        assert!(patience.is_left(), "this never came true: {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

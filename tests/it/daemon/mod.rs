@@ -334,11 +334,16 @@ async fn a_vendor_that_hangs_delays_nobody_else() {
         credential(&name, "").replace("vendor = \"keycard\"", "vendor = \"nobody\"")
     };
     let many: String = (0..40).map(at_nobody).collect();
-    house.declare(&(nobody + &many + &credential("zz", "").replace("application = \"zz\"", "application = \"app\"")));
+    // Each vendor is asked once at the start, before all others, with the first of its credentials;
+    // the second one shows how it goes on.
+    let works =
+        |name: &str| credential(name, "").replace(&format!("application = \"{name}\""), "application = \"app\"");
+    house.declare(&(nobody + &many + &works("y") + &works("z")));
     let daemon = house.daemon(&[]).await;
-    daemon.shows("zz", "ok", "healthy").await;
+    daemon.shows("z", "ok", "healthy").await;
     let facts = daemon.facts().await;
-    let others = facts["credentials"].as_array().unwrap().iter().filter(|row| row["name"] != "zz").count();
+    let others = facts["credentials"].as_array().unwrap().iter();
+    let others = others.filter(|row| row["name"].as_str().unwrap().starts_with('a')).count();
     assert_eq!(others, 0, "none of the others came to an end before it: {facts}");
     let mut daemon = daemon;
     daemon.signal("TERM");
