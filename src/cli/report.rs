@@ -124,7 +124,7 @@ impl Printer {
 
     /// Progress on standard error: on a terminal, for people.
     pub fn progress(&self, count: usize, doing: &'static str) -> ProgressBar {
-        let visible = self.output == Output::Text && std::io::stderr().is_terminal();
+        let visible = count > 0 && self.output == Output::Text && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(count as u64), target);
         let style = ProgressStyle::with_template("{spinner} {prefix} {pos}/{len} {wide_msg}");

@@ -49,8 +49,9 @@ impl Selection {
     /// When nothing was said.
     pub fn require(&self, undone: &str) -> Result<(), Wrong> {
         if self.names.is_empty() && !self.all && self.vendor.is_none() && self.tags.is_empty() {
-            return Err(Wrong::new(format!("no credential is named; {undone}"))
-                .with_hint("say which: NAME…, --vendor VENDOR, --tag KEY=VALUE, or --all"));
+            return Err(Wrong::new(format!(
+                "no credential is named: say NAME…, --vendor VENDOR, --tag KEY=VALUE, or --all; {undone}"
+            )));
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ async fn a_pause_is_kept_told_and_taken_off() {
             ("pause app --until 2020-01-01", 2, &["2020-01-01T00:00:00Z is past: AWS says it is", "--for 4h"]),
             ("pause app --until tomorrow", 2, &["2026-12-01T06:00:00Z"]),
             ("pause app --for 4h --reason why?", 2, &["character 4 (`?`) can't stand in an AWS tag"]),
-            ("pause --for 4h", 2, &["no credential is named; nothing was paused", "--all"]),
+            ("pause --for 4h", 2, &["no credential is named", "--all; nothing was paused"]),
             ("pause ap --for 4h", 2, &["no credential `ap` is declared; nothing was paused", "did you mean `app`?"]),
             ("pause app nobody --for 4h", 2, &["no credential `nobody`", "declared credentials: `app`, `other`"]),
             ("pause app --all --for 4h", 2, &["cannot be used with"]),
@@ -227,7 +227,7 @@ async fn a_rule_that_means_many_asks_first() {
     says(
         &[
             ("once", 0, &[]),
-            ("rotate", 2, &["no credential is named; nothing was rotated", "NAME"]),
+            ("rotate", 2, &["no credential is named", "nothing was rotated", "NAME"]),
             ("rotate --all", 2, &["2 credentials would be rotated, more than `limits.max_replacements` (1)", "--yes"]),
             ("rotate --vendor keycard --leaked", 2, &["nothing was rotated"]),
             ("rotate --tag Team=blue", 0, &["other: rotated"]),
