@@ -21,7 +21,8 @@ pub struct Arguments {
     wait: Option<Duration>,
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+/// A span, as typed.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }
 
