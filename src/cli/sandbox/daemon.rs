@@ -37,6 +37,8 @@ pub(in crate::cli) fn tie_to_parent() {
 
 /// The daemon that is running now, and how to start the next one.
 pub(super) struct Daemon {
+    /// Asked for once: when it is built anew meanwhile, the path is what stays.
+    program: PathBuf,
     config: Folder,
     listen: SocketAddr,
     speed: f64,
@@ -54,8 +56,9 @@ impl Daemon {
     ) -> anyhow::Result<Self> {
         let config = Folder::with(&pointed(path, declaration, sandbox)?)?;
         let listen = free(status_port).await?;
-        let child = spawn(&config.file(), listen, speed)?;
-        Ok(Self { config, listen, speed, child })
+        let program = std::env::current_exe().context("finding keyferry's own executable")?;
+        let child = spawn(&program, &config.file(), listen, speed)?;
+        Ok(Self { program, config, listen, speed, child })
     }
 
     /// Where its status page is.
@@ -75,7 +78,7 @@ impl Daemon {
 
     /// Starts a fresh one.
     pub(super) fn start_again(&mut self) -> anyhow::Result<()> {
-        self.child = spawn(&self.config.file(), self.listen, self.speed)?;
+        self.child = spawn(&self.program, &self.config.file(), self.listen, self.speed)?;
         Ok(())
     }
 
@@ -92,8 +95,7 @@ impl Daemon {
     }
 }
 
-fn spawn(config: &Path, listen: SocketAddr, speed: f64) -> anyhow::Result<Child> {
-    let program = std::env::current_exe().context("finding keyferry's own executable")?;
+fn spawn(program: &Path, config: &Path, listen: SocketAddr, speed: f64) -> anyhow::Result<Child> {
     let mut command = Command::new(program);
     command.arg("run").arg("--config").arg(config);
     command.args(["--sandbox-speed", &speed.to_string(), "--listen", &listen.to_string()]);
@@ -104,7 +106,7 @@ fn spawn(config: &Path, listen: SocketAddr, speed: f64) -> anyhow::Result<Child>
     }
     // Its own group: Ctrl-C is the sandbox's to hear.
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-    command.spawn().context("starting the daemon")
+    command.spawn().with_context(|| format!("starting the daemon, {}", program.display()))
 }
 
 /// The port asked for, or any that is free now: every daemon after the first needs the same one.
