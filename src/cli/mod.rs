@@ -131,6 +131,7 @@ enum Verb {
 
 /// Parses, runs, and gives the exit code.
 pub fn main() -> ExitCode {
+    sandbox::daemon::tie_to_parent();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),

@@ -125,18 +125,6 @@ fn signals() -> anyhow::Result<mpsc::Receiver<Order>> {
     Ok(orders)
 }
 
-/// One order to stop, when `stop` ends.
-pub(super) fn stop_after(stop: impl Future<Output = ()> + Send + 'static) -> mpsc::Receiver<Order> {
-    let (tell, orders) = mpsc::channel(1);
-    tokio::spawn(async move {
-        stop.await;
-        let _ = tell.send(Order::Stop).await;
-        // An end of orders would be one, too.
-        std::future::pending::<()>().await;
-    });
-    orders
-}
-
 /// Tells the service manager while the daemon lives, and the log when it does not: a loop that
 /// hangs can't tell.
 async fn watch_over(pages: Pages, manager: Arc<Manager>, watched: bool) {
@@ -203,7 +191,7 @@ fn summary(report: &Report) -> String {
 }
 
 /// A daemon that is about to work.
-pub(super) struct Daemon {
+struct Daemon {
     engine: watch::Sender<Arc<Engine>>,
     health: Arc<Health>,
     manager: Arc<Manager>,
@@ -211,18 +199,13 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// One for show: nobody watches it, and its declaration stays.
-    pub(super) fn unattended(engine: &Arc<Engine>) -> Self {
-        Self::new(Arc::clone(engine), Arc::new(Manager::nobody()), SILENCE_MAX, None)
-    }
-
     fn new(engine: Arc<Engine>, manager: Arc<Manager>, silence_max: Duration, reread: Option<Reread>) -> Self {
         let health = Arc::new(Health::new(Arc::new(HostClock::real()), silence_max));
         Self { engine: watch::Sender::new(engine), health, manager, reread }
     }
 
     /// What the status page shows of it.
-    pub(super) fn pages(&self) -> Pages {
+    fn pages(&self) -> Pages {
         Pages { engine: self.engine.subscribe(), health: Arc::clone(&self.health) }
     }
 
@@ -230,7 +213,7 @@ impl Daemon {
     ///
     /// In this task and not in one of its own: a bug in the loop ends the process, which somebody
     /// restarts, and the memory that reading the declaration took is used again by this thread.
-    pub(super) async fn keep(self, orders: mpsc::Receiver<Order>) -> anyhow::Result<()> {
+    async fn keep(self, orders: mpsc::Receiver<Order>) -> anyhow::Result<()> {
         Work::new(self).await?.run(orders).await
     }
 }

@@ -1,15 +1,19 @@
 //! `status`: the fleet at a glance, problems first, from AWS alone: read-only and without vendor
 //! keys.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::cli::Source;
 use crate::cli::report::{Output, Printer, say};
 use crate::cli::select::Selection;
 use crate::config::Discovery;
+use crate::engine::Engine;
 use crate::engine::pass::Sorted;
 use crate::engine::reconcile::{AskVendor, Visit};
 use crate::engine::snapshot::Status;
+use crate::model::credential::Credential;
 use crate::model::fault::Class;
 use crate::rotation::Reason;
 
@@ -44,15 +48,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     // A few by name need no listing of the fleet, nor the right to it.
     let all = asked.len() == engine.declaration().credentials.len();
     let sorted = if all { engine.sort().await } else { Sorted { wanted: asked, ..Sorted::default() } };
-    let wanted = sorted.wanted;
-    let bar = printer.progress(wanted.len(), "looking at");
-    let visit = Visit { vendor: AskVendor::Never, dry: true, request: None };
-    let visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
-    bar.finish_and_clear();
-    for (name, mut one) in visited {
-        not_about_it(&mut one.status);
-        engine.board().set(&name, one.status);
-    }
+    look(&engine, sorted.wanted, printer).await;
     let undeclared: Vec<&str> = sorted.undeclared.iter().map(|name| name.as_str()).collect();
     let listed = all && engine.declaration().discovery == Discovery::List;
     let worst =
@@ -71,4 +67,23 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
         }
     }
     Ok(worst)
+}
+
+/// Looks at AWS alone and prints the fleet; gives the worst exit code.
+pub(super) async fn fleet(engine: &Arc<Engine>, printer: &Printer) -> u8 {
+    let sorted = engine.sort().await;
+    look(engine, sorted.wanted, printer).await;
+    printer.fleet(engine.board(), false, json!({}))
+}
+
+/// Looks at each with AWS alone, and notes it on the board.
+async fn look(engine: &Arc<Engine>, wanted: Vec<Arc<Credential>>, printer: &Printer) {
+    let bar = printer.progress(wanted.len(), "looking at");
+    let visit = Visit { vendor: AskVendor::Never, dry: true, request: None };
+    let visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
+    bar.finish_and_clear();
+    for (name, mut one) in visited {
+        not_about_it(&mut one.status);
+        engine.board().set(&name, one.status);
+    }
 }

@@ -170,8 +170,22 @@ impl Judge {
         seen.violations.extend(wrong.into_iter().map(|what| format!("{what} (after {at})")));
     }
 
+    /// Whether the old value lives on for its overlap, and nothing is under way.
+    pub fn in_overlap(&self) -> bool {
+        let versions = self.versions();
+        let any = |label: &str| versions.iter().any(|version| version.has(label));
+        any("AWSPREVIOUS") && !any("AWSPENDING")
+    }
+
     /// What must be so once everything rests.
     pub fn rest(&self) {
+        for what in self.at_rest() {
+            self.blame(what);
+        }
+    }
+
+    /// What is not yet as it must be at rest.
+    pub fn at_rest(&self) -> Vec<String> {
         let versions = self.versions();
         let facts = self.keycard().credentials();
         let live = self.vendor.live();
@@ -200,9 +214,7 @@ impl Judge {
                 }
             }
         }
-        for what in wrong {
-            self.blame(what);
-        }
+        wrong
     }
 
     /// The vendor's id of the current credential.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyferry::model::time::{Clock, Timestamp};
+use keyferry::model::time::Timestamp;
 use keyferry::sandbox::gate::{Hold, Moment};
 use tokio::process::Child;
 
@@ -56,6 +56,8 @@ pub struct Ended {
     pub calls: Vec<String>,
     /// Where the process was killed.
     pub killed: Option<(String, Moment)>,
+    /// How many processes were killed.
+    pub kills: usize,
     /// What was wrong.
     pub violations: Vec<String>,
     /// Processes it took.
@@ -73,7 +75,10 @@ pub struct Voyage {
     first: Option<String>,
     processes: usize,
     killed: Option<(String, Moment)>,
+    kills: usize,
     calls_before_kill: Option<usize>,
+    /// Kills after the first one, the last one first.
+    more: Vec<Hold>,
 }
 
 impl Voyage {
@@ -91,7 +96,18 @@ impl Voyage {
             Plot::Leaked => world.pass(DAY).await,
         }
         let (skip, began, first) = (world.judge.calls().len(), world.clock.wall(), world.judge.current());
-        Self { world, plot, skip, began, first, processes: 0, killed: None, calls_before_kill: None }
+        Self {
+            world,
+            plot,
+            skip,
+            began,
+            first,
+            processes: 0,
+            killed: None,
+            kills: 0,
+            calls_before_kill: None,
+            more: Vec::new(),
+        }
     }
 
     /// Kills the process that makes this call, at this moment of it.
@@ -104,6 +120,37 @@ impl Voyage {
         self.world.judge.calls().split_off(self.skip)
     }
 
+    /// Notes where a process was killed first, and has the next one killed as well if that is wanted.
+    fn note_kill(&mut self, held: Option<(String, Moment)>) {
+        self.calls_before_kill.get_or_insert(self.world.judge.calls().len() - self.skip);
+        self.killed = held;
+        self.kills += 1;
+        if let Some(hold) = self.more.pop() {
+            self.kill_at(hold);
+        }
+    }
+
+    /// Two replicas at once, again and again, until everything rests.
+    pub async fn sail_two(&mut self) {
+        let mut words = self.plot.words();
+        for _ in 0..PROCESS_COUNT_MAX {
+            self.processes += 2;
+            let (said, held) = self.world.run_two(words).await;
+            self.look().await;
+            words = &["once"];
+            if held.is_some() {
+                self.note_kill(held);
+            }
+            // Of two that get into each other's way each says so, and the next look finds it healed.
+            let now = self.world.clock.wall();
+            if said.iter().all(|one| rests(one, now)) {
+                return;
+            }
+            self.wait_for(said.iter().filter_map(next).min()).await;
+        }
+        self.world.judge.blame("two replicas do not come to rest".into());
+    }
+
     /// Processes one after another, the first with `words`, until everything rests.
     pub async fn sail(&mut self, mut words: &'static [&'static str]) {
         let mut last = String::new();
@@ -113,8 +160,7 @@ impl Voyage {
             self.look().await;
             let asked = std::mem::replace(&mut words, &["once"]);
             if held.is_some() {
-                self.killed = held;
-                self.calls_before_kill = Some(self.calls().len());
+                self.note_kill(held);
                 continue;
             }
             if said.code != Some(0) {
@@ -185,17 +231,27 @@ impl Voyage {
                 world.judge.blame(format!("the old credential was revoked after {took:?}"));
             }
         }
-        Ended { calls, violations: world.judge.violations(), killed: self.killed, processes: self.processes }
+        Ended {
+            calls,
+            violations: world.judge.violations(),
+            kills: self.kills,
+            killed: self.killed,
+            processes: self.processes,
+        }
     }
 }
 
-/// One voyage, on which the process that makes the `hold.next`-th call is killed there.
-pub async fn voyage(plot: Plot, hold: Option<Hold>) -> Ended {
-    let mut voyage = Voyage::begin(plot, 1).await;
-    if let Some(hold) = hold {
+/// One voyage, on which processes are killed at these calls, each counted from the kill before it.
+pub async fn voyage(plot: Plot, replicas: usize, holds: Vec<Hold>) -> Ended {
+    let mut voyage = Voyage::begin(plot, replicas).await;
+    voyage.more = holds.into_iter().rev().collect();
+    if let Some(hold) = voyage.more.pop() {
         voyage.kill_at(hold);
     }
-    voyage.sail(plot.words()).await;
+    match replicas {
+        1 => voyage.sail(plot.words()).await,
+        _ => voyage.sail_two().await,
+    }
     voyage.end().await
 }
 

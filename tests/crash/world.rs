@@ -1,12 +1,14 @@
 //! One pretend world for one voyage: the services and the consumer live in this process, keyferry is
 //! a child process, and somebody watches every call.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use keyferry::clock::HostClock;
 use keyferry::config;
 use keyferry::model::time::{Clock, Sleep, Timestamp};
 use keyferry::sandbox::gate::Moment;
@@ -55,9 +57,40 @@ impl Clock for HandClock {
     }
 }
 
+/// Time that passes by itself, much faster than this host's, and leaps when it is told to.
+pub struct LeapClock {
+    host: HostClock,
+    leapt_ms: AtomicU64,
+}
+
+impl LeapClock {
+    pub fn at_speed(speed: u32) -> Self {
+        Self { host: HostClock::at_speed(f64::from(speed)), leapt_ms: AtomicU64::new(0) }
+    }
+
+    /// Lets `span` have passed.
+    pub fn leap(&self, span: Duration) {
+        self.leapt_ms.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for LeapClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_seconds(1_795_000_000).plus(self.monotonic())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.host.monotonic() + Duration::from_millis(self.leapt_ms.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, span: Duration) -> Sleep<'_> {
+        self.host.sleep(span)
+    }
+}
+
 /// The world.
 pub struct World {
-    pub clock: Arc<HandClock>,
+    pub clock: Arc<dyn Clock>,
     pub sandbox: Sandbox,
     pub judge: Arc<Judge>,
     folder: TempDir,
@@ -76,15 +109,19 @@ pub struct Said {
 impl World {
     /// Services with one declared credential, `app`, and nothing in AWS yet.
     pub async fn new(seed: u64, replicas: usize) -> Self {
-        let clock = Arc::new(HandClock::default());
-        let services: Arc<dyn Clock> = clock.clone();
-        let sandbox = Sandbox::start(Ports::default(), seed, Arc::clone(&services), services).await.unwrap();
+        Self::on(Arc::new(HandClock::default()), seed, replicas, "24h").await
+    }
+
+    /// The same in another time, with another overlap.
+    pub async fn on(clock: Arc<dyn Clock>, seed: u64, replicas: usize, overlap: &str) -> Self {
+        let (services, real) = (Arc::clone(&clock), Arc::clone(&clock));
+        let sandbox = Sandbox::start(Ports::default(), seed, services, real).await.unwrap();
         let text = format!(
             "deployment = \"test\"\n\
              [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
              [vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\nzone = \"production\"\n\
              client_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
-             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"24h\"\n\
+             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"{overlap}\"\n\
              [defaults.secret]\nname = \"{{name}}\"\n\
              [[credential]]\nname = \"app\"\nvendor = \"keycard\"\ntype = \"password\"\napplication = \"app\"\n",
             sandbox.aws_address(),
@@ -150,6 +187,26 @@ impl World {
         (self.heard(child).await, held)
     }
 
+    /// Two processes at once, to their ends; the one whose call is held is killed there, and the
+    /// other one goes on. Gives what those said that were not killed.
+    pub async fn run_two(&self, words: &[&str]) -> (Vec<Said>, Option<(String, Moment)>) {
+        let (mut one, mut other) = (self.start(words), self.start(&["once"]));
+        let gate = &self.sandbox.world.gate;
+        let held = tokio::select! {
+            biased;
+            held = gate.until_held() => held,
+            _ = async { tokio::join!(one.wait(), other.wait()) } => {
+                return (vec![self.heard(one).await, self.heard(other).await], None);
+            }
+        };
+        let (mut victim, survivor) = if owns(&one, held.call.peer) { (one, other) } else { (other, one) };
+        victim.kill().await.unwrap();
+        gate.cut();
+        self.heard(victim).await;
+        let what = (format!("{} {}", held.call.service, held.call.call), held.moment);
+        (vec![self.heard(survivor).await], Some(what))
+    }
+
     /// Operations of AWS that were refused because their signature was out of date; reads apart,
     /// which are a process's first calls.
     pub fn late(&self) -> Vec<String> {
@@ -164,9 +221,22 @@ impl World {
         let refresh = Duration::from_secs(300);
         self.sandbox.consumer.round().await;
         let still_held = refresh.saturating_sub(Duration::from_secs(1)).min(span);
-        self.clock.advance(still_held);
+        self.clock.sleep(still_held).await;
         self.sandbox.consumer.round().await;
-        self.clock.advance(span - still_held);
+        self.clock.sleep(span - still_held).await;
         self.sandbox.consumer.round().await;
     }
+}
+
+/// Whether the client's end of a connection is this process's.
+fn owns(child: &Child, peer: Option<SocketAddr>) -> bool {
+    let (Some(pid), Some(peer)) = (child.id(), peer) else { return false };
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = format!(":{:04X}", peer.port());
+    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let inode = row.filter(|row| row.len() > 9 && row[1].ends_with(&ends)).map(|row| row[9].to_owned()).next();
+    let Some(socket) = inode.map(|inode| format!("socket:[{inode}]")) else { return false };
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    links.into_iter().any(|link| link.to_string_lossy() == socket)
 }
