@@ -66,7 +66,7 @@ impl Case<'_> {
             self.secret.versions.iter().find(|version| version.claim().is_some_and(|of| of.attempt == attempt));
         let accepted = self.secret.accepted.as_ref().filter(|accepted| accepted.version == self.current.id);
         let at = accepted.and_then(|accepted| accepted.at);
-        leaks && !at.zip(claimed).is_some_and(|(at, claimed)| at > claimed.created)
+        leaks && at.zip(claimed).is_none_or(|(at, claimed)| at <= claimed.created)
     }
 
     /// Whether an attempt is over and only its claim is still needed, because it says that the
