@@ -25,6 +25,8 @@ use crate::serve::Row;
 
 /// How often the fleet is listed, to see what others did: a rollback, a pause, another replica.
 const FLEET_PAUSE: Duration = Duration::from_secs(300);
+/// How soon a target that could not be listed is listed again: at boot the network may come late.
+const UNREACHED_PAUSE: Duration = Duration::from_secs(30);
 /// How often each credential is compared with its vendor's listing.
 const DRIFT_PAUSE: Duration = Duration::from_secs(6 * 3_600);
 /// Shortest wait between looks at what is due.
@@ -86,8 +88,8 @@ pub(super) struct Work {
     ticker: Ticker,
     pool: Pool,
     listings: Here<'static, (Arc<Engine>, TargetName, Sorted)>,
-    /// When the listing of each target was begun last; being listed now.
-    listed: BTreeMap<TargetName, Duration>,
+    /// When each target is listed next; being listed now.
+    list_at: BTreeMap<TargetName, Duration>,
     listing: BTreeSet<TargetName>,
     compared: Duration,
     look_at: Duration,
@@ -113,7 +115,7 @@ impl Work {
             real: HostClock::real(),
             pool: Pool::default(),
             listings: Here::default(),
-            listed: BTreeMap::new(),
+            list_at: BTreeMap::new(),
             listing: BTreeSet::new(),
             last: BTreeMap::new(),
             rereading: None,
@@ -178,9 +180,9 @@ impl Work {
         let elapsed = self.clock.monotonic();
         let declaration = Arc::clone(self.engine.declaration());
         for target in declaration.targets.keys() {
-            let due = self.listed.get(target).is_none_or(|at| elapsed.saturating_sub(*at) >= FLEET_PAUSE);
+            let due = self.list_at.get(target).is_none_or(|at| *at <= elapsed);
             if due && self.listing.insert(target.clone()) {
-                self.listed.insert(target.clone(), elapsed);
+                self.list_at.insert(target.clone(), elapsed + FLEET_PAUSE);
                 let (engine, target) = (Arc::clone(&self.engine), target.clone());
                 self.listings.add(async move {
                     let sorted = engine.sort_target(&target).await;
@@ -195,7 +197,7 @@ impl Work {
                 self.pool.ask(&self.engine, credential, visit, false);
             }
         }
-        self.look_at = elapsed + FLEET_PAUSE;
+        self.look_at = self.list_at.values().copied().min().unwrap_or_default().max(elapsed + LOOK_PAUSE_MIN);
         if let Some(now) = now(&self.engine) {
             let (due, next) = self.engine.board().with(|all| schedule::plan(all, now, |name| self.pool.has(name)));
             for name in due {
@@ -226,7 +228,10 @@ impl Work {
         self.listing.remove(target);
         self.start.targets.remove(target);
         match self.engine.board().unreachable().get(target) {
-            Some(fault) => tracing::warn!(%target, hint = fault.hint, "{fault}"),
+            Some(fault) => {
+                tracing::warn!(%target, hint = fault.hint, "{fault}");
+                self.list_at.insert(target.clone(), self.clock.monotonic() + UNREACHED_PAUSE);
+            }
             None => self.ask_vendors(target),
         }
         for credential in &sorted.wanted {
@@ -353,7 +358,7 @@ impl Work {
         let (told, passed) = (self.start.told, self.start.passed);
         self.start = Start { told, passed, ..Start::new(&self.engine) };
         self.told.retain(|name, _| self.engine.declared(name).is_some());
-        self.listed.clear();
+        self.list_at.clear();
         self.listing.clear();
         self.look_at = Duration::ZERO;
         self.daemon.engine.send_replace(Arc::clone(&self.engine));

@@ -105,6 +105,13 @@ impl House {
         self.sandbox.add_fault(Rule { service, operation, skip, times: 1, chance: 1.0, effect });
     }
 
+    /// The next `times` calls of an operation are refused as by a service that is down.
+    pub fn refuse(&self, service: &str, operation: &str, times: u64) {
+        let effect = Effect::Refuse { status: 503, code: "ServiceUnavailable".into() };
+        let (service, operation) = (service.to_owned(), operation.to_owned());
+        self.sandbox.add_fault(Rule { service, operation, skip: 0, times, chance: 1.0, effect });
+    }
+
     /// Waits until a delay struck: its call is under way.
     pub async fn struck(&self) {
         until("the call is under way", || self.sandbox.world.faults.lock().unwrap().struck() > 0).await;

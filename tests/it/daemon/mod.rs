@@ -273,6 +273,22 @@ async fn while_a_call_hangs_the_watchdog_is_not_fed_and_livez_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_does_not_answer_keeps_nobody_from_starting_and_is_told() {
+    let house = House::new(&["app"]).await;
+    house.declare(&credential("app", ""));
+    house.refuse("aws", "ListSecrets", 24);
+    let ear = Ear::new("target");
+    let daemon = house.daemon(&[("NOTIFY_SOCKET", &ear.address)]).await;
+    ear.hears("READY=1").await;
+    daemon.answers("readyz", 503, "target `default`: list the secrets").await;
+    ear.hears("STATUS=1 retrying; no answer from target default").await;
+    assert_eq!((daemon.get("livez").await.0, house.live()), (200, 0));
+    daemon.shows("app", "ok", "healthy").await;
+    daemon.answers("readyz", 200, "ready").await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_daemons_by_mistake_share_the_work() {
     let house = House::new(&["app", "more"]).await;
     house.declare(&(credential("app", "") + &credential("more", "")));
