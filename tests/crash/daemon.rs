@@ -11,8 +11,8 @@ use crate::plot::{Ended, Plot, moments};
 use crate::world::{LeapClock, World};
 use crate::{all, some};
 
-/// Seconds that pass in one: a minute's fence is a tenth of a second.
-const SPEED: u32 = 600;
+/// Seconds that pass in one: a minute's fence is a third of a second.
+const SPEED: u32 = 200;
 /// Calls that a first creation, or a rotation until the old one waits for its end, takes about.
 const CALLS: usize = 28;
 /// Between two looks at how things stand, in the services' time.
@@ -84,7 +84,7 @@ async fn voyage(plot: Plot, hold: Hold) -> (String, Ended) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemon_is_killed_and_started_again() {
     for plot in [Plot::First, Plot::Rotation] {
-        let voyages = some(moments(CALLS), 6).into_iter().map(|hold| voyage(plot, hold)).collect();
+        let voyages = some(moments(CALLS), 14).into_iter().map(|hold| voyage(plot, hold)).collect();
         all(&format!("{plot:?}, the daemon"), voyages).await;
     }
 }
