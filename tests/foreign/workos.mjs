@@ -18,8 +18,7 @@ const { WorkOS } = require("@workos-inc/node");
 const { hostname, port } = new URL(base);
 const client = (key) => new WorkOS(key, { apiHostname: hostname, port: Number(port), https: false });
 const connect = client("sandbox").connect;
-const applications = await connect.listApplications({ limit: 1 });
-const all = await applications.autoPagination();
+const all = await (await connect.listApplications()).autoPagination();
 const named = (name) => all.find((one) => one.name === name);
 const [machine, portal] = [named("payroll-export"), named("customer-portal")];
 

@@ -181,7 +181,8 @@ async fn the_token_endpoint_asks_in_the_vendor_s_order_and_counts_only_what_it_g
     let portal_secret = stage.workos.seed_secret("portal").unwrap().1;
     let id = &*stage.client_id;
     let machine = ("grant_type", "client_credentials");
-    let rows: [(&[(&str, &str)], u16, &str); 8] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
+    let rows: [Row<'_>; 8] = [
         (&[machine], 401, "invalid_client"),
         (&[machine, ("client_id", "client_x"), ("client_secret", "x")], 401, "invalid_client"),
         (&[("client_id", id), ("client_secret", "x")], 400, "invalid_request"),

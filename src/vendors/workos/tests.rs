@@ -270,7 +270,8 @@ async fn introspection_says_something_only_where_it_tells_a_made_up_secret() {
     let active = || answer(200, &json!({"active": false}));
     let wrong = || denied(401, "invalid_client", "Invalid client ID or secret.");
     let strange = || denied(400, "invalid_client", "Application not found.");
-    let rows: Vec<(Reply, Reply, Result<&str, Class>, Option<Proof>)> = vec![
+    type Row = (Reply, Reply, Result<&'static str, Class>, Option<Proof>);
+    let rows: Vec<Row> = vec![
         (active(), wrong(), Ok("good"), Some(Proof::Login)),
         (wrong(), wrong(), Ok("bad"), Some(Proof::Login)),
         (active(), active(), Ok("cannot tell"), Some(Proof::Impossible)),
