@@ -313,25 +313,21 @@ pub struct Seen {
 /// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
 pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
     let prefix = arn.map(mark_prefix);
-    let firsts: Vec<Attempt> = arn
-        .map(|arn| (1..=ATTEMPT_GAP_MAX).map(|number| Attempt::derive(arn, &None, number)).collect())
-        .unwrap_or_default();
+    let first = |number| arn.map(|arn| Attempt::derive(arn, &None, number));
+    let firsts: Vec<Attempt> = (1..=ATTEMPT_GAP_MAX).filter_map(first).collect();
     let marked =
         |mark: &Option<String>| match prefix.as_ref().and_then(|prefix| attempt_of_mark(prefix, mark.as_deref()?)) {
             Some(attempt) if firsts.contains(&attempt) => Marked::First(attempt),
             Some(attempt) => Marked::Ours(attempt),
             None => Marked::No,
         };
-    listing
-        .credentials
-        .iter()
-        .map(|one| Seen {
-            id: one.id.clone(),
-            marked: marked(&one.mark),
-            created: one.created,
-            last_used: one.last_used,
-        })
-        .collect()
+    let seen = listing.credentials.iter().map(|one| Seen {
+        id: one.id.clone(),
+        marked: marked(&one.mark),
+        created: one.created,
+        last_used: one.last_used,
+    });
+    seen.collect()
 }
 
 /// What this very process did a moment ago and nobody else can know. Lost in a crash, and every
@@ -446,11 +442,8 @@ mod tests {
         };
         let view = Secret::new(&secret, &Deployment::new("prod").unwrap(), &Name::new("app").unwrap(), Vec::new());
         assert_eq!(view.versions[0].base(), Some(&None));
-        assert_eq!(
-            view.versions[1].claim(),
-            Some(&Try { attempt: third, origin: Some((base, 3)) }),
-            "attempts 1 and 2 were pruned"
-        );
+        let of = Try { attempt: third, origin: Some((base, 3)) };
+        assert_eq!(view.versions[1].claim(), Some(&of), "attempts 1 and 2 were pruned");
         assert_eq!(view.versions[2].role, Role::Other);
         let mut rotated = secret.clone();
         let second = Attempt::derive(&rotated.arn, &Some(first.slot_id()), 1);

@@ -52,7 +52,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 
 fn start(setting: Setting) -> Arc<dyn Simulator> {
     let workos = WorkOs::new(setting.clock, setting.faults, setting.seed, setting.base_url);
-    workos.seed_key("sandbox", ENVIRONMENT, KeyState::Active);
+    workos.seed_sandbox();
     Arc::new(workos)
 }
 
@@ -92,6 +92,14 @@ impl WorkOs {
         let state = Mutex::new(State::new(seed, clock.wall()));
         let base_url = base_url.into().trim_end_matches('/').to_owned();
         Self { clock, faults, base_url, state, counts: Mutex::default(), idempotency_keys: Mutex::default() }
+    }
+
+    /// What the sandbox starts with: the API key `sandbox`, the machine's application `payroll-export`,
+    /// and `customer-portal`, which signs people in.
+    pub fn seed_sandbox(&self) {
+        self.seed_key("sandbox", ENVIRONMENT, KeyState::Active);
+        self.add_application("payroll-export", Kind::M2m, ORGANIZATION);
+        self.add_application("customer-portal", Kind::Oauth, ORGANIZATION);
     }
 
     /// Makes an API key of an environment known. Objects of another environment do not exist for it.

@@ -364,7 +364,7 @@ fn what_no_login_can_prove_is_not_made_or_is_published_unproved() {
         ("found long ago", stored(&long_ago).with(best_effort), "verify", Reason::CandidateUnproved),
         ("found long ago, must be proved", stored(&long_ago), "verify", Reason::CandidateUnproved),
         ("due, must be proved", asked().with(mute), "wait", Reason::Unprovable),
-        ("due, best effort", asked().with(mute).with(best_effort), "claim", Reason::Asked),
+        ("due, best effort", asked().with(mute).with(best_effort), "claim 1", Reason::Asked),
         ("not due", healthy().with(mute), "wait", Reason::HealthyManual),
         ("no secret, must be proved", none().with(mute), "wait", Reason::Unprovable),
         ("no secret, best effort", none().with(mute).with(best_effort), "create secret", Reason::SecretMissing),
