@@ -56,7 +56,7 @@ pub(super) fn read<'t>(
     let made_at = vendor.zip(kind);
     unknown_keys(notes, vendor, kind, table);
     let options = made_at.and_then(|(vendor, kind)| options(notes, frame, vendor, kind, table, &of));
-    let timing = Timing::read(notes, frame, patterns, table, &of);
+    let timing = Timing::read(notes, frame, patterns, table, kind, &of);
     let state = state(notes, table);
     let takeover = match table.has("takeover") {
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),

@@ -35,14 +35,16 @@ pub(super) fn of(vendor_kind: &str, type_name: &str, options: &Options, value: &
     digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// 16 hex digits over all that says where at the vendor a credential lives.
+/// 16 hex digits over all that says where at the vendor a credential lives, and what it is there.
 pub(super) fn place(vendor: &VendorInstance, kind: &Type, options: &Options) -> String {
     let mut digest = Sha256::new();
     let urls = vendor.spec.fields.iter().filter(|field| field.kind == option::Kind::Url);
     let service = urls.map(|field| vendor.options.text(field.name).unwrap_or_default());
     let where_at = kind.place.iter().map(|name| options.text(name).unwrap_or_default());
     let who = [vendor.name.as_str(), vendor.spec.kind, kind.name];
-    for piece in who.into_iter().chain(service).chain(where_at) {
+    // A type without such options keeps the hash that it always had.
+    let what = kind.content.iter().map(|name| options.text(name).unwrap_or_default());
+    for piece in who.into_iter().chain(service).chain(where_at).chain(what) {
         digest.update((piece.len() as u64).to_be_bytes());
         digest.update(piece);
     }

@@ -173,7 +173,7 @@ impl Told {
     /// A credential lives at the vendor.
     pub(super) fn lives(mut self, vendor_id: &str, marked: Marked, minutes: u64) -> Self {
         let marked = if self.policy.capabilities.marking == Marking::Unnamed { Marked::No } else { marked };
-        let seen = Seen { id: id(vendor_id), marked, created: ago(minutes), last_used: None };
+        let seen = Seen { id: id(vendor_id), marked, created: ago(minutes), last_used: None, fits: true };
         self.view.listing.get_or_insert_default().push(seen);
         self
     }
@@ -184,7 +184,8 @@ impl Told {
 
     /// In place: the one record.
     pub(super) fn record(mut self, marked: Marked) -> Self {
-        self.view.listing = Some(vec![Seen { id: id("record"), marked, created: ago(10 * DAY), last_used: None }]);
+        self.view.listing =
+            Some(vec![Seen { id: id("record"), marked, created: ago(10 * DAY), last_used: None, fits: true }]);
         self
     }
 

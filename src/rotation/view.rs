@@ -350,6 +350,8 @@ pub struct Seen {
     pub created: Timestamp,
     /// When it was last used, where the vendor says.
     pub last_used: Option<Timestamp>,
+    /// Whether it is what is declared, where it is declared.
+    pub fits: bool,
 }
 
 /// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
@@ -372,6 +374,7 @@ pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
             marked: marked(&one.mark),
             created: one.created,
             last_used: one.last_used,
+            fits: one.fits,
         })
         .collect()
 }

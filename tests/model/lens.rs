@@ -251,7 +251,7 @@ impl Lens {
                 Vendor::Unnamed | Vendor::InPlace => Marked::No,
             };
             let last_used = one.used.then_some(created);
-            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used }
+            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used, fits: true }
         };
         place.live().map(seen).collect()
     }
@@ -266,7 +266,7 @@ impl Lens {
             (false, _) => Marked::Ours(row.attempt),
         };
         let id = VendorId::new("record").expect("an id");
-        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None })
+        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None, fits: true })
     }
 
     fn hand(&self, hand: Hand) -> RealHand {

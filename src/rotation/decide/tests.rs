@@ -125,8 +125,13 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
         move |told: &mut Told| {
             told.policy.capabilities.marking = Marking::Unnamed;
             told.policy.ownership = Ownership::Exclusive;
-            let seen =
-                Seen { id: id("lost"), marked: Marked::No, created: ago(40), last_used: Some(ago(40 - minutes)) };
+            let seen = Seen {
+                id: id("lost"),
+                marked: Marked::No,
+                created: ago(40),
+                last_used: Some(ago(40 - minutes)),
+                fits: true,
+            };
             told.view.listing = Some(vec![seen]);
         }
     };

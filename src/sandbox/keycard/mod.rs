@@ -286,9 +286,16 @@ impl Simulator for Keycard {
 
     fn seed(&self, seed: &Seed) {
         self.seed_application(zone(seed), seed.text("application"));
+        if !seed.text("provider").is_empty() {
+            self.seed_provider(zone(seed), seed.text("provider"));
+        }
     }
 
     fn login(&self, seed: &Seed) -> Option<Login> {
+        // The other types log in with assertions, or not at all.
+        if seed.type_name != "password" {
+            return None;
+        }
         let token_endpoint = self.token_endpoint(zone(seed))?;
         Some(Login::ClientCredentials { token_endpoint, id: "client_id".into(), secret: "client_secret".into() })
     }
