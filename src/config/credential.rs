@@ -80,6 +80,7 @@ pub(super) fn read<'t>(
     policy.create_secret = side.create;
     policy.takeover = takeover?;
     policy.place = fingerprint::place(&vendor.instance, kind, &options);
+    policy.at = fingerprint::at(&vendor.instance, kind, &options);
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
     Some(Arc::new(Credential {

@@ -13,8 +13,8 @@ use crate::model::name::SecretName;
 use crate::model::payload::{Malformed, Shape, Template};
 use crate::vendors::Type;
 
-/// AWS allows 50 tags on a resource; six are keyferry's own (`model::label`).
-const TAG_COUNT_MAX: usize = 44;
+/// AWS allows 50 tags on a resource; eight are keyferry's own (`model::label`).
+const TAG_COUNT_MAX: usize = 42;
 const TAG_KEY_CHAR_COUNT_MAX: usize = 128;
 const TAG_VALUE_CHAR_COUNT_MAX: usize = 256;
 /// Longest description and KMS key id (Secrets Manager API reference, CreateSecret).

@@ -2,7 +2,9 @@
 //! an idle fleet cost one call per hundred secrets and none at any vendor.
 
 use crate::model::capability::Marking;
-use crate::model::label::{Label, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE};
+use crate::model::label::{
+    Label, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE, TAG_PLACE,
+};
 use crate::model::name::{Deployment, Name};
 use crate::model::observed::Summary;
 use crate::model::policy::Policy;
@@ -33,7 +35,7 @@ pub fn look(summary: &Summary, deployment: &Deployment, name: &Name, policy: &Po
 fn quiet_until(summary: &Summary, deployment: &Deployment, name: &Name, policy: &Policy) -> Option<Look> {
     let tag = |key: &str| summary.tags.get(key).map(String::as_str);
     let owned = tag(TAG_DEPLOYMENT) == Some(deployment.as_str()) && tag(TAG_CREDENTIAL) == Some(name.as_str());
-    let asks = [TAG_ATTEMPT, TAG_BASE, TAG_PAUSE].iter().any(|key| summary.tags.contains_key(*key));
+    let asks = [TAG_ATTEMPT, TAG_BASE, TAG_PAUSE, TAG_FORMER].iter().any(|key| summary.tags.contains_key(*key));
     let moved = tag(TAG_PLACE).is_some_and(|place| place != policy.place);
     // In-place vendors keep no lease, so the listing does not show their age.
     if !owned || moved || asks || summary.obstacle.is_some() || policy.capabilities.marking == Marking::InPlace {

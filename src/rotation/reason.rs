@@ -64,6 +64,12 @@ pub enum Reason {
     RecordDiffers,
     /// The secret is not ours yet and the declaration says to take it over.
     TakeOver,
+    /// The declaration names another place, or another thing to make there.
+    Moved,
+    /// The vendor shows the current credential elsewhere, or otherwise, than declared.
+    Strays,
+    /// Nothing of ours is left in the former place.
+    Arrived,
 
     /// All is well.
     Healthy,
@@ -144,6 +150,9 @@ impl Reason {
             | Self::Leftover
             | Self::RecordDiffers
             | Self::TakeOver
+            | Self::Moved
+            | Self::Strays
+            | Self::Arrived
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
             | Self::BackingOff
@@ -200,7 +209,7 @@ impl Reason {
                 "the secret's tags keyferry:deployment and keyferry:credential say whose it is: choose another secret name, or correct the tags"
             }
             Self::OtherPlace => {
-                "put vendor, zone and application back as they were, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it"
+                "put it back as it was, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it. What can change, one change at a time and each finished before the next: zone, application and what the credential says, and the type among those that are told from others in the same way; not the vendor"
             }
             Self::SecretAbsent => "create the secret, or remove `create = false`",
             Self::ScheduledForDeletion => "restore it (`aws secretsmanager restore-secret`), or remove the declaration",
@@ -240,6 +249,9 @@ impl Reason {
             Self::Leftover => ("leftover", "a leftover of a failed attempt lives at the vendor"),
             Self::RecordDiffers => ("record-differs", "the vendor's record holds another value than AWSCURRENT"),
             Self::TakeOver => ("take-over", "the declaration says to take the secret over"),
+            Self::Moved => ("moved", "the declaration changed where the credential is made, or what it is there"),
+            Self::Strays => ("strays", "the current credential is not where, or what, the declaration says"),
+            Self::Arrived => ("arrived", "nothing is left where the credential was made before"),
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),
             Self::InOverlap => ("in-overlap", "the new value is current; the previous one still works"),

@@ -10,10 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::model::attempt::{Attempt, Base, Cause, attempt_of_mark, mark_prefix};
 use crate::model::label::{
-    Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE, Tracked,
+    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE, TAG_PLACE,
+    Tracked,
 };
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing, Obstacle};
+use crate::model::place::At;
 use crate::model::time::Timestamp;
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
@@ -184,6 +186,10 @@ pub struct Secret {
     pub accepted: Option<Accepted>,
     /// The place tag: where at the vendor its credentials are made.
     pub place: Option<String>,
+    /// The same in words.
+    pub at: Option<At>,
+    /// The place that it is moving away from: anything of ours may still live there.
+    pub former: Option<At>,
     /// The pause tag.
     pub paused_until: Option<Timestamp>,
     /// What the claims that still carry `kf-open` say, as far as they could be read.
@@ -211,6 +217,8 @@ impl Secret {
             bootstrap: secret.tags.get(TAG_ATTEMPT).and_then(|text| Bootstrap::parse(text)),
             accepted: secret.tags.get(TAG_BASE).and_then(|text| accepted(text)),
             place: secret.tags.get(TAG_PLACE).cloned(),
+            at: secret.tags.get(TAG_AT).and_then(|text| At::parse(text)),
+            former: secret.tags.get(TAG_FORMER).and_then(|text| At::parse(text)),
             paused_until: secret.tags.get(TAG_PAUSE).map(|text| date(text).unwrap_or(FOR_EVER)),
             versions,
             changed: secret.changed,
@@ -351,7 +359,18 @@ pub struct Seen {
     /// When it was last used, where the vendor says.
     pub last_used: Option<Timestamp>,
     /// Whether it is what is declared, where it is declared.
-    pub fits: bool,
+    pub fit: Fit,
+}
+
+/// How a listed credential fits the declaration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fit {
+    /// It lives in the declared place, and is what is declared as far as the vendor shows it.
+    Declared,
+    /// It lives there, and is something else.
+    Differs,
+    /// It lives in the former place.
+    Away,
 }
 
 /// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
@@ -374,9 +393,16 @@ pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
             marked: marked(&one.mark),
             created: one.created,
             last_used: one.last_used,
-            fits: one.fits,
+            fit: if one.fits { Fit::Declared } else { Fit::Differs },
         })
         .collect()
+}
+
+/// Adds what lives in the former place and was not listed in the declared one.
+pub fn add_away(seen: &mut Vec<Seen>, former: &Listing, arn: Option<&Arn>) {
+    let mut away = self::seen(former, arn);
+    away.retain(|one| seen.iter().all(|here| here.id != one.id));
+    seen.extend(away.into_iter().map(|one| Seen { fit: Fit::Away, ..one }));
 }
 
 /// What this very process did a moment ago and nobody else can know. Lost in a crash, and every

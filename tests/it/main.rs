@@ -3,5 +3,6 @@
 
 mod bad_inputs;
 mod faults;
+mod keycard;
 mod stage;
 mod voyage;

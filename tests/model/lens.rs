@@ -11,7 +11,8 @@ use keyferry::model::observed::{self, Claim};
 use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims, short,
+    Accepted, Bootstrap, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims,
+    short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
@@ -181,6 +182,8 @@ impl Lens {
                 at: (!self.config.labels_date && !self.config.undated).then(|| self.date(age)),
             }),
             place: None,
+            at: None,
+            former: None,
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
             claims,
         }
@@ -251,7 +254,7 @@ impl Lens {
                 Vendor::Unnamed | Vendor::InPlace => Marked::No,
             };
             let last_used = one.used.then_some(created);
-            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used, fits: true }
+            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used, fit: Fit::Declared }
         };
         place.live().map(seen).collect()
     }
@@ -266,7 +269,7 @@ impl Lens {
             (false, _) => Marked::Ours(row.attempt),
         };
         let id = VendorId::new("record").expect("an id");
-        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None, fits: true })
+        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None, fit: Fit::Declared })
     }
 
     fn hand(&self, hand: Hand) -> RealHand {
@@ -314,6 +317,8 @@ impl Lens {
             Step::Wait => Act::Wait,
             Step::CreateSecret { before } => Act::CreateSecret { before: known(before) },
             Step::TakeOver => Act::TakeOver,
+            // No secret of the model has a place.
+            Step::Move { .. } | Step::Arrive => Act::Beyond,
             Step::Tag { number, .. } if *number > u32::from(firsts) => Act::Beyond,
             Step::Tag { number, before } => Act::Tag { number: *number as u8, before: known(before) },
             Step::Untag => Act::Untag,

@@ -7,7 +7,7 @@ use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK, published};
 use crate::rotation::decide::{Decision, Step, published_by_us};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Role, Seen};
+use crate::rotation::view::{Fit, Role, Seen};
 use crate::rotation::{Reason, calendar, sweep};
 
 impl Case<'_> {
@@ -20,7 +20,11 @@ impl Case<'_> {
         // its own age says so; one being taken over, at once.
         let taking_over = !published_by_us(self.current, self.policy)
             && self.secret.accepted.as_ref().is_none_or(|accepted| accepted.version != self.current.id);
-        let due = if taking_over { Some(self.now.store) } else { calendar::due(self.policy, published(self.current)) };
+        let strays = self.strays();
+        let due = match taking_over {
+            true => Some(self.now.store),
+            false => earlier(strays, calendar::due(self.policy, published(self.current))),
+        };
         let resting = if self.secret.with(&Label::Previous).is_some() || self.base_lives() {
             Reason::InOverlap
         } else if due.is_none() {
@@ -58,6 +62,7 @@ impl Case<'_> {
         let base = Some(self.current.id.clone());
         let attempt = Attempt::derive(&self.secret.arn, &base, number);
         let reason = match cause {
+            Cause::Due if strays.is_some() => Reason::Strays,
             Cause::Due => Reason::Due,
             Cause::Asked => Reason::Asked,
             Cause::Leaked => Reason::Leaked,
@@ -92,8 +97,8 @@ impl Case<'_> {
         }
         let leased = self.secret.versions.iter().filter(|version| version.lease().is_some()).count();
         let untracked = listing.iter().filter(|seen| sweep::ours(seen) && !self.secret.tracks(&seen.id)).count();
-        let vendor_has_room =
-            self.policy.capabilities.live_max.is_none_or(|max| listing.len() < usize::from(max.get()));
+        let here = listing.iter().filter(|seen| seen.fit != Fit::Away).count();
+        let vendor_has_room = self.policy.capabilities.live_max.is_none_or(|max| here < usize::from(max.get()));
         leased + untracked < self.policy.live_max && vendor_has_room
     }
 

@@ -8,7 +8,7 @@ use crate::model::policy::{Freeze, Ownership, Rotate};
 use crate::rotation::story::{
     DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, told, tracked, unnamed,
 };
-use crate::rotation::view::{Accepted, Hand, Marked, Seen, short};
+use crate::rotation::view::{Accepted, Fit, Hand, Marked, Seen, short};
 
 type Row = (&'static str, Told, &'static str, Reason);
 
@@ -130,7 +130,7 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
                 marked: Marked::No,
                 created: ago(40),
                 last_used: Some(ago(40 - minutes)),
-                fits: true,
+                fit: Fit::Declared,
             };
             told.view.listing = Some(vec![seen]);
         }
