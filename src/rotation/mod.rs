@@ -14,6 +14,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `view` | turns what was observed into what the rules speak of |
+//! | `seen` | the same of what the vendor listed |
 //! | `decide` | the one next step of one secret |
 //! | `bootstrap` | the same while the secret has no version yet |
 //! | `sweep` | which leftovers at the vendor are provably ours |
@@ -30,6 +31,7 @@ pub mod fleet;
 pub mod guard;
 pub mod own;
 pub mod reason;
+pub mod seen;
 #[cfg(test)]
 mod story;
 pub mod sweep;

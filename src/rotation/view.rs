@@ -8,19 +8,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::model::attempt::{Attempt, Base, Cause, attempt_of_mark, mark_prefix};
+use crate::model::attempt::{Attempt, Base, Cause};
 use crate::model::label::{
     Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE, TAG_PLACE,
     Tracked,
 };
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
-use crate::model::observed::{self, Claim, Listing, Obstacle};
+use crate::model::observed::{self, Claim, Obstacle};
 use crate::model::place::At;
 use crate::model::time::Timestamp;
+pub use crate::rotation::seen::{Fit, Marked, Seen, add_away, seen};
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
 /// oldest first, so the numbers still listed may start high.
-const ATTEMPT_GAP_MAX: u32 = 64;
+pub(super) const ATTEMPT_GAP_MAX: u32 = 64;
 /// The same for the version that is current, on which a failing vendor may make attempts for months.
 const ATTEMPT_GAP_MAX_CURRENT: u32 = 1024;
 /// The same for a version without labels: AWS prunes those oldest first, so while one is listed,
@@ -333,76 +334,6 @@ fn date(text: &str) -> Option<Timestamp> {
 /// Twelve hex digits that stand for a vendor's id in the bootstrap tag.
 pub fn short(id: &VendorId) -> String {
     Sha256::digest(id.as_str().as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whose a listed credential is, by its mark alone.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Marked {
-    /// It carries the mark of an attempt of this secret.
-    Ours(Attempt),
-    /// It carries the mark of an attempt to make this secret's first version.
-    First(Attempt),
-    /// It carries no mark of this secret.
-    No,
-}
-
-/// A credential that the vendor listed; of an in-place vendor its one record, marked with the
-/// attempt whose value was set last (setting a value sets the mark in the same call).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Seen {
-    /// The vendor's id.
-    pub id: VendorId,
-    /// Its mark.
-    pub marked: Marked,
-    /// The vendor's date of its creation.
-    pub created: Timestamp,
-    /// When it was last used, where the vendor says.
-    pub last_used: Option<Timestamp>,
-    /// Whether it is what is declared, where it is declared.
-    pub fit: Fit,
-}
-
-/// How a listed credential fits the declaration.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Fit {
-    /// It lives in the declared place, and is what is declared as far as the vendor shows it.
-    Declared,
-    /// It lives there, and is something else.
-    Differs,
-    /// It lives in the former place.
-    Away,
-}
-
-/// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
-pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
-    let prefix = arn.map(mark_prefix);
-    let firsts: Vec<Attempt> = arn
-        .map(|arn| (1..=ATTEMPT_GAP_MAX).map(|number| Attempt::derive(arn, &None, number)).collect())
-        .unwrap_or_default();
-    let marked =
-        |mark: &Option<String>| match prefix.as_ref().and_then(|prefix| attempt_of_mark(prefix, mark.as_deref()?)) {
-            Some(attempt) if firsts.contains(&attempt) => Marked::First(attempt),
-            Some(attempt) => Marked::Ours(attempt),
-            None => Marked::No,
-        };
-    listing
-        .credentials
-        .iter()
-        .map(|one| Seen {
-            id: one.id.clone(),
-            marked: marked(&one.mark),
-            created: one.created,
-            last_used: one.last_used,
-            fit: if one.fits { Fit::Declared } else { Fit::Differs },
-        })
-        .collect()
-}
-
-/// Adds what lives in the former place and was not listed in the declared one.
-pub fn add_away(seen: &mut Vec<Seen>, former: &Listing, arn: Option<&Arn>) {
-    let mut away = self::seen(former, arn);
-    away.retain(|one| seen.iter().all(|here| here.id != one.id));
-    seen.extend(away.into_iter().map(|one| Seen { fit: Fit::Away, ..one }));
 }
 
 /// What this very process did a moment ago and nobody else can know. Lost in a crash, and every

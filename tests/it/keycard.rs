@@ -7,7 +7,7 @@ use keyferry::engine::Engine;
 use keyferry::engine::reconcile::{AskVendor, Visit};
 use keyferry::model::name::Name;
 use keyferry::rotation::Reason;
-use keyferry::sandbox::faults::{Broken, Effect, Rule};
+use keyferry::sandbox::faults::{Effect, Rule};
 use keyferry::sandbox::keycard::CredentialFact;
 use serde_json::{Value, json};
 
@@ -266,7 +266,7 @@ async fn move_under(what: &str, rule: Rule, replicas: bool) {
         tokio::join!(behind, stage.patient_pass());
         stage.clock.advance(10 * MINUTE);
     }
-    for _ in 0..28 {
+    for _ in 0..20 {
         stage.clock.advance(2 * HOUR);
         stage.patient_pass().await;
     }
@@ -280,7 +280,7 @@ async fn move_under(what: &str, rule: Rule, replicas: bool) {
 }
 
 async fn faults(replicas: bool) {
-    let every = [Effect::DropAfter, Effect::DropBefore, Effect::Body(Broken::Html), Effect::Stale];
+    let every = [Effect::DropAfter, Effect::Stale];
     let effects = if replicas { &every[..1] } else { &every[..] };
     for (service, operation) in CALLS {
         for effect in effects {

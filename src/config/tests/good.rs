@@ -95,7 +95,7 @@ fn own_tags_win_over_the_defaults() {
         write!(many, "t{number} = \"\", ").unwrap();
     }
     let report = load_with(Add(Credential), &format!("{many}}} }}")).unwrap_err();
-    assert_eq!(report.problems[0].message, "46 tags are too many: at most 44");
+    assert_eq!(report.problems[0].message, "46 tags are too many: at most 42");
 }
 
 #[test]
