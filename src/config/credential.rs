@@ -61,7 +61,7 @@ pub(super) fn read<'t>(
     let made_at = vendor.zip(kind);
     unknown_keys(notes, vendor, kind, table);
     let options = made_at.and_then(|(vendor, kind)| options(notes, frame, vendor, kind, table, &of));
-    let timing = Timing::read(notes, frame, patterns, table, &of);
+    let timing = Timing::read(notes, frame, patterns, table, kind, &of);
     let state = state(notes, table);
     let takeover = match table.has("takeover") {
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
@@ -91,6 +91,7 @@ pub(super) fn read<'t>(
     (policy.verify, policy.ownership) = stance?;
     policy.create_secret = side.create;
     policy.takeover = takeover?;
+    policy.at = fingerprint::at(&vendor.instance, kind, &options);
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
     Some(Arc::new(Credential {

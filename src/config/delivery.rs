@@ -8,12 +8,13 @@ use super::diagnostic::{Code, Problem};
 use super::notes::{Notes, Span, listed};
 use super::options;
 use super::tree::{Item, Table, Text, shortened};
+use crate::model::capability::Proof;
 use crate::model::name::SecretName;
 use crate::model::payload::{Malformed, Shape, Template};
 use crate::vendors::Type;
 
-/// AWS allows 50 tags on a resource; six are keyferry's own (`model::label`).
-const TAG_COUNT_MAX: usize = 44;
+/// AWS allows 50 tags on a resource; eight are keyferry's own (`model::label`).
+const TAG_COUNT_MAX: usize = 42;
 const TAG_KEY_CHAR_COUNT_MAX: usize = 128;
 const TAG_VALUE_CHAR_COUNT_MAX: usize = 256;
 /// Longest description and KMS key id (Secrets Manager API reference, CreateSecret).
@@ -201,9 +202,13 @@ pub(super) struct Value {
     pub canonical: Vec<(Option<String>, String)>,
 }
 
-/// The shape where none is declared: the outputs that prove a candidate.
+/// The shape where none is declared: the outputs that prove a candidate, or all of them where none
+/// is a secret.
 pub(super) fn standard_value(kind: &Type) -> Value {
-    let mut names = kind.proof_outputs.to_vec();
+    let mut names = match kind.capabilities.proof {
+        Proof::Existence => kind.outputs.to_vec(),
+        Proof::Login | Proof::LoginAt(_) | Proof::Impossible => kind.proof_outputs.to_vec(),
+    };
     names.sort_unstable();
     let canonical = names.iter().map(|name| (Some((*name).into()), format!("{{{name}}}"))).collect();
     Value { shape: Shape::of_outputs(&names), canonical }
@@ -257,8 +262,8 @@ pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, kind: &Type) -> Optio
             Problem::error(Code::Shape, item.span, message)
                 .label("a candidate could not be proved after a crash")
                 .help(format!(
-                    "add {add}: keyferry logs in with what it stored before it publishes it, also when it was \
-                     stopped in between and has nothing else left"
+                    "add {add}: keyferry proves what it stored before it publishes it, also when it was stopped in \
+                     between and has nothing else left"
                 )),
         );
         return None;

@@ -8,7 +8,8 @@ use super::diagnostic::{Code, Problem};
 use super::notes::{Notes, Span};
 use super::schedule::{self, Patterns, Rotation};
 use super::tree::{Item, Length, Table, shortened};
-use crate::model::policy::{Freeze, Policy, RetireWhen, Window};
+use crate::model::capability::Proof;
+use crate::model::policy::{Freeze, Policy, RetireWhen, Rotate, Window};
 use crate::model::time::human;
 use crate::vendors::Type;
 
@@ -95,9 +96,24 @@ pub(super) struct Timing {
 
 impl Timing {
     /// Reads each setting, or takes its default.
-    pub fn read(notes: &mut Notes<'_>, frame: &Frame<'_>, patterns: &mut Patterns, table: Table<'_>, of: &str) -> Self {
+    pub fn read(
+        notes: &mut Notes<'_>,
+        frame: &Frame<'_>,
+        patterns: &mut Patterns,
+        table: Table<'_>,
+        kind: Option<&Type>,
+        of: &str,
+    ) -> Self {
+        let secretless = kind.filter(|kind| kind.capabilities.proof == Proof::Existence);
         let rotation = match (table.get("rotate"), &frame.defaults.rotate) {
-            (Some(item), _) => schedule::rotation(notes, patterns, item),
+            (Some(item), _) => {
+                let rotation = schedule::rotation(notes, patterns, item);
+                rotation.filter(|rotation| secretless.is_none_or(|kind| nothing_to_rotate(notes, rotation, kind)))
+            }
+            // A schedule that is meant for all is not meant for what has nothing to rotate.
+            (None, _) if secretless.is_some() => {
+                Some(Rotation { rotate: Rotate::Manual, jitter: Duration::ZERO, interval: None, span: table.span })
+            }
             (None, Given::Yes(rotation)) => Some(rotation.clone()),
             (None, Given::Wrong) => None,
             (None, Given::No) => {
@@ -140,6 +156,19 @@ impl Timing {
         policy.freezes = self.freezes?;
         Some(policy)
     }
+}
+
+/// Whether the schedule is no schedule; notes it otherwise.
+fn nothing_to_rotate(notes: &mut Notes<'_>, rotation: &Rotation, kind: &Type) -> bool {
+    if rotation.interval.is_none() {
+        return true;
+    }
+    let message = format!("there is no secret in a `{}` credential that could be rotated", kind.name);
+    notes.push(
+        Problem::error(Code::Disagreement, rotation.span, message)
+            .help("remove `rotate`, or write `rotate = \"manual\"`: it is replaced when its declaration changes"),
+    );
+    false
 }
 
 fn overlap_holds(

@@ -7,7 +7,8 @@ use crate::model::attempt::Attempt;
 use crate::model::capability::Proof;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::VersionId;
-use crate::model::observed::{self, Claim};
+use crate::model::observed::{self, Claim, Listing};
+use crate::model::place::At;
 use crate::model::time::Now;
 use crate::rotation::decide::{needs_listing, needs_proof};
 use crate::rotation::view::{self, Hand, View};
@@ -42,10 +43,18 @@ impl Run<'_> {
             let seen = Seen { secret: secret.clone(), view: view.clone(), listing: None, now };
             self.glimpse = Some((seen, decision));
             let mut listed = self.vendor.list(place(self.credential)).await?;
-            self.glimpse = None;
             listed.credentials.retain(|one| !self.ended.contains(&one.id));
             let arn = view.secret.as_ref().map(|secret| secret.arn.clone());
-            view.listing = Some(view::seen(&listed, arn.as_ref()));
+            let mut all = view::seen(&listed, arn.as_ref());
+            let former = view.secret.as_ref().and_then(|secret| secret.former.as_ref());
+            // Where only what is made there changed, both places are one.
+            if let Some(former) = former.filter(|former| policy.at.as_ref() != Some(former)) {
+                let away = self.away(former).await?;
+                view::add_away(&mut all, &away, arn.as_ref());
+                listed.credentials.extend(away.credentials);
+            }
+            view.listing = Some(all);
+            self.glimpse = None;
             now.vendor = Some(listed.at);
             decision = decide(&view, policy, now);
             if needs_proof(&decision, policy) {
@@ -61,6 +70,22 @@ impl Run<'_> {
         let asked = view.request.is_some();
         let decision = self.engine.with_brake(|brake| brake.apply(&self.credential.name, asked, decision));
         Ok((Seen { secret, view, listing, now }, decision))
+    }
+
+    /// What lives in the place that the secret is moving away from. A zone or an application that
+    /// was ended there took its credentials with it.
+    async fn away(&self, at: &At) -> Result<Listing, Fault> {
+        let Some(former) = self.engine.former(self.credential, at) else {
+            return Err(self.fault("listing where it was made before", "the tag `keyferry:former` can't be read"));
+        };
+        match self.vendor.list(former.place()).await {
+            Ok(mut listed) => {
+                listed.credentials.retain(|one| !self.ended.contains(&one.id));
+                Ok(listed)
+            }
+            Err(fault) if fault.class == Class::Gone => Ok(Listing { at: self.store_now()?, credentials: Vec::new() }),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// What the open claims say. One that can't be read - denied, or written by a newer keyferry -

@@ -26,6 +26,8 @@ use crate::config::{Declaration, VendorInstance};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
+use crate::model::option::{Options, Value};
+use crate::model::place::At;
 use crate::model::time::Clock;
 use crate::rotation::brake::Brake;
 use crate::rotation::own::Leaving;
@@ -190,6 +192,19 @@ impl Engine {
         }
     }
 
+    /// The place that a tag names, for the vendor's driver; `None` where this keyferry knows no such
+    /// type or option.
+    fn former(&self, credential: &Credential, at: &At) -> Option<Former> {
+        let types = self.declaration.vendors.get(&credential.vendor)?.spec.types;
+        let kind = types.iter().find(|kind| kind.name == at.type_name())?;
+        let mut options = Options::default();
+        for (name, text) in at.options() {
+            let field = kind.fields.iter().find(|field| field.name == name)?;
+            options.set(field, Value::Text(text.to_owned()));
+        }
+        Some(Former { type_name: kind.name, options })
+    }
+
     fn vendor(&self, credential: &Credential) -> Result<&Arc<dyn Vendor>, Fault> {
         self.vendors
             .get(&credential.vendor)
@@ -215,6 +230,18 @@ fn connect(
 
 fn place(credential: &Credential) -> Place<'_> {
     Place { type_name: credential.type_name, options: &credential.options }
+}
+
+/// A place that a credential was made in before.
+struct Former {
+    type_name: &'static str,
+    options: Options,
+}
+
+impl Former {
+    fn place(&self) -> Place<'_> {
+        Place { type_name: self.type_name, options: &self.options }
+    }
 }
 
 fn unknown(what: &str, which: &str, name: &Name) -> Fault {

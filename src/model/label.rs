@@ -26,6 +26,11 @@ pub const TAG_CREDENTIAL: &str = "keyferry:credential";
 /// Tag: where at the vendor this secret's credentials are made, as a hash of what the declaration
 /// says of it. A declaration that names another place must not look for the old credential there.
 pub const TAG_PLACE: &str = "keyferry:place";
+/// Tag: the same place in words (`model::place`), so that what lives there is found again after the
+/// declaration has named another.
+pub const TAG_AT: &str = "keyferry:at";
+/// Tag: the place that the secret is moving away from, while anything of ours may live there.
+pub const TAG_FORMER: &str = "keyferry:former";
 /// Tag: the running attempt while a secret has no version yet: `n:nonce:date`.
 pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 /// Tag: the version that a person accepts as ours to go on from, `<version>` or `<version>@<seconds>`.

@@ -12,6 +12,7 @@
 //! | `option` | typed option tables that vendors declare and the declaration fills |
 //! | `capability` | what a vendor can and cannot do, as data |
 //! | `credential` | one declared credential, as meant |
+//! | `place` | where at a vendor credentials are made, as a tag holds it |
 //! | `policy` | when to rotate, how long to overlap, how long to wait |
 //! | `observed` | what the store and a vendor showed: ids, labels, dates, never values |
 //! | `fault` | what went wrong at an edge, and its class |
@@ -27,6 +28,7 @@ pub mod name;
 pub mod observed;
 pub mod option;
 pub mod payload;
+pub mod place;
 pub mod policy;
 pub mod secret;
 pub mod time;

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use croner::Cron;
 
 use crate::model::capability::Capabilities;
+use crate::model::place::At;
 use crate::model::time::Timestamp;
 
 /// When a credential is due.
@@ -155,6 +156,8 @@ pub struct Policy {
     pub takeover: Takeover,
     /// Where at the vendor its credentials are made: a hash, compared with the secret's tag.
     pub place: String,
+    /// The same in words; `None` where a tag can't hold them, and then no move is possible.
+    pub at: Option<At>,
     /// Seed for jitter: a hash of deployment and name.
     pub seed: u64,
 }
@@ -183,6 +186,7 @@ impl Policy {
             create_secret: true,
             takeover: Takeover::Refuse,
             place: String::new(),
+            at: None,
             seed: 0,
         }
     }

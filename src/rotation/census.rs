@@ -215,6 +215,7 @@ mod tests {
             mark: mark.clone(),
             created: ago(*minutes),
             last_used: None,
+            fits: true,
         };
         Listing { at: NOW, credentials: marks.iter().map(listed).collect() }
     }

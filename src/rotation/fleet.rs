@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::model::attempt::Cause;
 use crate::model::capability::Marking;
 use crate::model::label::{
-    Label, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE, TAG_RETIRING,
+    Label, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE, TAG_PLACE,
+    TAG_RETIRING,
 };
 use crate::model::name::{Deployment, Name};
 use crate::model::observed::Summary;
@@ -56,7 +57,8 @@ fn quiet_until(
 ) -> Option<Look> {
     let tag = |key: &str| summary.tags.get(key).map(String::as_str);
     let owned = tag(TAG_DEPLOYMENT) == Some(deployment.as_str()) && tag(TAG_CREDENTIAL) == Some(name.as_str());
-    let asks = [TAG_ATTEMPT, TAG_BASE, TAG_PAUSE, TAG_RETIRING].iter().any(|key| summary.tags.contains_key(*key));
+    let asks =
+        [TAG_ATTEMPT, TAG_BASE, TAG_PAUSE, TAG_FORMER, TAG_RETIRING].iter().any(|key| summary.tags.contains_key(*key));
     if policy.wanted == Wanted::Retired {
         return None;
     }

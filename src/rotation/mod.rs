@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `view` | turns what was observed into what the rules speak of |
 //! | `tags` | reads what the secret's tags say |
+//! | `seen` | the same of what the vendor listed |
 //! | `decide` | the one next step of one secret |
 //! | `bootstrap` | the same while the secret has no version yet |
 //! | `sweep` | which leftovers at the vendor are provably ours |
@@ -39,6 +40,7 @@ pub mod leaked;
 pub mod own;
 pub mod person;
 pub mod reason;
+pub mod seen;
 #[cfg(test)]
 mod story;
 pub mod sweep;

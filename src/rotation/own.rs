@@ -132,6 +132,8 @@ pub fn takes(step: &Step, leaving: Leaving) -> bool {
             | Step::CreateSecret { .. }
             | Step::TakeOver
             | Step::Tag { .. }
+            | Step::Move { .. }
+            | Step::Arrive
             | Step::Claim { .. }
             | Step::Revoke { .. }
             | Step::MarkRetiring

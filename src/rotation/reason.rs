@@ -70,6 +70,12 @@ pub enum Reason {
     EvidenceOverdue,
     /// The declaration wants a credential again that it had retired.
     PresentAgain,
+    /// The declaration names another place, or another thing to make there.
+    Moved,
+    /// The vendor shows the current credential elsewhere, or otherwise, than declared.
+    Strays,
+    /// Nothing of ours is left in the former place.
+    Arrived,
 
     /// All is well.
     Healthy,
@@ -178,6 +184,9 @@ impl Reason {
             | Self::EvidenceOverdue
             | Self::PresentAgain
             | Self::LeakedEnding
+            | Self::Moved
+            | Self::Strays
+            | Self::Arrived
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
             | Self::BackingOff
@@ -277,7 +286,7 @@ impl Reason {
                 "the secret's tags keyferry:deployment and keyferry:credential say whose it is: choose another secret name, or correct the tags"
             }
             Self::OtherPlace => {
-                "put vendor, zone and application back as they were, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it"
+                "put it back as it was, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it. What can change, one change at a time and each finished before the next: zone, application and what the credential says, and the type among those that are told from others in the same way; not the vendor"
             }
             Self::SecretAbsent => "create the secret, or remove `create = false`",
             Self::ScheduledForDeletion => "restore it (`aws secretsmanager restore-secret`), or remove the declaration",
@@ -324,6 +333,9 @@ impl Reason {
             Self::TakeOver => ("take-over", "the declaration says to take the secret over"),
             Self::EvidenceOverdue => ("evidence-overdue", "the longest wait that `retire_when` allows is over"),
             Self::PresentAgain => ("present-again", "the declaration wants it again, after it was retired"),
+            Self::Moved => ("moved", "the declaration changed where the credential is made, or what it is there"),
+            Self::Strays => ("strays", "the current credential is not where, or what, the declaration says"),
+            Self::Arrived => ("arrived", "nothing is left where the credential was made before"),
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),
             Self::InOverlap => ("in-overlap", "the new value is current; the previous one still works"),

@@ -20,7 +20,7 @@ use crate::model::name::VendorId;
 use crate::model::policy::{Ownership, Policy};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Bootstrap, Marked, Secret, Seen, Version, View, short};
+use crate::rotation::view::{Bootstrap, Fit, Marked, Secret, Seen, Version, View, short};
 
 /// More leftovers than this at once are a person's to judge: something is not as we think.
 const LEFTOVERS_MAX: usize = 3;
@@ -103,7 +103,10 @@ pub fn leaves(attempt: Attempt, secret: &Secret, policy: &Policy, listing: &[See
         Marking::Named => seen.marked == Marked::Ours(attempt) || seen.marked == Marked::First(attempt),
         // Without the claim's text nobody can tell.
         Marking::Unnamed => {
-            exclusive(policy) && (secret.claim_of(attempt).is_none() || appeared(seen, attempt, secret, policy))
+            // What is declared of the declared place says nothing of a former one.
+            seen.fit != Fit::Away
+                && exclusive(policy)
+                && (secret.claim_of(attempt).is_none() || appeared(seen, attempt, secret, policy))
         }
         Marking::InPlace => false,
     })
@@ -139,6 +142,9 @@ fn exclusive(policy: &Policy) -> bool {
 /// time, and was never used but by its maker: a first credential is proved before it is stored, so
 /// one login follows its creation.
 fn first_unmarked(seen: &Seen, tag: &Bootstrap, policy: &Policy) -> bool {
+    if seen.fit == Fit::Away {
+        return false;
+    }
     let only_proved = seen.last_used.is_none_or(|used| used <= seen.created.plus(policy.settle));
     // AWS's date against the vendor's: settle is far more than their clocks differ.
     let in_time = seen.created <= tag.at.plus(policy.settle);
@@ -175,7 +181,7 @@ impl Judge<'_> {
                 Marked::First(attempt) => self.first_closed(*attempt),
                 Marked::Ours(attempt) => self.closed(*attempt, seen),
             },
-            Marking::Unnamed => exclusive(self.policy) && self.unmarked_leftover(seen),
+            Marking::Unnamed => seen.fit != Fit::Away && exclusive(self.policy) && self.unmarked_leftover(seen),
         }
     }
 

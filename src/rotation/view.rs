@@ -8,21 +8,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::model::attempt::{Attempt, Base, Cause, attempt_of_mark, mark_prefix};
+use crate::model::attempt::{Attempt, Base, Cause};
 use crate::model::label::{
-    Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE,
-    TAG_RETIRING, Tracked,
+    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE,
+    TAG_PLACE, TAG_RETIRING, Tracked,
 };
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
-use crate::model::observed::{self, Claim, Listing, Obstacle};
+use crate::model::observed::{self, Claim, Obstacle};
+use crate::model::place::At;
 use crate::model::time::Timestamp;
 use crate::rotation::tags;
 
+pub use crate::rotation::seen::{Fit, Marked, Seen, add_away, seen};
 pub use crate::rotation::tags::{Accepted, Bootstrap, FOR_EVER, Retiring};
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
 /// oldest first, so the numbers still listed may start high.
-const ATTEMPT_GAP_MAX: u32 = 64;
+pub(super) const ATTEMPT_GAP_MAX: u32 = 64;
 /// The same for the version that is current, on which a failing vendor may make attempts for months.
 const ATTEMPT_GAP_MAX_CURRENT: u32 = 1024;
 /// The same for a version without labels: AWS prunes those oldest first, so while one is listed,
@@ -142,6 +144,10 @@ pub struct Secret {
     pub accepted: Option<Accepted>,
     /// The place tag: where at the vendor its credentials are made.
     pub place: Option<String>,
+    /// The same in words.
+    pub at: Option<At>,
+    /// The place that it is moving away from: anything of ours may still live there.
+    pub former: Option<At>,
     /// The pause tag.
     pub paused_until: Option<Timestamp>,
     /// The version that a consumer confirmed to have.
@@ -176,6 +182,8 @@ impl Secret {
             paused_until: secret.tags.get(TAG_PAUSE).map(|text| tags::date(text).unwrap_or(FOR_EVER)),
             confirmed: secret.tags.get(TAG_CONFIRMED).and_then(|text| Accepted::parse(text)),
             retiring: secret.tags.get(TAG_RETIRING).and_then(|text| Retiring::parse(text)),
+            at: secret.tags.get(TAG_AT).and_then(|text| At::parse(text)),
+            former: secret.tags.get(TAG_FORMER).and_then(|text| At::parse(text)),
             versions,
             changed: secret.changed,
             obstacle: secret.obstacle.clone(),
@@ -283,51 +291,6 @@ fn owner(tags: &BTreeMap<String, String>, deployment: &Deployment, name: &Name, 
 /// Twelve hex digits that stand for a vendor's id in the bootstrap tag.
 pub fn short(id: &VendorId) -> String {
     Sha256::digest(id.as_str().as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whose a listed credential is, by its mark alone.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Marked {
-    /// It carries the mark of an attempt of this secret.
-    Ours(Attempt),
-    /// It carries the mark of an attempt to make this secret's first version.
-    First(Attempt),
-    /// It carries no mark of this secret.
-    No,
-}
-
-/// A credential that the vendor listed; of an in-place vendor its one record, marked with the
-/// attempt whose value was set last (setting a value sets the mark in the same call).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Seen {
-    /// The vendor's id.
-    pub id: VendorId,
-    /// Its mark.
-    pub marked: Marked,
-    /// The vendor's date of its creation.
-    pub created: Timestamp,
-    /// When it was last used, where the vendor says.
-    pub last_used: Option<Timestamp>,
-}
-
-/// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
-pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
-    let prefix = arn.map(mark_prefix);
-    let first = |number| arn.map(|arn| Attempt::derive(arn, &None, number));
-    let firsts: Vec<Attempt> = (1..=ATTEMPT_GAP_MAX).filter_map(first).collect();
-    let marked =
-        |mark: &Option<String>| match prefix.as_ref().and_then(|prefix| attempt_of_mark(prefix, mark.as_deref()?)) {
-            Some(attempt) if firsts.contains(&attempt) => Marked::First(attempt),
-            Some(attempt) => Marked::Ours(attempt),
-            None => Marked::No,
-        };
-    let seen = listing.credentials.iter().map(|one| Seen {
-        id: one.id.clone(),
-        marked: marked(&one.mark),
-        created: one.created,
-        last_used: one.last_used,
-    });
-    seen.collect()
 }
 
 /// What this very process did a moment ago and nobody else can know. Lost in a crash, and every

@@ -56,10 +56,13 @@ pub struct Type {
     /// Names of its outputs that a stored value may hold.
     pub outputs: &'static [&'static str],
     /// Which of its options say where at the vendor a credential lives: another value there is
-    /// another place, and what lives in the old one can't be found in the new.
+    /// another place, and what lives in the old one is not found in the new.
     pub place: &'static [&'static str],
+    /// Which of its options say what such a credential is, besides where: a change of one makes
+    /// another credential of it.
+    pub content: &'static [&'static str],
     /// Those that a stored value must hold, so that a candidate can be proved after a crash. They
-    /// also make the default value.
+    /// also make the default value, except where there is no secret in any output: there all do.
     pub proof_outputs: &'static [&'static str],
 }
 

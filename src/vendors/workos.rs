@@ -99,6 +99,7 @@ pub const SPEC: Spec = Spec {
         },
         outputs: &["client_id", "client_secret", "secret_id", "application_id", "token_endpoint", "issuer"],
         place: &["application"],
+        content: &[],
         proof_outputs: &["client_id", "client_secret"],
     }],
     connect,

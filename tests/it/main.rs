@@ -5,6 +5,7 @@ mod bad_inputs;
 mod daemon;
 mod ending;
 mod faults;
+mod keycard;
 mod preflight;
 mod stage;
 mod vendor_contract;

@@ -123,6 +123,12 @@ impl Stage {
         self.seed();
     }
 
+    /// The same, and nothing of it is made at the vendor.
+    pub async fn redeclare_unseeded(&mut self, credentials: &str) {
+        self.declaration = format!("{}{credentials}", self.head);
+        self.restart().await;
+    }
+
     /// A fresh process with a line more before everything else.
     pub async fn declare_head(&mut self, line: &str) {
         self.declaration = format!("{line}{}", self.declaration);

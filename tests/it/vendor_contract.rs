@@ -157,7 +157,7 @@ impl Bench {
 
     fn proves(&self) -> bool {
         match self.of.capabilities.proof {
-            Proof::Login | Proof::LoginAt(_) => true,
+            Proof::Login | Proof::LoginAt(_) | Proof::Existence => true,
             Proof::Impossible => false,
         }
     }

@@ -12,7 +12,8 @@ use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::tags::{Ending, Retiring};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims, short,
+    Accepted, Bootstrap, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims,
+    short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
@@ -261,6 +262,8 @@ impl Lens {
                 at: (!self.config.labels_date && !self.config.undated).then(|| self.date(age)),
             }),
             place: None,
+            at: None,
+            former: None,
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
             confirmed: (aws.confirmed != NONE)
                 .then(|| Accepted { version: self.id(aws.confirmed), at: Some(self.date(0)) }),
@@ -338,7 +341,7 @@ impl Lens {
             };
             let idle = if self.config.evidence == Evidence::Unused { one.idle } else { one.age };
             let last_used = one.used.then(|| self.date(idle).plus(VENDOR_AHEAD));
-            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used }
+            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used, fit: Fit::Declared }
         };
         place.live().map(seen).collect()
     }
@@ -353,7 +356,7 @@ impl Lens {
             (false, _) => Marked::Ours(row.attempt),
         };
         let id = VendorId::new("record").expect("an id");
-        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None })
+        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None, fit: Fit::Declared })
     }
 
     fn hand(&self, hand: Hand) -> RealHand {
@@ -401,6 +404,8 @@ impl Lens {
             Step::Wait => Act::Wait,
             Step::CreateSecret { before } => Act::CreateSecret { before: known(before) },
             Step::TakeOver => Act::TakeOver,
+            // No secret of the model has a place.
+            Step::Move { .. } | Step::Arrive => Act::Beyond,
             Step::Tag { number, .. } if *number > u32::from(firsts) => Act::Beyond,
             Step::Tag { number, before } => Act::Tag { number: *number as u8, before: known(before) },
             Step::Untag => Act::Untag,

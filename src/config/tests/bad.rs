@@ -40,6 +40,12 @@ const ROWS: &[Row] = &[
     (Add(Credential), "window = { from = \"02:00\", to = \"05:00\", day = [\"mon\"] }", &[("KF0101 1:42", "days")]),
     (Add(Credential), "freeze = { from = \"2026-12-20\", to = \"2026-12-24\", until = 1 }", &[("KF0101 1:52", "unknown key `until`")]),
     (Add(Credential), "consumers = { refresh = \"1h\" }", &[("KF0101 1:15", "refresh_within")]),
+    // Types of Keycard that hold no secret.
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"url\"\napplication = \"app\"\nurl = \"https://a.example/c\"\nrotate = \"30d\"", &[("KF0112 7:10", "no secret in a `url` credential|remove `rotate`")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"token\"\napplication = \"app\"", &[("KF0103 1:1", "`provider`|Slug or id of the provider")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"public-key\"\napplication = \"app\"\njwks_uri = \"http://a.example/jwks\"", &[("KF0108 6:12", "plain http")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"public\"\napplication = \"app\"\nsubject = \"x\"", &[("KF0101 6:1", "unknown key `subject`")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"url\"\napplication = \"app\"\nurl = \"https://a.example/c\"\n[credential.secret]\nvalue = \"{client_id}\"", &[("KF0116 8:9", "lacks `credential_id`")]),
     // Types.
     (Instead(Root), "deployment = 1", &[("KF0102 1:14", "must be a string|this is an integer|deployment = ")]),
     (Add(Root), "include = \"x.toml\"", &[("KF0102 1:11", "must be an array of strings")]),

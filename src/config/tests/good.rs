@@ -20,8 +20,8 @@ fn only(how: How, fragment: &str) -> Arc<crate::model::credential::Credential> {
 #[test]
 fn the_shipped_files_load_without_a_word() {
     for (path, text, count) in [
-        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 2),
-        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 5),
+        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 6),
+        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 9),
         ("config/workos.toml", include_str!("../../../config/workos.toml"), 1),
     ] {
         let loaded = load_text(&[(path, text)]).unwrap_or_else(|report| panic!("{report}"));
@@ -47,7 +47,8 @@ fn the_sandbox_stays_on_this_machine_and_keeps_its_well_known_secret() {
         declaration.credentials.iter().find(|own| own.options.text("application") == Some("google-mcp-server"));
     assert_eq!(google.unwrap().destination.name.as_str(), "google-mcp-oauth-credentials");
     let custom = declaration.credentials.iter().filter(|own| {
-        own.destination.shape != crate::model::payload::Shape::of_outputs(&["client_id", "client_secret"])
+        own.type_name == "password"
+            && own.destination.shape != crate::model::payload::Shape::of_outputs(&["client_id", "client_secret"])
     });
     assert_eq!(custom.count(), 1);
 }
@@ -117,7 +118,7 @@ fn own_tags_win_over_the_defaults() {
         write!(many, "t{number} = \"\", ").unwrap();
     }
     let report = load_with(Add(Credential), &format!("{many}}} }}")).unwrap_err();
-    assert_eq!(report.problems[0].message, "46 tags are too many: at most 44");
+    assert_eq!(report.problems[0].message, "46 tags are too many: at most 42");
 }
 
 #[test]
@@ -285,6 +286,34 @@ fn a_wrong_default_is_told_once_for_all_credentials() {
 }
 
 #[test]
+fn what_holds_no_secret_has_no_schedule_and_stores_all_that_its_users_need() {
+    let typed = |fragment: &str| {
+        only(Instead(Credential), &format!("[[credential]]\nname = \"a\"\nvendor = \"keycard\"\n{fragment}"))
+    };
+    for (fragment, outputs) in [
+        ("type = \"public\"\napplication = \"app\"", 6),
+        ("type = \"public\"\napplication = \"app\"\nrotate = \"manual\"", 6),
+        ("type = \"url\"\napplication = \"app\"\nurl = \"https://a.example/c.json\"", 6),
+        ("type = \"public-key\"\napplication = \"app\"\njwks_uri = \"https://a.example/jwks\"", 7),
+        ("type = \"token\"\napplication = \"app\"\nprovider = \"ci\"", 7),
+    ] {
+        let own = typed(fragment);
+        assert!(matches!(own.policy.rotate, Rotate::Manual), "the default of 30d is not for it: {fragment}");
+        assert_eq!(own.destination.shape.names().count(), outputs, "{fragment}");
+    }
+    let places: std::collections::BTreeSet<String> = [
+        "provider = \"ci\"",
+        "provider = \"cd\"",
+        "provider = \"ci\"\nsubject = \"x\"",
+        "provider = \"ci\"\nzone = \"z\"",
+    ]
+    .into_iter()
+    .map(|more| typed(&format!("type = \"token\"\napplication = \"app\"\n{more}")).policy.place.clone())
+    .collect();
+    assert_eq!(places.len(), 4, "each of these makes another credential of it");
+}
+
+#[test]
 fn no_vendor_option_hides_a_key_of_ours() {
     for spec in vendors::ALL {
         assert!(spec.fields.iter().all(|field| field.name != "kind"), "{}", spec.kind);
@@ -292,6 +321,8 @@ fn no_vendor_option_hides_a_key_of_ours() {
             for field in kind.fields {
                 assert!(!credential::KEYS.contains(&field.name), "{} {}", spec.kind, field.name);
             }
+            let named = kind.place.iter().chain(kind.content);
+            assert!(named.clone().all(|name| kind.fields.iter().any(|field| field.name == *name)), "{}", kind.name);
             assert!(kind.proof_outputs.iter().all(|name| kind.outputs.contains(name)), "{}", kind.name);
         }
     }

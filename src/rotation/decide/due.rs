@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK, published};
 use crate::rotation::decide::{Decision, Step, published_by_us};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Role, Seen, Version};
+use crate::rotation::view::{Fit, Role, Seen, Version};
 use crate::rotation::{Reason, calendar, sweep};
 
 /// Why no attempt begins now, and until when, where that is known.
@@ -44,7 +44,10 @@ impl Case<'_> {
         let taking_over = !published_by_us(self.current, self.policy)
             && self.secret.accepted.as_ref().is_none_or(|accepted| accepted.version != self.current.id);
         let at_once = taking_over || self.secret.ending(&self.current.id);
-        let due = if at_once { Some(self.now.store) } else { calendar::due(self.policy, published(self.current)) };
+        let due = match at_once {
+            true => Some(self.now.store),
+            false => earlier(self.strays(), calendar::due(self.policy, published(self.current))),
+        };
         let due_now = due.is_some_and(|due| due <= self.now.store);
         let request = if self.leak_asked() { Some(Cause::Leaked) } else { self.view.request };
         let Some(cause) = request.or(due_now.then_some(Cause::Due)) else {
@@ -95,6 +98,7 @@ impl Case<'_> {
         let attempt = Attempt::derive(&self.secret.arn, &base, number);
         let reason = match cause {
             Cause::Due if dead => Reason::PresentAgain,
+            Cause::Due if self.strays().is_some() => Reason::Strays,
             Cause::Due => Reason::Due,
             Cause::Asked => Reason::Asked,
             Cause::Leaked => Reason::Leaked,
@@ -133,7 +137,8 @@ impl Case<'_> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id);
         let goes = usize::from(self.leak_asked() && previous.is_some_and(|previous| previous.lease().is_some()));
         let vendor_max = self.policy.capabilities.live_max.map(|max| usize::from(max.get()));
-        let vendor_has_room = vendor_max.is_none_or(|max| listing.len().saturating_sub(goes) < max);
+        let here = listing.iter().filter(|seen| seen.fit != Fit::Away).count();
+        let vendor_has_room = vendor_max.is_none_or(|max| here.saturating_sub(goes) < max);
         (leased + untracked).saturating_sub(goes) < self.policy.live_max && vendor_has_room
     }
 

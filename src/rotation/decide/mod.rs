@@ -12,6 +12,7 @@
 //!                └ previous     retire it when the overlap is over, and `retire_when` content
 //!                   └ unreferenced    revoke what nothing refers to
 //!                      └ leftovers    revoke what is provably ours and untracked
+//!                         ├ arrived   nothing of ours is left in a former place
 //!                         ├ due       claim the next attempt
 //!                         └ retired   `state = "retired"`: end the current one, delete the secret
 //! ```
@@ -28,6 +29,7 @@ use crate::model::capability::Marking;
 use crate::model::label::{Label, Tracked};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::Obstacle;
+use crate::model::place::At;
 use crate::model::policy::{Policy, Takeover, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::view::{FOR_EVER, Hand, Owner, Role, Secret, Version, View};
@@ -41,6 +43,7 @@ mod case;
 pub mod checks;
 mod due;
 mod evidence;
+mod moving;
 mod retired;
 #[cfg(test)]
 mod tests;
@@ -60,6 +63,13 @@ pub enum Step {
     },
     /// Write the owner tags, and nothing else.
     TakeOver,
+    /// Write into the tags that credentials are made in the declared place from now on.
+    Move {
+        /// Where they were made before.
+        former: At,
+    },
+    /// Take the tag of the former place off.
+    Arrive,
     /// Write the bootstrap tag of this try.
     Tag {
         /// Which try.
@@ -181,7 +191,7 @@ impl Decision {
 /// Decides the one next step. Pure: the same view, policy and dates give the same decision.
 pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
     let Some(secret) = &view.secret else { return bootstrap::without_secret(view, policy, now) };
-    if let Some(parked) = parked(secret, policy, now.store) {
+    if let Some(parked) = parked(secret, policy, now.store).or_else(|| moving::moved(secret, view, policy)) {
         return parked;
     }
     let Some(current) = secret.with(&Label::Current) else {
@@ -197,6 +207,7 @@ pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
             .or_else(|| case.begun())
             .or_else(|| case.urgent())
             .or_else(|| case.older())
+            .or_else(|| case.arrived())
             .unwrap_or_else(|| case.due()),
         Wanted::Retired => {
             case.retire().or_else(|| case.begun()).or_else(|| case.older()).unwrap_or_else(|| case.end_current())
@@ -264,10 +275,6 @@ pub(super) fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option
             Takeover::Rotate => return Some(Decision::act(Step::TakeOver, Reason::TakeOver)),
         },
     }
-    // What lives in another place can neither be found nor ended in the declared one.
-    if secret.place.as_ref().is_some_and(|place| *place != policy.place) {
-        return blocked(Reason::OtherPlace);
-    }
     match secret.paused_until {
         Some(until) if now < until => {
             Some(Decision::wait(Reason::Paused, Some(until).filter(|until| *until != FOR_EVER)))
@@ -325,6 +332,8 @@ impl Step {
             | Self::CreateSecret { .. }
             | Self::TakeOver
             | Self::Tag { .. }
+            | Self::Move { .. }
+            | Self::Arrive
             | Self::Claim { .. }
             | Self::Verify { .. }
             | Self::Apply { .. }
@@ -344,6 +353,8 @@ impl Step {
             Self::Wait => "wait",
             Self::CreateSecret { .. } => "create-secret",
             Self::TakeOver => "take-over",
+            Self::Move { .. } => "move",
+            Self::Arrive => "arrive",
             Self::Tag { .. } => "tag-attempt",
             Self::Claim { .. } => "claim",
             Self::Mint { .. } => "create-and-store",
@@ -380,6 +391,10 @@ pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool 
     let goes_on_by_itself = matches!(decision.reason.turn(), Turn::Nobody | Turn::Keyferry);
     if view.listing.is_some() {
         return false;
+    }
+    if view.secret.as_ref().is_some_and(|secret| secret.former.is_some()) {
+        // What lives where tells what to replace, and where to end it.
+        return true;
     }
     if matches!(view.hand, Hand::Unknown { .. }) {
         // The vendor doesn't know what it was asked to end: only its listing tells whether it is gone.

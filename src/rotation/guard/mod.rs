@@ -116,6 +116,17 @@ pub fn guard(view: &View, step: &Step, policy: &Policy, now: Now) -> Result<(), 
         Step::Wait => Ok(()),
         Step::CreateSecret { .. } => Err(Violation::WrongStage),
         Step::TakeOver => require(secret.owner == Owner::Nobody, Violation::Parked),
+        Step::Move { .. } => {
+            let elsewhere = secret.place.as_ref().is_some_and(|place| *place != policy.place);
+            let near = secret.at.as_ref().zip(policy.at.as_ref()).is_some_and(|(at, wanted)| at.is_near(wanted));
+            require(elsewhere && near && view.listing.is_some(), Violation::WrongStage)
+        }
+        Step::Arrive => {
+            let leased = |one: &Version| one.labels.iter().any(|label| matches!(label, Label::Cred(_)));
+            let current = check.holder(&Label::Current).map(|current| current.id.clone());
+            let alone = secret.versions.iter().all(|one| Some(&one.id) == current.as_ref() || !leased(one));
+            require(secret.former.is_some() && current.is_some() && alone, Violation::Tracking)
+        }
         Step::Tag { number, .. } => {
             let last = secret.bootstrap.as_ref().map_or(0, |tag| tag.number);
             require(secret.versions.is_empty() && *number == last + 1, Violation::WrongStage)

@@ -17,7 +17,7 @@ use super::signing::{Fence, system_time};
 use crate::model::attempt::Attempt;
 use crate::model::credential::Destination;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE};
+use crate::model::label::{Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE};
 use crate::model::name::{Arn, Deployment, Name, VersionId};
 use crate::model::observed::Claim;
 use crate::model::secret::SecretValue;
@@ -38,6 +38,8 @@ pub struct Owner<'a> {
     pub credential: &'a Name,
     /// Where at the vendor it is made, as a hash.
     pub place: &'a str,
+    /// The same in words, where a tag can hold them.
+    pub at: Option<&'a str>,
 }
 
 /// A secret that was just made.
@@ -58,12 +60,13 @@ impl Store {
     pub async fn create_secret(&self, wanted: &Destination, owner: Owner<'_>, attempt: &str) -> Result<Created, Fault> {
         let name = &wanted.name;
         let call = Call::write("secretsmanager:CreateSecret", format!("create secret {name}"));
-        let own = [
+        let mut own = vec![
             (TAG_DEPLOYMENT, owner.deployment.as_str()),
             (TAG_CREDENTIAL, owner.credential.as_str()),
             (TAG_PLACE, owner.place),
             (TAG_ATTEMPT, attempt),
         ];
+        own.extend(owner.at.map(|at| (TAG_AT, at)));
         check_tags(&call, &own)?;
         let theirs = wanted.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         // Ours last and theirs without our keys: one key must not stand there twice.
@@ -77,7 +80,7 @@ impl Store {
             .client_request_token(token.to_string())
             .set_description(wanted.description.clone())
             .set_kms_key_id(wanted.kms_key_id.clone())
-            .set_tags(Some(theirs.chain(own).map(|(key, value)| tag(key, value)).collect()));
+            .set_tags(Some(theirs.chain(own.iter().copied()).map(|(key, value)| tag(key, value)).collect()));
         let (answer, at, seen) = self.write(&call, |probe| request.customize().interceptor(probe).send()).await?;
         let arn = answer.arn().filter(|_| answer.name() == Some(name.as_str())).and_then(|arn| Arn::new(arn).ok());
         arn.map(|arn| Created { arn, at }).ok_or_else(|| call.lost(&seen, "an answer without the secret's ARN"))

@@ -44,6 +44,7 @@ pub(super) fn listed(entry: &Value) -> Result<Listed, ()> {
         mark: None,
         created: date(&secret.created_at)?,
         last_used: secret.last_used_at.as_deref().map(date).transpose()?,
+        fits: true,
     })
 }
 

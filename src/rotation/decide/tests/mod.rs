@@ -9,7 +9,7 @@ use crate::rotation::story::{
     DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, told, tracked, unnamed,
 };
 use crate::rotation::tags::Retiring;
-use crate::rotation::view::{Accepted, Hand, Marked, Seen, short};
+use crate::rotation::view::{Accepted, Fit, Hand, Marked, Seen, short};
 
 mod ending;
 
@@ -128,8 +128,13 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
         move |told: &mut Told| {
             told.policy.capabilities.marking = Marking::Unnamed;
             told.policy.ownership = Ownership::Exclusive;
-            let seen =
-                Seen { id: id("lost"), marked: Marked::No, created: ago(40), last_used: Some(ago(40 - minutes)) };
+            let seen = Seen {
+                id: id("lost"),
+                marked: Marked::No,
+                created: ago(40),
+                last_used: Some(ago(40 - minutes)),
+                fit: Fit::Declared,
+            };
             told.view.listing = Some(vec![seen]);
         }
     };
