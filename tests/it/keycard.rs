@@ -266,7 +266,7 @@ async fn move_under(what: &str, rule: Rule, replicas: bool) {
         tokio::join!(behind, stage.patient_pass());
         stage.clock.advance(10 * MINUTE);
     }
-    for _ in 0..20 {
+    for _ in 0..28 {
         stage.clock.advance(2 * HOUR);
         stage.patient_pass().await;
     }
