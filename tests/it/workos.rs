@@ -239,10 +239,6 @@ async fn an_application_is_found_by_id_client_id_and_name_on_any_page() {
         assert_eq!(row(&stage, &format!("app-{at}")).state, "ok", "{text}");
     }
     assert!(stage.workos().secrets().iter().all(|one| one.application == "somewhere"));
-    settle(&stage, |settings| settings.cursor_stuck = true);
-    stage.redeclare(&client_secret("app-9").replace("application = \"app-9\"", "application = \"nobody\"")).await;
-    settle(&stage, |settings| settings.cursor_stuck = true);
-    stage.patient_pass().await;
 }
 
 #[tokio::test]
