@@ -499,7 +499,10 @@ async fn a_lost_answer_to_a_create_is_in_doubt_and_what_it_left_is_found_as_the_
                     assert!(listing.credentials.iter().all(|one| one.mark.as_deref() == Some(mark.as_str())), "{what}");
                 }
                 Marking::Unnamed => {
-                    let told = listing.credentials.iter().all(|one| one.mark.is_none() && one.last_used.is_none());
+                    let told = listing
+                        .credentials
+                        .iter()
+                        .all(|one| one.mark.as_deref() != Some(mark.as_str()) && one.last_used.is_none());
                     assert!(told, "{what}: told by elimination and by no use, or never taken for ours");
                 }
                 Marking::InPlace => unreachable!("those are left out above"),
