@@ -157,6 +157,12 @@ impl Killer {
     }
 }
 
+/// The daemon's status page, as far as it is told here.
+#[derive(Deserialize)]
+struct Page {
+    credentials: Vec<Row>,
+}
+
 /// One credential on the daemon's status page, as far as it is told here.
 #[derive(Deserialize)]
 struct Row {
@@ -187,7 +193,8 @@ impl Told {
     async fn changes(&mut self, sandbox: &Sandbox, daemon: &Daemon) {
         let asked = self.client.get(format!("http://{}/status.json", daemon.address())).send().await;
         let Ok(answer) = asked else { return };
-        for row in answer.json::<Vec<Row>>().await.unwrap_or_default() {
+        let Ok(page) = answer.json::<Page>().await else { return };
+        for row in page.credentials {
             self.change(sandbox, row);
         }
     }
