@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::check::{Frame, Vendor};
-use super::delivery::{self, Filling, NameTemplate, Tags, Value};
+use super::delivery::{self, Filling, NameTemplate, Pieces, Tags, Value};
 use super::diagnostic::{Code, Problem};
 use super::fingerprint;
 use super::notes::{Notes, Span, listed};
@@ -13,6 +13,7 @@ use super::options::{self, Inherited};
 use super::schedule::Patterns;
 use super::timing::Timing;
 use super::tree::{Table, shortened};
+use crate::model::capability::Marking;
 use crate::model::credential::{Credential, Destination};
 use crate::model::name::{Name, SecretName, TargetName};
 use crate::model::option::{Kind, Options, Reference};
@@ -62,7 +63,11 @@ pub(super) fn read<'t>(
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
         false => Some(Takeover::Refuse),
     };
-    let side = Side::read(notes, table, kind);
+    let pieces = kind.zip(options.as_ref()).map(|(kind, options)| Pieces::of(kind, options));
+    // What a broken option would have supplied is not known; all else is.
+    let pieces =
+        pieces.or_else(|| kind.filter(|kind| !supplied(kind)).map(|kind| Pieces::of(kind, &Options::default())));
+    let side = Side::read(notes, table, pieces.as_ref());
     let target = target(notes, frame, table, side.as_ref(), &of);
 
     // Each setting was looked at by itself; from here on, what belongs together is judged.
@@ -99,6 +104,11 @@ pub(super) fn read<'t>(
         },
         fingerprint,
     }))
+}
+
+/// Whether keyferry supplies what is kept at the vendor.
+fn supplied(kind: &Type) -> bool {
+    kind.capabilities.marking == Marking::InPlace
 }
 
 fn name<'t>(notes: &mut Notes<'_>, index: &mut Index<'t>, table: Table<'t>) -> Option<(Name, Span)> {
@@ -213,7 +223,16 @@ fn options(
     if vendor.good {
         sandbox_stays_home(notes, vendor, kind, &read.options, table)?;
     }
-    read.wrong.is_empty().then_some(read.options)
+    if !read.wrong.is_empty() {
+        return None;
+    }
+    let objections = (vendor.instance.spec.judge)(kind, &read.options);
+    for objection in &objections {
+        let at = table.get(objection.field).map_or(table.span, |item| item.span);
+        let problem = Problem::error(Code::Disagreement, at, format!("{of}: {}", objection.message));
+        notes.push(problem.help(objection.help.clone()));
+    }
+    objections.is_empty().then_some(read.options)
 }
 
 fn sandbox_stays_home(
@@ -264,7 +283,7 @@ struct Side<'t> {
 }
 
 impl<'t> Side<'t> {
-    fn read(notes: &mut Notes<'_>, credential: Table<'t>, kind: Option<&'static Type>) -> Option<Self> {
+    fn read(notes: &mut Notes<'_>, credential: Table<'t>, pieces: Option<&Pieces>) -> Option<Self> {
         let Some(item) = credential.get("secret") else {
             return Some(Self {
                 table: None,
@@ -273,7 +292,7 @@ impl<'t> Side<'t> {
                 kms_key_id: None,
                 tags: Tags::default(),
                 create: true,
-                value: delivery::standard_value(kind?),
+                value: delivery::standard_value(pieces?),
             });
         };
         let Some(table) = item.as_table() else {
@@ -308,10 +327,10 @@ impl<'t> Side<'t> {
             }
         }
         // Without a known type, only the rest of the table can be judged.
-        let kind = kind?;
+        let pieces = pieces?;
         let value = match table.get("value") {
-            Some(item) => delivery::value(notes, item, kind),
-            None => Some(delivery::standard_value(kind)),
+            Some(item) => delivery::value(notes, item, pieces),
+            None => Some(delivery::standard_value(pieces)),
         };
         let good = notes.problems.len() + notes.left_out == before;
         let (tags, value) = (tags?, value?);

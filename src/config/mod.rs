@@ -30,12 +30,14 @@ mod credential;
 mod delivery;
 pub mod diagnostic;
 pub mod duration;
+mod feeding;
 mod file;
 mod fingerprint;
 mod mask;
 mod notes;
 mod options;
 mod schedule;
+mod source;
 mod target;
 mod targets;
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! | `look` | one look: what AWS and the vendor show, and what is decided on it |
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
+//! | `in_place` | the steps of vendors that keep a value of ours: supply it, store it, set it |
+//! | `supply` | where such values come from |
 //! | `keyring` | where admin secrets come from |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
@@ -24,12 +26,14 @@ use crate::model::time::Clock;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
+mod in_place;
 mod keyring;
 mod look;
 pub mod pass;
 mod perform;
 pub mod reconcile;
 pub mod snapshot;
+mod supply;
 
 /// Everything needed to carry out one declaration.
 pub struct Engine {

@@ -294,8 +294,12 @@ impl Run<'_> {
             version: current.id.clone(),
             id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
-            verified: lease.is_some() && current.slot().is_some(),
-            live: secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
+            verified: (lease.is_some() || self.in_place()) && current.slot().is_some(),
+            live: match self.in_place() {
+                // One record, whatever versions there are.
+                true => usize::from(current.slot().is_some()),
+                false => secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
+            },
         });
         // Without a listing, what the last one showed of the same credential stands.
         let before = self.engine.board.get(&self.credential.name).filter(|before| before.publishes_as(&published));

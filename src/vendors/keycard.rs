@@ -93,6 +93,7 @@ pub const SPEC: Spec = Spec {
         place: &["zone", "application"],
         proof_outputs: &["client_id", "client_secret"],
     }],
+    judge: super::no_objection,
     connect,
 };
 

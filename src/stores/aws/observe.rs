@@ -176,6 +176,17 @@ impl Store {
         self.value(&call, arn, version, &Label::Pending).await
     }
 
+    /// The published value, while this version is current.
+    ///
+    /// # Errors
+    /// `Gone` when the version does not have AWSCURRENT (any more); `Denied` where the role may not
+    /// read published values.
+    pub async fn published(&self, arn: &Arn, version: &VersionId) -> Result<SecretValue, Fault> {
+        let call =
+            Call::read("secretsmanager:GetSecretValue", format!("read the current version {version} of secret {arn}"));
+        self.value(&call, arn, version, &Label::Current).await
+    }
+
     async fn value(&self, call: &Call, arn: &Arn, version: &VersionId, label: &Label) -> Result<SecretValue, Fault> {
         let request = self
             .0

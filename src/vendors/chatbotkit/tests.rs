@@ -1,0 +1,1 @@
+//! Every call and every answer of ChatBotKit.
