@@ -9,7 +9,7 @@ use crate::model::name::VersionId;
 use crate::model::observed::{self, Claim};
 use crate::model::time::Now;
 use crate::rotation::decide::needs_listing;
-use crate::rotation::view::{self, Hand, View};
+use crate::rotation::view::{self, Feeding, Hand, View};
 use crate::rotation::{Decision, decide};
 
 impl Run<'_> {
@@ -28,9 +28,15 @@ impl Run<'_> {
         let viewed = secret
             .as_ref()
             .map(|secret| view::Secret::new(secret, &self.credential.deployment, &self.credential.name, claims));
-        let mut view = View { secret: viewed, listing: None, request: self.request, hand };
+        let mut view = View { secret: viewed, listing: None, request: self.request, hand, feeding: Feeding::default() };
         let policy = &self.credential.policy;
         let mut decision = decide(&view, policy, now);
+        if self.visit.vendor != AskVendor::Never {
+            view.feeding = self.feeding(&view, &decision).await;
+            if view.feeding != Feeding::default() {
+                decision = decide(&view, policy, now);
+            }
+        }
         let asks = match self.visit.vendor {
             AskVendor::Always => true,
             AskVendor::AsNeeded => needs_listing(&view, &decision, policy),

@@ -8,6 +8,7 @@
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
 //! | `in_place` | the steps of vendors that keep a value of ours: supply it, store it, set it |
 //! | `supply` | where such values come from |
+//! | `feeding` | whether credentials that feed one another are in step |
 //! | `keyring` | where admin secrets come from |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
@@ -26,6 +27,7 @@ use crate::model::time::Clock;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
+mod feeding;
 mod in_place;
 mod keyring;
 mod look;

@@ -1,12 +1,13 @@
 //! The whole fleet: which names need a look, and the look, a few at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::config::Discovery;
 use crate::engine::Engine;
+use crate::engine::feeding::sources;
 use crate::engine::reconcile::{Visit, Visited};
 use crate::engine::snapshot::{Published, Status};
 use crate::model::credential::Credential;
@@ -15,8 +16,8 @@ use crate::model::label::Label;
 use crate::model::name::{Name, SecretName, TargetName};
 use crate::model::observed::Summary;
 use crate::model::time::Timestamp;
-use crate::rotation::Reason;
 use crate::rotation::fleet::{Look, look};
+use crate::rotation::{Reason, Step};
 
 /// Credentials visited at once.
 const VISITS_AT_ONCE_MAX: usize = 8;
@@ -80,7 +81,10 @@ impl Engine {
         visit: Visit,
         mut done: impl FnMut(&Name, &Visited),
     ) -> BTreeMap<Name, Visited> {
-        let mut wanted = wanted.into_iter();
+        // Those that are fed by others come after them, and again where one of them was published
+        // meanwhile.
+        let mut wanted = VecDeque::from(wanted);
+        wanted.make_contiguous().sort_by_key(|credential| !sources(credential).is_empty());
         let mut running: JoinSet<(Name, Visited)> = JoinSet::new();
         let mut names = HashMap::new();
         let mut results = BTreeMap::new();
@@ -88,7 +92,7 @@ impl Engine {
             // A visit is spawned when it may begin: the state of one is seven kilobytes. Told to
             // stop: what has not begun is left as it is.
             while running.len() < VISITS_AT_ONCE_MAX && !self.stopping() {
-                let Some(credential) = wanted.next() else { break };
+                let Some(credential) = wanted.pop_front() else { break };
                 let engine = Arc::clone(self);
                 let name = credential.name.clone();
                 let handle = running.spawn(async move {
@@ -101,6 +105,11 @@ impl Engine {
                 None => return results,
                 Some(Ok((id, (name, visited)))) => {
                     names.remove(&id);
+                    let publishes =
+                        |(step, _): &(Step, _)| matches!(step, Step::Promote { .. } | Step::MintFirst { .. });
+                    if visited.steps.iter().any(publishes) {
+                        wanted.extend(self.followers(&name));
+                    }
                     done(&name, &visited);
                     results.insert(name, visited);
                 }

@@ -42,6 +42,9 @@ pub struct Memory {
     pub(super) claims: HashMap<VersionId, Claim>,
     /// Visits in a row that ended with a fault.
     failed: u32,
+    /// The current version that was seen in step with these versions of its sources. A version's
+    /// value never changes, so none of them is read again.
+    pub(super) in_step: Option<(VersionId, Vec<VersionId>)>,
 }
 
 /// When the vendor is asked for its listing.

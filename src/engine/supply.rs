@@ -6,7 +6,7 @@ use crate::engine::place;
 use crate::engine::reconcile::Run;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::name::Name;
+use crate::model::name::{Name, VersionId};
 use crate::model::option::Piece;
 use crate::model::payload::Outputs;
 use crate::model::secret::SecretValue;
@@ -47,7 +47,7 @@ impl Run<'_> {
             }
             Source::Credential { name: source, output } => {
                 let doing = format!("reading `{output}` of `{source}`, which feeds `{name}`");
-                let outputs = self.outputs_of(source, &doing).await?;
+                let (_, outputs) = self.outputs_of(source, &doing).await?;
                 outputs.get(output).ok_or_else(|| {
                     Fault::new(Class::Rejected, &doing, "its stored value does not hold that output")
                         .with_hint("it was stored in another shape than is declared now: rotate it once")
@@ -56,11 +56,11 @@ impl Run<'_> {
         }
     }
 
-    /// The published pieces of another credential of the declaration.
-    async fn outputs_of(&self, name: &Name, doing: &str) -> Result<Outputs, Fault> {
+    /// The published pieces of another credential of the declaration, and which version they are.
+    pub(super) async fn outputs_of(&self, name: &Name, doing: &str) -> Result<(VersionId, Outputs), Fault> {
         let source = self.source(name, doing)?;
         let store = self.engine.store(source).await?;
-        let current = store.aws_current_of(source.destination.name.as_str(), None).await.map_err(|fault| {
+        let (version, current) = store.current(&source.destination.name).await.map_err(|fault| {
             match fault.class {
                 // It comes up by itself, in this pass or another.
                 Class::Gone => Fault::new(Class::Retry { after: None }, doing, "it has no value yet"),
@@ -68,7 +68,8 @@ impl Run<'_> {
                 _ => Fault { doing: format!("{doing}: {}", fault.doing), ..fault },
             }
         })?;
-        source.destination.shape.recover(&current).ok_or_else(|| {
+        let recovered = source.destination.shape.recover(&current);
+        recovered.map(|outputs| (version, outputs)).ok_or_else(|| {
             Fault::new(Class::Rejected, doing, "its stored value is not in the declared shape")
                 .with_hint("rotate that one once: `keyferry rotate`")
         })

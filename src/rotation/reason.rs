@@ -64,6 +64,8 @@ pub enum Reason {
     RecordDiffers,
     /// The secret is not ours yet and the declaration says to take it over.
     TakeOver,
+    /// A credential that feeds this one was rotated.
+    SourceMoved,
 
     /// All is well.
     Healthy,
@@ -71,6 +73,8 @@ pub enum Reason {
     HealthyManual,
     /// Two generations live side by side.
     InOverlap,
+    /// A credential that this one feeds does not hold its new value yet, so the old one lives on.
+    FollowersWait,
     /// Something happened too recently to act on it.
     Settling,
     /// An attempt is under way, here or in another replica.
@@ -144,6 +148,8 @@ impl Reason {
             | Self::Leftover
             | Self::RecordDiffers
             | Self::TakeOver
+            | Self::SourceMoved
+            | Self::FollowersWait
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
             | Self::BackingOff
@@ -240,9 +246,13 @@ impl Reason {
             Self::Leftover => ("leftover", "a leftover of a failed attempt lives at the vendor"),
             Self::RecordDiffers => ("record-differs", "the vendor's record holds another value than AWSCURRENT"),
             Self::TakeOver => ("take-over", "the declaration says to take the secret over"),
+            Self::SourceMoved => ("source-moved", "a credential that feeds this one was rotated"),
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),
             Self::InOverlap => ("in-overlap", "the new value is current; the previous one still works"),
+            Self::FollowersWait => {
+                ("followers-wait", "a credential that this one feeds does not hold its new value yet")
+            }
             Self::Settling => ("settling", "the last change is too young to act on"),
             Self::AttemptOpen => ("attempt-open", "an attempt is under way"),
             Self::CandidateNotAccepted => ("candidate-not-accepted", "the vendor does not accept the candidate yet"),

@@ -442,6 +442,18 @@ pub struct View {
     pub request: Option<Cause>,
     /// What this process did a moment ago.
     pub hand: Hand,
+    /// How it stands with credentials that feed this one, and with those that it feeds.
+    pub feeding: Feeding,
+}
+
+/// Credentials whose values are made of one another's, as far as it was looked at. The standard is
+/// that nothing waits for anything.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Feeding {
+    /// AWSCURRENT is not made of what its sources publish now: one of them was rotated.
+    pub source_moved: bool,
+    /// One that this credential feeds does not publish a value made of AWSCURRENT yet.
+    pub followers_wait: bool,
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use keyferry::model::observed::{self, Claim};
 use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims, short,
+    Accepted, Bootstrap, Feeding, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims,
+    short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
@@ -120,6 +121,7 @@ impl Lens {
             listing: place.map(|place| self.listing(place)),
             request: ask.request,
             hand: self.hand(ask.hand),
+            feeding: Feeding::default(),
         };
         if !ask.read
             && let Some(secret) = &mut view.secret

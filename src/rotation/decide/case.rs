@@ -17,6 +17,8 @@ use crate::rotation::view::{Hand, Marked, Secret, Version, View};
 /// A candidate that the vendor refuses is tried for this long: it may not have reached all of the
 /// vendor yet.
 const REFUSED_MAX: Duration = Duration::from_secs(120);
+/// How long past its overlap a credential lives on for those that it feeds.
+const FOLLOWERS_WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Ages are compared with "older than": one second past a date is past it.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
@@ -164,7 +166,14 @@ impl Case<'_> {
     /// yet is older than the record.
     pub(super) fn record(&self) -> Option<Decision> {
         let current = self.current.slot().filter(|_| self.in_place())?.attempt;
-        let set_last = self.view.listing.iter().flatten().find_map(|seen| match seen.marked {
+        let listing = self.view.listing.as_ref()?;
+        if listing.is_empty() {
+            // Somebody deleted it, or it is no longer as declared.
+            let version = self.current.id.clone();
+            let done = self.view.hand == Hand::Restored { version: version.clone() };
+            return (!done).then(|| Decision::act(Step::Restore { version }, Reason::RecordDiffers));
+        }
+        let set_last = listing.iter().find_map(|seen| match seen.marked {
             Marked::Ours(attempt) | Marked::First(attempt) => Some(attempt),
             Marked::No => None,
         })?;
@@ -233,9 +242,23 @@ impl Case<'_> {
 
     pub(super) fn previous(&self) -> Option<Decision> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id)?;
-        let reason = if self.leaked() { Reason::Leaked } else { Reason::OverlapOver };
-        let due = reason == Reason::Leaked || self.now.store >= self.overlap_ends();
+        // In place, the previous value is dead already: a new one must not wait for its overlap.
+        let moved = self.view.feeding.source_moved && self.in_place();
+        let reason = match (self.leaked(), moved) {
+            (true, _) => Reason::Leaked,
+            (false, true) => Reason::SourceMoved,
+            (false, false) => Reason::OverlapOver,
+        };
+        let over = self.now.store >= self.overlap_ends() && !self.followers_wait();
+        let due = reason != Reason::OverlapOver || over;
         due.then(|| Decision::act(Step::Detach { label: Label::Previous, version: previous.id.clone() }, reason))
+    }
+
+    /// Whether the previous credential must outlive its overlap, because one that is fed by this
+    /// secret still holds it. That a follower can't follow for a week is not a reason to keep an old
+    /// credential alive for ever.
+    pub(super) fn followers_wait(&self) -> bool {
+        self.view.feeding.followers_wait && self.now.store < self.overlap_ends().plus(FOLLOWERS_WAIT_MAX)
     }
 
     pub(super) fn unreferenced(&self) -> Option<Decision> {

@@ -21,19 +21,23 @@ impl Case<'_> {
         let taking_over = !published_by_us(self.current, self.policy)
             && self.secret.accepted.as_ref().is_none_or(|accepted| accepted.version != self.current.id);
         let due = if taking_over { Some(self.now.store) } else { calendar::due(self.policy, published(self.current)) };
-        let resting = if self.secret.with(&Label::Previous).is_some() || self.base_lives() {
+        let retires = self.secret.with(&Label::Previous).is_some_and(|previous| previous.id != self.current.id);
+        let moved = self.view.feeding.source_moved;
+        let resting = if retires && self.followers_wait() && self.now.store >= self.overlap_ends() {
+            Reason::FollowersWait
+        } else if self.secret.with(&Label::Previous).is_some() || self.base_lives() {
             Reason::InOverlap
         } else if due.is_none() {
             Reason::HealthyManual
         } else {
             Reason::Healthy
         };
-        let due_now = due.is_some_and(|due| due <= self.now.store);
+        let due_now = moved || due.is_some_and(|due| due <= self.now.store);
         if asked.is_none() && !due_now {
             return wait(resting, due);
         }
-        if self.secret.with(&Label::Previous).is_some_and(|previous| previous.id != self.current.id) {
-            return wait(Reason::InOverlap, None);
+        if retires {
+            return wait(if resting == Reason::FollowersWait { resting } else { Reason::InOverlap }, None);
         }
         if self.opened().next().is_some() {
             return wait(Reason::Settling, Some(self.now.store.plus(self.policy.settle)));
@@ -48,7 +52,8 @@ impl Case<'_> {
         {
             return wait(Reason::BackingOff, Some(over));
         }
-        if asked.is_none() {
+        // A source has moved on already: its old credential is about to end, window or not.
+        if asked.is_none() && !moved {
             let opens = calendar::opens(self.policy, self.now.store);
             if opens != Some(self.now.store) {
                 return wait(Reason::WindowClosed, opens);
@@ -58,6 +63,7 @@ impl Case<'_> {
         let base = Some(self.current.id.clone());
         let attempt = Attempt::derive(&self.secret.arn, &base, number);
         let reason = match cause {
+            Cause::Due if moved => Reason::SourceMoved,
             Cause::Due => Reason::Due,
             Cause::Asked => Reason::Asked,
             Cause::Leaked => Reason::Leaked,
@@ -73,7 +79,10 @@ impl Case<'_> {
     /// The next date at which something older can be cleaned up.
     fn next_cleanup(&self) -> Option<Timestamp> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id);
-        let retire = previous.map(|_| self.overlap_ends());
+        let retire = previous.map(|_| match self.followers_wait() {
+            true => self.overlap_ends().max(self.now.store.plus(self.policy.settle)),
+            false => self.overlap_ends(),
+        });
         let revoke = self
             .secret
             .versions

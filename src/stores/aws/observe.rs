@@ -202,6 +202,20 @@ impl Store {
         text(call, answer)
     }
 
+    /// The current value of a secret that feeds another, and which version it is.
+    ///
+    /// # Errors
+    /// `Gone` when there is no such secret, or no current value.
+    pub async fn current(&self, secret: &SecretName) -> Result<(VersionId, SecretValue), Fault> {
+        let call = Call::read("secretsmanager:GetSecretValue", format!("read secret {secret} in {}", self.0.region));
+        let stage = Label::Current.to_string();
+        let request = self.0.client.get_secret_value().secret_id(secret.as_str()).version_stage(stage);
+        let (answer, seen) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
+        let version = answer.version_id().and_then(|id| VersionId::new(id).ok());
+        let version = version.ok_or_else(|| call.lost(&seen, "a value without its version's id"))?;
+        text(&call, answer).map(|value| (version, value))
+    }
+
     /// The current value of any secret, for admin secrets that are kept in AWS only; with `key`,
     /// that member of the JSON object it holds. `secret` is a name or an ARN.
     ///

@@ -59,10 +59,18 @@ impl ChatBotKit {
         Ok(())
     }
 
-    /// The record as a listing of none or one.
+    /// The record as a listing of none or one. One that is not as declared is left out: to the rules
+    /// it is not there, and so is set again as a whole. What a client secret is can't be seen.
     pub(super) async fn record(&self, spot: &Spot<'_>) -> Result<Listing, Fault> {
         let doing = format!("looking up the record {}", spot.at);
         let (record, at) = self.find(spot).await?;
+        let record = record.filter(|record| match differs(spot, record, &Outputs::default()) {
+            Some(what) => {
+                tracing::warn!("{doing}: its {what} is not as declared; it is set again");
+                false
+            }
+            None => true,
+        });
         let listed = record.map(|record| {
             record.listed().ok_or_else(|| Fault::new(Class::Retry { after: None }, &doing, "its id can't be read"))
         });
@@ -221,7 +229,9 @@ impl ChatBotKit {
         if record.mark() != Some(mark.as_str()) {
             return again("the record carries another mark: someone set it meanwhile, or this read is old".into());
         }
-        if let Some(what) = self.differs(spot, &record, outputs).await? {
+        let differs = differs(spot, &record, outputs);
+        let differs = if self.stands_in(spot, &record).await? { differs } else { Some("blueprint") };
+        if let Some(what) = differs {
             return Ok(Verdict::Bad { answer: format!("its {what} is not as it was set") });
         }
         let checks_value = matches!(spot.usage, "plain" | "basic" | "bearer" | "jwt" | "template");
@@ -242,45 +252,13 @@ impl ChatBotKit {
         })
     }
 
-    /// The first thing about the record that is not as declared.
-    async fn differs(
-        &self,
-        spot: &Spot<'_>,
-        record: &wire::Record,
-        outputs: &Outputs,
-    ) -> Result<Option<&'static str>, Fault> {
-        let options = spot.options;
-        if record.alias.as_deref() != Some(spot.alias) {
-            return Ok(Some("alias"));
+    /// Whether the record stands in the declared blueprint.
+    async fn stands_in(&self, spot: &Spot<'_>, record: &wire::Record) -> Result<bool, Fault> {
+        let Some(wanted) = spot.options.text("blueprint") else { return Ok(true) };
+        if record.blueprint_id.as_deref() == Some(wanted) {
+            return Ok(true);
         }
-        if record.kind != spot.kind {
-            return Ok(Some("kind"));
-        }
-        if record.usage != spot.usage {
-            return Ok(Some("type"));
-        }
-        let visibility = options.text("visibility").unwrap_or("private");
-        if record.visibility.as_deref().is_some_and(|shown| shown != visibility) {
-            return Ok(Some("visibility"));
-        }
-        if let Some(config) = options.object("config") {
-            let wanted = config_of(config, outputs);
-            let shown = record.config.clone().unwrap_or_default();
-            let same = wanted.iter().all(|(key, value)| match key.as_str() {
-                "clientSecret" => shown.get(key).and_then(Value::as_str) == Some(MASK),
-                _ => shown.get(key) == Some(value),
-            });
-            if !same {
-                return Ok(Some("config"));
-            }
-        }
-        if let Some(blueprint) = options.text("blueprint")
-            && record.blueprint_id.as_deref() != Some(blueprint)
-            && record.blueprint_id != Some(self.blueprint(spot, blueprint).await?)
-        {
-            return Ok(Some("blueprint"));
-        }
-        Ok(None)
+        Ok(record.blueprint_id == Some(self.blueprint(spot, wanted).await?))
     }
 
     async fn blueprint(&self, spot: &Spot<'_>, reference: &str) -> Result<String, Fault> {
@@ -341,6 +319,40 @@ impl ChatBotKit {
             Some(_) | None => Err(Fault::new(Class::Retry { after: None }, doing, "the link is not there yet")),
         }
     }
+}
+
+/// The first thing about a record that is not as declared, as far as a fetch shows it. Pieces that
+/// are not among `outputs` are not compared.
+fn differs(spot: &Spot<'_>, record: &wire::Record, outputs: &Outputs) -> Option<&'static str> {
+    let options = spot.options;
+    let is = |shown: &Option<String>, wanted: &str| shown.as_deref() == Some(wanted);
+    // An older deployment may not show it.
+    let visibility = options.text("visibility").unwrap_or("private");
+    let config = options.object("config").is_none_or(|config| {
+        let shown = record.config.clone().unwrap_or_default();
+        let secret = config.pieces.iter().all(|(key, _)| key != "clientSecret" || shown.get(key) == Some(&MASK.into()));
+        let wanted = config_of(config, outputs);
+        secret && wanted.iter().all(|(key, value)| key == "clientSecret" || shown.get(key) == Some(value))
+    });
+    let meta = options.object("meta").is_none_or(|meta| {
+        let shown = record.meta.clone().unwrap_or_default();
+        meta.fixed.iter().all(|(key, value)| shown.get(key) == Some(value))
+    });
+    // Another blueprint by its alias can only be told by asking for it.
+    let blueprint = options.text("blueprint").filter(|wanted| !wanted.starts_with(['@', '(']));
+    let rows = [
+        ("alias", is(&record.alias, spot.alias)),
+        ("kind", record.kind == spot.kind),
+        ("type", record.usage == spot.usage),
+        ("visibility", record.visibility.is_none() || is(&record.visibility, visibility)),
+        ("name", is(&record.name, options.text("title").unwrap_or(spot.alias))),
+        ("description", options.text("description").is_none_or(|wanted| is(&record.description, wanted))),
+        ("blueprint", options.text("blueprint").is_none() || record.blueprint_id.is_some()),
+        ("blueprint", blueprint.is_none_or(|wanted| is(&record.blueprint_id, wanted))),
+        ("config", config),
+        ("meta", meta),
+    ];
+    rows.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
 }
 
 /// Whether two marks are of the same AWS secret.

@@ -77,6 +77,8 @@ pub(super) struct Blueprint {
 pub(super) struct Record {
     pub id: String,
     pub alias: Option<String>,
+    pub name: Option<String>,
+    pub description: Option<String>,
     pub kind: String,
     #[serde(rename = "type")]
     pub usage: String,
