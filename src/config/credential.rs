@@ -41,6 +41,8 @@ const SECRET_KEYS: [&str; 7] = ["name", "description", "kms_key_id", "tags", "va
 pub(super) struct Index<'t> {
     names: HashMap<&'t str, Span>,
     secrets: HashMap<(TargetName, SecretName), Span>,
+    /// Records at vendors that keep one value in place.
+    records: HashMap<String, Span>,
 }
 
 /// Reads one credential; `None` when anything about it is wrong.
@@ -85,6 +87,9 @@ pub(super) fn read<'t>(
     policy.create_secret = side.create;
     policy.takeover = takeover?;
     policy.place = fingerprint::place(&vendor.instance, kind, &options);
+    if supplied(kind) {
+        one_record(notes, index, table, kind, &policy.place)?;
+    }
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
     Some(Arc::new(Credential {
@@ -104,6 +109,18 @@ pub(super) fn read<'t>(
         },
         fingerprint,
     }))
+}
+
+/// Two credentials can't keep their values in one record.
+fn one_record(notes: &mut Notes<'_>, index: &mut Index<'_>, table: Table<'_>, kind: &Type, place: &str) -> Option<()> {
+    let at = kind.place.first().and_then(|key| table.get(key)).map_or(table.span, |item| item.span);
+    if let Some(first) = index.records.get(place) {
+        let problem = Problem::error(Code::Duplicate, at, "two credentials would keep their values in one record");
+        notes.push(problem.other(*first, "the first one").help("give one of them a record of its own"));
+        return None;
+    }
+    index.records.insert(place.to_owned(), at);
+    Some(())
 }
 
 /// Whether keyferry supplies what is kept at the vendor.

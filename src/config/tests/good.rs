@@ -20,8 +20,8 @@ fn only(how: How, fragment: &str) -> Arc<crate::model::credential::Credential> {
 #[test]
 fn the_shipped_files_load_without_a_word() {
     for (path, text, count) in [
-        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 2),
-        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 4),
+        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 8),
+        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 9),
     ] {
         let loaded = load_text(&[(path, text)]).unwrap_or_else(|report| panic!("{report}"));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
@@ -45,7 +45,8 @@ fn the_sandbox_stays_on_this_machine_and_keeps_its_well_known_secret() {
     let google =
         declaration.credentials.iter().find(|own| own.options.text("application") == Some("google-mcp-server"));
     assert_eq!(google.unwrap().destination.name.as_str(), "google-mcp-oauth-credentials");
-    let custom = declaration.credentials.iter().filter(|own| {
+    let passwords = declaration.credentials.iter().filter(|own| own.type_name == "password");
+    let custom = passwords.filter(|own| {
         own.destination.shape != crate::model::payload::Shape::of_outputs(&["client_id", "client_secret"])
     });
     assert_eq!(custom.count(), 1);

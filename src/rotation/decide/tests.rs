@@ -512,18 +512,18 @@ fn what_is_fed_follows_and_what_feeds_waits_for_it() {
     let moved = |told: &mut Told| told.view.feeding.source_moved = true;
     let waited_for = |told: &mut Told| told.view.feeding.followers_wait = true;
     check(vec![
-        ("its source moved on", in_place().with(moved), "claim", Reason::SourceMoved),
+        ("its source moved on", in_place().with(moved), "claim 1", Reason::SourceMoved),
         (
             "outside its window",
             in_place().with(moved).with(|told| {
                 told.policy.freezes = vec![Freeze { from: ago(60), to: NOW.plus(Duration::from_secs(60)) }];
             }),
-            "claim",
+            "claim 1",
             Reason::SourceMoved,
         ),
         (
             "with the previous value still labelled",
-            in_place().promoted(5).resolved(1).with(moved),
+            in_place().promoted(5).resolved(1).record(Marked::Ours(attempt(1))).with(moved),
             "detach AWSPREVIOUS",
             Reason::SourceMoved,
         ),

@@ -154,6 +154,10 @@ pub(super) fn answer(state: &mut State, base: &str, route: Route<'_>, call: &Cal
         if route.lists() {
             return listed(state, &account, route, call, at);
         }
+        if route == Route::OwnTokens {
+            // A browser's session may; an API token may not.
+            return Err(Refusal::NotAuthorized);
+        }
         let body = if route.reads() { Map::new() } else { body(call)? };
         perform(state, &account, base, route, &body, at).map(|done| Reply::json(200, &done))
     });
@@ -251,8 +255,6 @@ fn perform(
         Route::CreateToken(user) => others::create_token(state, account, user, body, at),
         Route::UpdateToken(user, id) => others::update_token(state, account, user, id, body, at),
         Route::DeleteToken(user, id) => others::delete_token(state, account, user, id, at),
-        // A browser's session may; an API token may not.
-        Route::OwnTokens => Err(Refusal::NotAuthorized),
         Route::FetchBlueprint(id) => others::fetch_blueprint(state, account, id),
         Route::DeleteBlueprint(id) => others::delete_blueprint(state, account, id),
         Route::FetchAbility(of, id) => others::fetch_ability(state, account, of, id, at),
@@ -262,6 +264,7 @@ fn perform(
         | Route::ListTokens(_)
         | Route::ListBlueprints
         | Route::ListAbilities(_)
+        | Route::OwnTokens
         | Route::Unknown => Err(Refusal::NotFound),
     }
 }

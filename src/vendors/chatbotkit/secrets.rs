@@ -383,7 +383,7 @@ fn config_of(config: &Object, outputs: &Outputs) -> Map<String, Value> {
 
 /// What is sent as `config`, which replaces the stored one. What the server registered for itself
 /// at a `resourceUrl` is kept: the client id as shown, the client secret by its mask.
-fn config(config: &Object, outputs: &Outputs, old: Option<&wire::Record>) -> Map<String, Value> {
+pub(super) fn config(config: &Object, outputs: &Outputs, old: Option<&wire::Record>) -> Map<String, Value> {
     let mut whole = config_of(config, outputs);
     let kept = old.and_then(|old| old.config.as_ref()).filter(|_| whole.contains_key("resourceUrl"));
     for key in ["clientId", "clientSecret"] {

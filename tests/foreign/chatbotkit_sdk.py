@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Drives the sandbox's ChatBotKit with the vendor's own package from PyPI.
 
-    python3 tests/foreign/chatbotkit.py http://127.0.0.1:7704
+    python3 tests/foreign/chatbotkit_sdk.py http://127.0.0.1:7704
 
 The service must hold the sandbox's seed: the token `sandbox` and its child account `support-team`.
 Listing an account without secrets fails in this package by itself, so that is left out. Ends with
@@ -43,7 +43,7 @@ async def secrets(bot, base):
     listed = await bot.secret.list({"take": 10, "meta": {"managedBy": ALIAS}})
     assert [one.id for one in listed.items] == [made.id], listed
     streamed = [one async for one in bot.secret.list().stream()]
-    assert made.id in [one.data.id for one in streamed if one.type == "item"], streamed
+    assert made.id in [one.data.id for one in streamed if one.type.value == "item"], "streamed"
     await refused(bot.secret.create(request), 409, "CONFLICT")
     await refused(bot.secret.fetch("c000000000000000000000000"), 404, "NOT_FOUND")
     await refused(bot.secret.update(made.id, {"alias": ALIAS, "type": "bogus"}), 400, "BAD_REQUEST")
