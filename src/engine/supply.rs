@@ -11,6 +11,7 @@ use crate::model::option::Piece;
 use crate::model::payload::Outputs;
 use crate::model::secret::SecretValue;
 use crate::model::source::Source;
+use crate::vendors::Type;
 
 impl Run<'_> {
     /// Every piece of this credential, afresh. None of it was written anywhere yet, and all of it
@@ -81,7 +82,7 @@ impl Run<'_> {
         found.ok_or_else(|| Fault::new(Class::Rejected, doing, "it is not declared"))
     }
 
-    fn kind(&self) -> Result<&'static crate::vendors::Type, Fault> {
+    fn kind(&self) -> Result<&'static Type, Fault> {
         let vendor = self.engine.declaration().vendors.get(&self.credential.vendor);
         let kinds = vendor.map(|vendor| vendor.spec.types).unwrap_or_default();
         let found = kinds.iter().find(|kind| kind.name == self.credential.type_name);

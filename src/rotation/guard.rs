@@ -377,6 +377,12 @@ mod tests {
             ),
             ("a record", in_place(), revoke("record", false), InPlace),
             (
+                "the current value again, over a record that is there",
+                in_place(),
+                Step::Restore { version: first().slot_id() },
+                NotACandidate,
+            ),
+            (
                 "no claim in hand",
                 healthy().claimed(1, 0),
                 Step::Mint { attempt: attempt(1), since: Timestamp::default() },

@@ -52,13 +52,16 @@ impl Stage {
     }
 }
 
+/// Token, path, body; status, code, message.
+type Row<'a> = (&'a str, &'a str, Option<Value>, u16, &'a str, &'a str);
+
 #[tokio::test]
 async fn each_refusal_has_its_status_code_and_words() {
     let stage = Stage::open().await;
     let id = stage.secret(json!({ "alias": "taken", "kind": "shared", "value": "v" })).await;
     let update = format!("secret/{id}/update");
     let delete = format!("secret/{id}/delete");
-    let rows: Vec<(&str, &str, Option<Value>, u16, &str, &str)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("nobody", "secret/list", None, 401, "NOT_AUTHENTICATED", "Not authenticated"),
         ("stranger", &update, Some(json!({})), 403, "NOT_AUTHORIZED", "Not authorized"),
         ("sandbox", "secret/nothing/fetch", None, 404, "NOT_FOUND", "Not found"),

@@ -21,6 +21,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::observed::Listing;
 use crate::model::option::{Object, Options};
 use crate::model::payload::Outputs;
+use crate::model::time::Timestamp;
 
 /// What a fetch shows in place of a stored client secret; sent in an update, it keeps that.
 const MASK: &str = "********";
@@ -113,10 +114,7 @@ impl ChatBotKit {
     }
 
     /// The record and the vendor's date. One that has the alias and is not ours is refused.
-    async fn find(
-        &self,
-        spot: &Spot<'_>,
-    ) -> Result<(Option<wire::Record>, Option<crate::model::time::Timestamp>), Fault> {
+    async fn find(&self, spot: &Spot<'_>) -> Result<(Option<wire::Record>, Option<Timestamp>), Fault> {
         let doing = format!("looking up the record {}", spot.at);
         let reference = format!("@{}", spot.alias);
         let (request, answer) = self.call(self.get(&doing, &["secret", &reference, "fetch"])?).await?;
@@ -207,7 +205,7 @@ impl ChatBotKit {
             (_, _) => {}
         }
         if let Some(config) = options.object("config") {
-            add("config", Value::Object(self::config(config, outputs, old)));
+            add("config", Value::Object(sent_config(config, outputs, old)));
         }
         let mut meta = options.object("meta").map(|meta| meta.fixed.clone()).unwrap_or_default();
         meta.insert(wire::META_MANAGER.into(), wire::MANAGER.into());
@@ -383,7 +381,7 @@ fn config_of(config: &Object, outputs: &Outputs) -> Map<String, Value> {
 
 /// What is sent as `config`, which replaces the stored one. What the server registered for itself
 /// at a `resourceUrl` is kept: the client id as shown, the client secret by its mask.
-pub(super) fn config(config: &Object, outputs: &Outputs, old: Option<&wire::Record>) -> Map<String, Value> {
+pub(super) fn sent_config(config: &Object, outputs: &Outputs, old: Option<&wire::Record>) -> Map<String, Value> {
     let mut whole = config_of(config, outputs);
     let kept = old.and_then(|old| old.config.as_ref()).filter(|_| whole.contains_key("resourceUrl"));
     for key in ["clientId", "clientSecret"] {

@@ -357,7 +357,7 @@ fn a_configuration_that_the_server_registered_for_itself_is_kept() {
     let mut old = record("x");
     old["config"] = json!({ "clientId": "registered", "clientSecret": "********", "other": 1 });
     let old: wire::Record = serde_json::from_value(old).unwrap();
-    let sent = secrets::config(options.object("config").unwrap(), &Outputs::default(), Some(&old));
+    let sent = secrets::sent_config(options.object("config").unwrap(), &Outputs::default(), Some(&old));
     let expected = json!({
         "resourceUrl": "https://mcp.example.com", "clientId": "registered", "clientSecret": "********",
     });

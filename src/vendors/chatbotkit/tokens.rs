@@ -1,5 +1,7 @@
 //! API tokens of child accounts: shown once, two live side by side during an overlap.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::json;
 
@@ -54,7 +56,7 @@ impl ChatBotKit {
             return Err(Fault::new(Class::Retry { after: None }, doing, answer));
         }
         // A page border can move under a walk and show an entry twice.
-        let mut known = std::collections::HashSet::new();
+        let mut known = HashSet::new();
         credentials.retain(|one| known.insert(one.id.clone()));
         Ok(Listing { at: Self::dated(&doing, at)?, credentials })
     }
