@@ -14,6 +14,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `view` | turns what was observed into what the rules speak of |
+//! | `feeding` | how it stands with credentials that feed one another |
 //! | `decide` | the one next step of one secret |
 //! | `bootstrap` | the same while the secret has no version yet |
 //! | `sweep` | which leftovers at the vendor are provably ours |
@@ -26,6 +27,7 @@
 pub mod bootstrap;
 pub mod calendar;
 pub mod decide;
+pub mod feeding;
 pub mod fleet;
 pub mod guard;
 pub mod own;

@@ -15,6 +15,7 @@ use crate::model::label::{
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing, Obstacle};
 use crate::model::time::Timestamp;
+pub use crate::rotation::feeding::Feeding;
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
 /// oldest first, so the numbers still listed may start high.
@@ -444,16 +445,6 @@ pub struct View {
     pub hand: Hand,
     /// How it stands with credentials that feed this one, and with those that it feeds.
     pub feeding: Feeding,
-}
-
-/// Credentials whose values are made of one another's, as far as it was looked at. The standard is
-/// that nothing waits for anything.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Feeding {
-    /// AWSCURRENT is not made of what its sources publish now: one of them was rotated.
-    pub source_moved: bool,
-    /// One that this credential feeds does not publish a value made of AWSCURRENT yet.
-    pub followers_wait: bool,
 }
 
 #[cfg(test)]
