@@ -29,6 +29,13 @@ impl HostClock {
     }
 }
 
+/// Time since this machine started, sleep apart, as the service manager dates its own signals
+/// (`CLOCK_MONOTONIC`, `sd_notify(3)`).
+pub fn since_start() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
 impl Clock for HostClock {
     fn wall(&self) -> Timestamp {
         self.wall_began.plus(self.monotonic())

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -11,20 +10,32 @@ use axum::http::StatusCode;
 use axum::response::{Html, Json};
 use axum::routing::get;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use crate::engine::snapshot::{Board, Status};
+use crate::engine::Engine;
+use crate::engine::snapshot::Status;
 use crate::model::name::Name;
+
+pub use health::Health;
+
+mod health;
+pub mod systemd;
 
 /// What the pages show.
 #[derive(Clone)]
 pub struct Pages {
-    /// Every credential's last known status.
-    pub board: Arc<Board>,
-    /// Whether the last pass reached AWS and every vendor it asked.
-    pub ready: Arc<AtomicBool>,
-    /// The deployment's name.
-    pub deployment: String,
+    /// The engine of the declaration in force.
+    pub engine: watch::Receiver<Arc<Engine>>,
+    /// Whether the daemon lives and is ready.
+    pub health: Arc<Health>,
+}
+
+impl Pages {
+    fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine.borrow())
+    }
 }
 
 /// One credential in `/status.json`; the same shape as `keyferry status --output json`.
@@ -56,6 +67,9 @@ pub struct Row {
     pub live: usize,
     /// Credentials in the same place that are not keyferry's.
     pub foreign: usize,
+    /// Whether something took keyferry's owner tags off the AWS secret.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub owner_tags_missing: bool,
     /// The next date at which something may be done (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -69,14 +83,16 @@ impl Row {
             (None, true) => {
                 "the vendor no longer lists the published credential: consumers may be reading a dead value".into()
             }
-            (None, false) => status.reason.sentence().into(),
+            (None, false) => status.sentence(),
         };
         let dead = status
             .dead
             .then(|| format!("someone deleted it at the vendor: `keyferry rotate {name}` publishes a fresh one now"));
         let hint = status.fault.as_ref().and_then(|fault| fault.hint.clone()).or(dead);
         let version = status.published.as_ref().map(|published| published.version.as_str());
-        let advice = |hint: &str| hint.replace("<version id>", version.unwrap_or("<version id>"));
+        let advice = |hint: &str| {
+            hint.replace("<version id>", version.unwrap_or("<version id>")).replace("<name>", name.as_str())
+        };
         Self {
             name: name.to_string(),
             state: status.word(),
@@ -89,6 +105,7 @@ impl Row {
             verified: status.published.as_ref().is_some_and(|published| published.verified),
             live: status.published.as_ref().map_or(0, |published| published.live),
             foreign: status.foreign,
+            owner_tags_missing: status.stripped,
             next: status.look_again.map(|date| date.to_string()),
         }
     }
@@ -105,28 +122,56 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/", get(page))
-        .route("/status.json", get(rows))
-        .route("/livez", get(|| async { "alive\n" }))
+        .route("/status.json", get(facts))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .with_state(pages);
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
-async fn rows(State(pages): State<Pages>) -> Json<Vec<Row>> {
-    Json(pages.board.all().iter().map(|(name, status)| Row::new(name, status)).collect())
+async fn facts(State(pages): State<Pages>) -> Json<Value> {
+    let (engine, in_force) = (pages.engine(), pages.health.in_force());
+    let missing = pages.health.missing(&engine);
+    let rows: Vec<Row> =
+        engine.board().with(|statuses| statuses.iter().map(|(name, status)| Row::new(name, status)).collect());
+    let unreachable = engine.board().unreachable();
+    let unreachable: serde_json::Map<String, Value> =
+        unreachable.iter().map(|(target, fault)| (target.to_string(), fault.to_string().into())).collect();
+    Json(json!({
+        "deployment": engine.declaration().deployment.as_str(),
+        "declaration": {
+            "in_force_since": in_force.since.map(|date| date.to_string()),
+            "refused": in_force.refused,
+        },
+        "ready": missing.is_empty(),
+        "not_ready": missing,
+        "unreachable": unreachable,
+        "credentials": rows,
+    }))
 }
 
-async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
-    if pages.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: AWS or a vendor did not answer in the last pass\n")
+async fn alive(State(pages): State<Pages>) -> (StatusCode, String) {
+    match pages.health.hangs(&pages.engine()) {
+        None => (StatusCode::OK, "alive\n".into()),
+        Some(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("not alive: {what}\n")),
     }
 }
 
+async fn ready(State(pages): State<Pages>) -> (StatusCode, String) {
+    let missing = pages.health.missing(&pages.engine());
+    if missing.is_empty() {
+        return (StatusCode::OK, "ready\n".into());
+    }
+    let lines: String = missing.iter().map(|line| format!("not ready: {line}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines)
+}
+
 async fn page(State(pages): State<Pages>) -> Html<String> {
+    let engine = pages.engine();
+    let notes = pages.health.missing(&engine);
+    let notes: String = notes.iter().map(|note| format!("<p class=\"held\">{}</p>\n", escape(note))).collect();
     let mut rows = String::new();
-    for (name, status) in pages.board.all() {
+    for (name, status) in engine.board().all() {
         let row = Row::new(&name, &status);
         let cells = [
             row.name,
@@ -147,10 +192,10 @@ async fn page(State(pages): State<Pages>) -> Html<String> {
          td,th{{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}}td:nth-child(3){{white-space:normal}}\
          .ok td:nth-child(2){{color:#0a7a2f}}.working td:nth-child(2){{color:#0b5cad}}\
          .retrying td:nth-child(2),.paused td:nth-child(2){{color:#9a6700}}\
-         .blocked td:nth-child(2),.held td:nth-child(2){{color:#b3261e}}</style>\
-         <h1>keyferry: {deployment}</h1><table><tr><th>credential<th>state<th>why<th>vendor's id<th>since<th>live<th>next</tr>\n\
+         .blocked td:nth-child(2),.held td:nth-child(2),p.held{{color:#b3261e}}</style>\
+         <h1>keyferry: {deployment}</h1>{notes}<table><tr><th>credential<th>state<th>why<th>vendor's id<th>since<th>live<th>next</tr>\n\
          {rows}</table></html>\n",
-        deployment = escape(&pages.deployment),
+        deployment = escape(engine.declaration().deployment.as_str()),
     ))
 }
 

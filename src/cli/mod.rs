@@ -15,14 +15,27 @@ use crate::telemetry;
 use report::{Output, Printer};
 
 mod check;
+mod confirm;
+mod explain;
+mod held;
+mod history;
+mod iam;
 mod once;
+mod orphans;
+mod outcome;
+mod pause;
 mod plan;
+mod preflight;
 mod report;
+mod resume;
+mod rollback;
 mod rotate;
 mod run;
 mod sandbox;
+mod select;
 mod status;
 mod table;
+mod verify;
 
 /// Exit codes; the worst wins.
 pub mod code {
@@ -32,8 +45,12 @@ pub mod code {
     pub const USAGE: u8 = 2;
     /// Some credentials are failing; the published values are still good as far as is known.
     pub const FAILING: u8 = 3;
+    /// A person must decide.
+    pub const PERSON: u8 = 4;
     /// Changes are pending (`plan --exit-code`).
     pub const PENDING: u8 = 5;
+    /// A consumer may be reading a dead value.
+    pub const DEAD: u8 = 6;
     /// A bug of keyferry.
     pub const BUG: u8 = 70;
 }
@@ -80,6 +97,8 @@ enum Verb {
     Check,
     /// Say what would be done and why; change nothing.
     Plan(plan::Arguments),
+    /// Try in your own account, with throw-away things, what keyferry leans on.
+    Preflight(preflight::Arguments),
     /// Bring everything as far as it goes now, then end.
     Once(once::Arguments),
     /// The daemon: keep everything up to date until told to stop.
@@ -88,12 +107,31 @@ enum Verb {
     Rotate(rotate::Arguments),
     /// The fleet at a glance, from AWS alone.
     Status(status::Arguments),
+    /// Why one credential is or isn't being rotated now, and when.
+    Explain(explain::Arguments),
+    /// The versions of one credential's secret, newest first.
+    History(history::Arguments),
+    /// What each credential at the vendor is: owned, orphan or foreign; end one by its id.
+    Orphans(orphans::Arguments),
+    /// Hold still: nothing is rotated, made or revoked until a date, in any replica.
+    Pause(pause::Arguments),
+    /// Take a pause off; or say what is held, and accept a version to go on from.
+    Resume(resume::Arguments),
+    /// Go back to the version before, while its credential lives.
+    Rollback(rollback::Arguments),
+    /// Log in with the value that consumers read.
+    Verify(verify::Arguments),
+    /// Say that a consumer has the new value.
+    Confirm(confirm::Arguments),
+    /// The smallest IAM policy for this declaration, as JSON.
+    Iam(iam::Arguments),
     /// The whole thing on this machine without any account: AWS, vendors, daemon and a consumer.
     Sandbox(sandbox::Arguments),
 }
 
 /// Parses, runs, and gives the exit code.
 pub fn main() -> ExitCode {
+    sandbox::daemon::tie_to_parent();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -116,10 +154,20 @@ pub fn main() -> ExitCode {
         match arguments.verb {
             Verb::Check => check::run(&source, &printer),
             Verb::Plan(asked) => plan::run(&source, &asked, &printer).await,
+            Verb::Preflight(asked) => preflight::run(&source, &asked, &printer).await,
             Verb::Once(asked) => once::run(&source, &asked, &printer).await,
             Verb::Run(asked) => run::run(&source, &asked, &printer).await,
             Verb::Rotate(asked) => rotate::run(&source, &asked, &printer).await,
             Verb::Status(asked) => status::run(&source, &asked, &printer).await,
+            Verb::Explain(asked) => explain::run(&source, &asked, &printer).await,
+            Verb::History(asked) => history::run(&source, &asked, &printer).await,
+            Verb::Orphans(asked) => orphans::run(&source, &asked, &printer).await,
+            Verb::Pause(asked) => pause::run(&source, &asked, &printer).await,
+            Verb::Resume(asked) => resume::run(&source, &asked, &printer).await,
+            Verb::Rollback(asked) => rollback::run(&source, &asked, &printer).await,
+            Verb::Verify(asked) => verify::run(&source, &asked, &printer).await,
+            Verb::Confirm(asked) => confirm::run(&source, &asked, &printer).await,
+            Verb::Iam(asked) => iam::run(&source, &asked, &printer),
             Verb::Sandbox(asked) => sandbox::run(&source, &asked, &printer).await,
         }
     });

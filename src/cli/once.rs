@@ -21,7 +21,11 @@ pub struct Arguments {
     wait: Option<Duration>,
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+/// Reads a span of time.
+///
+/// # Errors
+/// Says what is no span.
+pub fn span(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }
 

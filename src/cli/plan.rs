@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cli::report::{Output, Printer, say};
+use crate::cli::select::Selection;
 use crate::cli::table::Entry;
 use crate::cli::{Source, code};
 use crate::engine::reconcile::{AskVendor, Visit};
@@ -21,14 +22,18 @@ pub struct Arguments {
     /// End with 5 when there is something to do.
     #[arg(long)]
     exit_code: bool,
+    #[command(flatten)]
+    which: Selection,
 }
 
 /// Observes everything and prints one line a credential.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(source, printer).await?;
+    let asked = arguments.which.pick(engine.declaration(), "nothing was looked at")?;
     let mut principals: BTreeMap<TargetName, Identity> = BTreeMap::new();
     let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
-    for (target, store) in engine.stores() {
+    let of_asked = |target: &TargetName| asked.iter().any(|one| one.destination.target == *target);
+    for (target, store) in engine.stores().iter().filter(|(target, _)| of_asked(target)) {
         match store.identity().await {
             Ok(who) => drop(principals.insert(target.clone(), who)),
             Err(fault) => drop(unreachable.insert(target.clone(), fault)),
@@ -37,7 +42,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     // What is behind a target that does not answer, or is not the right one, is not asked for.
     let mut seen: BTreeMap<Name, (&'static str, Status)> = BTreeMap::new();
     let mut wanted = Vec::new();
-    for credential in &engine.declaration().credentials {
+    for credential in &asked {
         match unreachable.get(&credential.destination.target) {
             None => wanted.push(credential.clone()),
             Some(fault) => {
@@ -48,7 +53,8 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     }
     let bar = printer.progress(wanted.len(), "looking at");
     let visit = Visit { vendor: AskVendor::Always, dry: true, request: None };
-    let visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
+    let mut visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
+    engine.brake_planned(&mut visited);
     bar.finish_and_clear();
     for (name, one) in visited {
         seen.insert(name, (would(one.planned.as_ref(), &one.status), one.status));

@@ -1,6 +1,6 @@
 //! How facts, errors and hints are printed, and which exit code they make.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{IsTerminal, Write};
 
 use anyhow::Error;
@@ -22,6 +22,35 @@ pub enum Output {
     /// For machines: stable shapes.
     Json,
 }
+
+/// What is wrong with what was asked for, and what to write instead.
+#[derive(Debug)]
+pub struct Wrong {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Wrong {
+    /// Without a hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    /// With what to write instead.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl Display for Wrong {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Wrong {}
 
 /// Prints in one form. A closed pipe (`| head`) is no reason to fail, so nothing in this file does.
 pub struct Printer {
@@ -78,7 +107,8 @@ impl Printer {
             return code::USAGE;
         }
         let fault = error.downcast_ref::<Fault>();
-        let hint = fault.and_then(|fault| fault.hint.clone());
+        let wrong = error.downcast_ref::<Wrong>();
+        let hint = fault.and_then(|fault| fault.hint.clone()).or_else(|| wrong.and_then(|wrong| wrong.hint.clone()));
         let worst = if fault.is_some() { code::FAILING } else { code::USAGE };
         match self.output {
             Output::Text => {
@@ -94,7 +124,7 @@ impl Printer {
 
     /// Progress on standard error: on a terminal, for people.
     pub fn progress(&self, count: usize, doing: &'static str) -> ProgressBar {
-        let visible = self.output == Output::Text && std::io::stderr().is_terminal();
+        let visible = count > 0 && self.output == Output::Text && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(count as u64), target);
         let style = ProgressStyle::with_template("{spinner} {prefix} {pos}/{len} {wide_msg}");

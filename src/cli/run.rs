@@ -1,53 +1,93 @@
-//! `run`: the daemon. Keeps everything up to date until SIGTERM or SIGINT.
+//! `run`: the daemon. Keeps everything up to date until SIGTERM or SIGINT; SIGHUP reads the
+//! declaration again.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
-use crate::cli::report::Printer;
+use crate::cli::report::{Output, Printer};
 use crate::cli::{Source, code};
+use crate::clock::HostClock;
+use crate::config::{self, Report, Severity};
 use crate::engine::Engine;
-use crate::engine::reconcile::{AskVendor, Visit};
-use crate::model::credential::Credential;
-use crate::model::name::Name;
-use crate::schedule::{self, Ticker};
-use crate::serve::{self, Pages, Row};
+use crate::serve::systemd::{self, Manager};
+use crate::serve::{self, Health, Pages};
 
-/// How often the fleet is listed, to see what others did: a rollback, a pause, another replica.
-const FLEET_PAUSE: Duration = Duration::from_secs(300);
-/// How often each credential is compared with its vendor's listing.
-const DRIFT_PAUSE: Duration = Duration::from_secs(6 * 3_600);
+use work::Work;
+
+mod work;
+
+/// How long something under way may be silent before the daemon counts as hung, where the service
+/// manager does not say. Longer than any call may take with all its tries: a vendor that asks for
+/// patience is waited for up to seven minutes.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// How often it is looked at whether the daemon lives.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long opening targets and vendors may take before the service manager loses patience.
+const OPENING_USEC: u64 = 120_000_000;
 
 /// Options of `run`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Serve the status page, `/status.json`, `/livez` and `/readyz` on this address.
+    /// Serve the status page, `/status.json`, `/livez` and `/readyz` on this loopback address.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Let --listen be reachable from other machines: in a container, for its probes.
+    #[arg(long, requires = "listen")]
+    listen_anywhere: bool,
 }
 
-/// Runs until told to stop; what is under way is finished.
+/// What a running daemon is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Read the declaration again.
+    Reload,
+    /// Begin nothing new, finish what only this process can finish, and end. The second time: end.
+    Stop,
+}
+
+/// Runs until told to stop; what only this process can finish is finished.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let engine = super::open(source, printer).await?;
-    let ready = Arc::new(AtomicBool::new(false));
+    if let Some(address) = arguments.listen
+        && !address.ip().is_loopback()
+        && !arguments.listen_anywhere
+    {
+        bail!(
+            "--listen {address} is no loopback address: the pages name every credential to whoever asks; nothing was \
+             started. Listen on 127.0.0.1, or add --listen-anywhere (in a container, for its probes)"
+        );
+    }
+    // Before anything else: a SIGHUP that nobody waits for would end the process.
+    let mut orders = signals()?;
+    let manager = Manager::of_environment();
+    manager.tell(&format!("EXTEND_TIMEOUT_USEC={OPENING_USEC}\nSTATUS=opening targets and vendors"));
+    let opening = super::open(source, printer);
+    tokio::pin!(opening);
+    let engine = loop {
+        tokio::select! {
+            engine = &mut opening => break engine?,
+            order = orders.recv() => match order {
+                Some(Order::Stop) | None => return Ok(code::FINE),
+                Some(Order::Reload) => tracing::warn!("SIGHUP before the start is over is not obeyed: send it again"),
+            },
+        }
+    };
+    let reread = Reread { config: source.config.clone(), speed: source.speed, output: printer.output() };
+    let silence_max = systemd::watchdog().unwrap_or(SILENCE_MAX);
+    let daemon = Daemon::new(engine, Arc::new(manager), silence_max, Some(reread));
     if let Some(address) = arguments.listen {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
         tracing::info!("status page at http://{}/", listener.local_addr()?);
-        tokio::spawn(serve::serve(listener, pages(&engine, &ready), std::future::pending()));
+        tokio::spawn(serve::serve(listener, daemon.pages(), std::future::pending()));
     }
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::warn!("SIGHUP: this release does not reload; restart it to read the declaration again");
-        }
-    });
-    keep(&engine, &ready, told_to_stop()).await?;
+    tokio::spawn(watch_over(daemon.pages(), Arc::clone(&daemon.manager), systemd::watchdog().is_some()));
+    daemon.keep(orders).await?;
     Ok(code::FINE)
 }
 
@@ -64,107 +104,116 @@ pub(super) async fn told_to_stop() {
     }
 }
 
-/// What the status page shows of `engine`.
-pub(super) fn pages(engine: &Engine, ready: &Arc<AtomicBool>) -> Pages {
-    Pages {
-        board: Arc::clone(engine.board()),
-        ready: Arc::clone(ready),
-        deployment: engine.declaration().deployment.to_string(),
-    }
-}
-
-/// Keeps everything up to date until `stop` ends; then finishes what is under way.
-pub(super) async fn keep(
-    engine: &Arc<Engine>,
-    ready: &Arc<AtomicBool>,
-    stop: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
-    let ticker = Ticker::start().await.context("starting the scheduler")?;
-    tracing::info!(credentials = engine.declaration().credentials.len(), "keeping credentials up to date");
-    let worker = work(Arc::clone(engine), Arc::clone(ready), ticker);
-    let stopper = async {
-        stop.await;
-        tracing::info!("stopping: finishing what is under way");
-        engine.stop();
-    };
-    // In this task and not in one of its own: a bug in the loop ends the process, which somebody
-    // restarts, and the memory that reading the declaration took is used again by this thread.
-    tokio::join!(worker, stopper);
-    Ok(())
-}
-
-async fn work(engine: Arc<Engine>, ready: Arc<AtomicBool>, ticker: Ticker) {
-    let clock = Arc::clone(engine.clock());
-    let mut listed: Option<Duration> = None;
-    let mut compared = clock.monotonic();
-    let mut told = BTreeMap::new();
-    while !engine.stopping() {
-        let elapsed = clock.monotonic();
-        if listed.is_none_or(|at| elapsed.saturating_sub(at) >= FLEET_PAUSE) {
-            listed = Some(elapsed);
-            let drift = elapsed.saturating_sub(compared) >= DRIFT_PAUSE;
-            if drift {
-                compared = elapsed;
-            }
-            let sorted = engine.sort().await;
-            let (wanted, vendor) = if drift {
-                (engine.declaration().credentials.clone(), AskVendor::Always)
-            } else {
-                (sorted.wanted, AskVendor::AsNeeded)
+/// Orders by signal: SIGHUP, SIGTERM, SIGINT.
+fn signals() -> anyhow::Result<mpsc::Receiver<Order>> {
+    let mut hangup = signal(SignalKind::hangup()).context("watching for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("watching for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for signals")?;
+    let (tell, orders) = mpsc::channel(8);
+    tokio::spawn(async move {
+        loop {
+            let order = tokio::select! {
+                _ = hangup.recv() => Order::Reload,
+                _ = terminate.recv() => Order::Stop,
+                _ = interrupt.recv() => Order::Stop,
             };
-            let unreachable = engine.board().unreachable();
-            let reached = unreachable.is_empty();
-            for (target, fault) in unreachable {
-                tracing::warn!(%target, hint = fault.hint, "{fault}");
+            if tell.send(order).await.is_err() {
+                return;
             }
-            look(&engine, &ready, wanted, vendor, reached, &mut told).await;
         }
-        let now = engine.stores().values().filter_map(|store| store.now()).min();
-        let (due, until_due) = engine.board().with(|statuses| match now {
-            Some(now) => (schedule::due(statuses, now), schedule::until_next(statuses, now)),
-            None => (Vec::new(), FLEET_PAUSE),
-        });
-        if !due.is_empty() {
-            let declared = engine.declaration().credentials.iter();
-            let wanted = declared.filter(|one| due.binary_search(&one.name).is_ok()).cloned().collect();
-            look(&engine, &ready, wanted, AskVendor::AsNeeded, true, &mut told).await;
-            continue;
-        }
-        // The tick is a second, independent wake-up: a clock that jumped is noticed by the next one.
-        tokio::select! {
-            () = clock.sleep(until_due.clamp(Duration::from_millis(200), FLEET_PAUSE)) => {}
-            () = ticker.tick() => {}
-        }
-    }
-    ticker.stop().await;
+    });
+    Ok(orders)
 }
 
-/// Visits `wanted`; `ready` says whether everything that was asked answered.
-async fn look(
-    engine: &Arc<Engine>,
-    ready: &AtomicBool,
-    wanted: Vec<Arc<Credential>>,
-    vendor: AskVendor,
-    reached: bool,
-    told: &mut BTreeMap<Name, String>,
-) {
-    let mut answered = reached;
-    let visit = Visit { vendor, ..Visit::default() };
-    engine
-        .visit_all(wanted, visit, |name, visited| {
-            answered &= visited.status.fault.is_none();
-            let row = Row::new(name, &visited.status);
-            if visited.status.exit_code() == code::FINE {
-                if told.remove(name).is_some() {
-                    tracing::info!(credential = %name, state = row.state, "{}", row.message);
+/// Tells the service manager while the daemon lives, and the log when it does not: a loop that
+/// hangs can't tell.
+async fn watch_over(pages: Pages, manager: Arc<Manager>, watched: bool) {
+    let pause = (pages.health.silence_max() / 4).min(LOOK_PAUSE_MAX);
+    let mut hung = false;
+    loop {
+        let engine = Arc::clone(&pages.engine.borrow());
+        match pages.health.hangs(&engine) {
+            None => {
+                hung = false;
+                if watched {
+                    manager.tell("WATCHDOG=1");
                 }
-            } else if visited.status.fault.is_some() || told.get(name) != Some(&row.message) {
-                // What waits for a person is said once; what fails, each time it is tried.
-                tracing::warn!(credential = %name, state = row.state, hint = row.hint, "{}", row.message);
-                told.insert(name.clone(), row.message);
             }
-        })
-        .await;
-    let failing = engine.board().with(|statuses| statuses.values().any(|status| status.fault.is_some()));
-    ready.store(answered && !failing, Ordering::Relaxed);
+            Some(what) if !hung => {
+                hung = true;
+                manager.status(&what);
+                tracing::error!("{what}: the service manager is not told that this process lives");
+            }
+            Some(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// How the declaration is read again.
+#[derive(Clone)]
+pub(super) struct Reread {
+    config: PathBuf,
+    speed: Option<f64>,
+    output: Output,
+}
+
+impl Reread {
+    /// Opens what is on disk now, next to `engine`; or says in one line why it can't be in force.
+    async fn read(self, engine: Arc<Engine>) -> Result<Arc<Engine>, String> {
+        let printer = Printer::new(self.output);
+        let config = self.config.clone();
+        // Many files may take a while, and the work goes on.
+        let loaded = tokio::task::spawn_blocking(move || config::load(&config)).await;
+        let loaded = loaded.map_err(|_| "reading it failed, which is a bug of keyferry".to_owned())?;
+        let loaded = loaded.map_err(|report| {
+            printer.warnings(&report);
+            summary(&report)
+        })?;
+        printer.warnings(&loaded.warnings);
+        let source = Source { config: self.config, speed: self.speed };
+        super::clock(&source, &loaded.declaration).map_err(|error| error.to_string())?;
+        engine.reopen(Arc::new(loaded.declaration)).await.map(Arc::new).map_err(|fault| fault.to_string())
+    }
+}
+
+/// The first problem, and how many more there are.
+fn summary(report: &Report) -> String {
+    let errors = || report.problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let Some(first) = errors().next() else { return "it has problems".into() };
+    let path = report.sources.get(first.at.source).map_or("", |source| source.path());
+    let place =
+        report.line_column(&first.at).map_or(path.to_owned(), |(line, column)| format!("{path}:{line}:{column}"));
+    match errors().count() + report.left_out - 1 {
+        0 => format!("{place}: {}", first.message),
+        more => format!("{place}: {} (and {more} more)", first.message),
+    }
+}
+
+/// A daemon that is about to work.
+struct Daemon {
+    engine: watch::Sender<Arc<Engine>>,
+    health: Arc<Health>,
+    manager: Arc<Manager>,
+    reread: Option<Reread>,
+}
+
+impl Daemon {
+    fn new(engine: Arc<Engine>, manager: Arc<Manager>, silence_max: Duration, reread: Option<Reread>) -> Self {
+        let health = Arc::new(Health::new(Arc::new(HostClock::real()), silence_max));
+        Self { engine: watch::Sender::new(engine), health, manager, reread }
+    }
+
+    /// What the status page shows of it.
+    fn pages(&self) -> Pages {
+        Pages { engine: self.engine.subscribe(), health: Arc::clone(&self.health) }
+    }
+
+    /// Keeps everything up to date until told to stop.
+    ///
+    /// In this task and not in one of its own: a bug in the loop ends the process, which somebody
+    /// restarts, and the memory that reading the declaration took is used again by this thread.
+    async fn keep(self, orders: mpsc::Receiver<Order>) -> anyhow::Result<()> {
+        Work::new(self).await?.run(orders).await
+    }
 }

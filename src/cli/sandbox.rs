@@ -1,32 +1,38 @@
 //! `sandbox`: everything on this machine without any account. The real daemon against a strict
 //! Secrets Manager and the vendors' simulators over real HTTP on loopback, time sped up, while a
 //! sample consumer reads and logs in all the time.
+//!
+//! | file | |
+//! |---|---|
+//! | `daemon` | the daemon as a process that can be killed |
+//! | `show` | what it does, told line by line, and what `k` does to it |
+//! | `keys` | single keys from a terminal |
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::cli::report::{Output, Printer, say};
-use crate::cli::{Source, code, once, run as daemon};
+use crate::cli::{Source, code, once, status};
 use crate::clock::HostClock;
 use crate::config::{self, Declaration, VendorInstance};
 use crate::engine::Engine;
 use crate::engine::snapshot::Status;
 use crate::model::credential::Credential;
-use crate::model::name::Name;
 use crate::model::option::Value;
-use crate::model::time::{Clock, human};
+use crate::model::time::Clock;
 use crate::sandbox::simulator::{self, Seed};
 use crate::sandbox::stage::{Ports, Sandbox, Watched};
-use crate::serve;
 use crate::vendors::http::Endpoint;
+use daemon::Daemon;
+use show::show;
+
+pub(super) mod daemon;
+mod keys;
+mod show;
 
 /// The declaration that the sandbox runs when none is given.
 const DECLARATION: &str = include_str!("../../config/sandbox.toml");
@@ -34,8 +40,6 @@ const DECLARATION: &str = include_str!("../../config/sandbox.toml");
 const SPEED: f64 = 60.0;
 /// Longest time, in sandbox time, that `--once` waits for everything to be current.
 const ONCE_MAX: Duration = Duration::from_secs(2 * 3_600);
-/// Real time between the lines that say how things stand.
-const TELL_PAUSE: Duration = Duration::from_millis(500);
 
 /// The option of every vendor that says where it is.
 const BASE_URL: &str = "base_url";
@@ -73,6 +77,9 @@ pub struct Arguments {
     /// {"refuse":{"status":403,"code":"forbidden"}}, {"delay":{"ms":500}} and {"body":"html"}.
     #[arg(long, value_name = "JSON")]
     fault: Vec<String>,
+    /// Press `k` by itself this often, in real time (`30s`): the daemon is killed and started again.
+    #[arg(long, value_name = "SPAN", value_parser = once::span, conflicts_with_all = ["once", "serve_only"])]
+    kill_every: Option<Duration>,
 }
 
 fn vendor_port(text: &str) -> Result<(String, u16), String> {
@@ -112,21 +119,27 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     if arguments.serve_only {
         return serve_only(&sandbox, printer).await;
     }
+    let declared = declaration.clone();
     point(&mut declaration, &sandbox)?;
     let engine = Arc::new(Engine::open(Arc::new(declaration), Arc::clone(&clock)).await?);
     sandbox.watch(watched(&engine));
     if arguments.once {
         finish(&engine, &sandbox, printer).await
     } else {
-        keep(&engine, &sandbox, arguments, printer).await
+        keep(&declared, &engine, &sandbox, source, arguments, printer).await
     }
 }
 
 /// The declaration asked for, or the sandbox's own. The default path of real use is not looked at.
 fn load(path: &Path) -> anyhow::Result<Declaration> {
-    let asked = path != Path::new("/etc/keyferry/keyferry.toml");
-    let loaded = if asked { config::load(path) } else { config::load_text(&[("config/sandbox.toml", DECLARATION)]) };
+    let loaded =
+        if is_builtin(path) { config::load_text(&[("config/sandbox.toml", DECLARATION)]) } else { config::load(path) };
     Ok(loaded?.declaration)
+}
+
+/// Whether nobody named a declaration.
+fn is_builtin(path: &Path) -> bool {
+    path == Path::new("/etc/keyferry/keyferry.toml")
 }
 
 /// What the declared credentials need to be there at their vendors.
@@ -218,7 +231,7 @@ async fn finish(engine: &Arc<Engine>, sandbox: &Sandbox, printer: &Printer) -> a
     loop {
         once::up_to_date(engine, Duration::ZERO, printer).await;
         let all = engine.board().all();
-        let current = |status: &Status| status.published.as_ref().is_some_and(|published| published.verified);
+        let current = |status: &Status| status.published.is_some();
         let waits = |status: &Status| status.exit_code() == code::FINE || status.exit_code() == code::FAILING;
         let done = all.values().all(|status| current(status) && status.exit_code() == code::FINE);
         let hopeless = !all.values().all(waits);
@@ -248,76 +261,26 @@ fn tell_services(sandbox: &Sandbox) {
     }
 }
 
-/// The daemon for show, until Ctrl-C.
-async fn keep(engine: &Arc<Engine>, sandbox: &Sandbox, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
-    let ready = Arc::new(AtomicBool::new(false));
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.status_port));
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listening on {address} (choose another port with --status-port)"))?;
+/// The daemon for show, as a process of its own, until Ctrl-C; then how things stand, from AWS.
+async fn keep(
+    declared: &Declaration,
+    engine: &Arc<Engine>,
+    sandbox: &Sandbox,
+    source: &Source,
+    arguments: &Arguments,
+    printer: &Printer,
+) -> anyhow::Result<u8> {
+    let speed = arguments.speed.unwrap_or(SPEED);
+    let daemon = Daemon::start(&source.config, declared, sandbox, speed, arguments.status_port).await?;
     tell_services(sandbox);
-    say(format_args!("status page      http://{}/", listener.local_addr()?));
-    say("Ctrl-C ends it; nothing is kept. Times below are the sandbox's own.\n");
-    tokio::spawn(serve::serve(listener, daemon::pages(engine, &ready), std::future::pending()));
+    say(format_args!("status page      http://{}/", daemon.address()));
+    say("Times below are the sandbox's own.");
     let consumer = sandbox.start_consumer();
-    let mut told = Told::default();
-    let tell = async {
-        loop {
-            tokio::time::sleep(TELL_PAUSE).await;
-            told.changes(engine, sandbox);
-        }
-    };
-    let stop = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    tokio::select! {
-        kept = daemon::keep(engine, &ready, stop) => kept?,
-        () = tell => {}
-    }
+    let ended = show(sandbox, daemon, arguments.seed, arguments.kill_every).await?;
     consumer.abort();
     say("");
-    let worst = printer.fleet(engine.board(), false, json!({}));
+    let worst = status::fleet(engine, printer).await;
     let (logins, failures) = sandbox.consumed();
     say(format_args!("\nconsumer: {logins} logins, {failures} failures"));
-    Ok(if failures > 0 { 6 } else { worst })
-}
-
-/// What was told already: a line is printed for each change of a credential.
-#[derive(Default)]
-struct Told {
-    last: BTreeMap<Name, (&'static str, usize, Option<String>)>,
-    lines: usize,
-}
-
-impl Told {
-    fn changes(&mut self, engine: &Engine, sandbox: &Sandbox) {
-        for (name, status) in engine.board().all() {
-            let row = serve::Row::new(&name, &status);
-            let now = (row.reason, row.live, row.since.clone());
-            if self.last.get(&name) == Some(&now) {
-                continue;
-            }
-            let before = self.last.insert(name.clone(), now);
-            let age = status.published.as_ref().map(|published| human(status.looked.since(published.since)));
-            let what = match before {
-                Some((_, _, since)) if since.is_some() && since != row.since => "rotated: ",
-                Some((_, live, _)) if live > row.live => "an older one is revoked: ",
-                Some(_) | None => "",
-            };
-            say(format_args!(
-                "{}  {:<22} {:<9} {what}{}; {} live, current for {}",
-                status.looked,
-                row.name,
-                row.state,
-                row.message,
-                row.live,
-                age.unwrap_or_else(|| "-".into()),
-            ));
-            self.lines += 1;
-            if self.lines.is_multiple_of(10) {
-                let (logins, failures) = sandbox.consumed();
-                say(format_args!("{}  consumer: {logins} logins, {failures} failures", status.looked));
-            }
-        }
-    }
+    Ok(if failures > 0 { 6 } else { ended.unwrap_or(worst) })
 }

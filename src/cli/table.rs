@@ -7,6 +7,7 @@ use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Tabl
 
 use crate::engine::snapshot::Status;
 use crate::model::fault::Fault;
+use crate::model::finding::{Finding, Outcome};
 use crate::model::name::{Name, TargetName};
 use crate::model::time::{Timestamp, human};
 use crate::rotation::Reason;
@@ -34,6 +35,8 @@ impl<'a> Entry<'a> {
         match &self.status.fault {
             Some(Fault { answer, code: Some(code), .. }) => format!("{answer} ({code})"),
             Some(Fault { answer, code: None, .. }) => answer.clone(),
+            // Who, until when and why stand below.
+            None if self.status.reason == Reason::Paused => self.status.reason.sentence().into(),
             None => self.row.message.clone(),
         }
     }
@@ -52,8 +55,14 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// How many live, where anybody could look.
+    fn live(&self) -> String {
+        let unseen = self.status.fault.is_some() && self.status.published.is_none();
+        if unseen { "-".into() } else { self.row.live.to_string() }
+    }
+
     /// What consumers have, while this is not mended.
-    fn so_far(&self) -> &'static str {
+    pub fn so_far(&self) -> &'static str {
         match (&self.status.published, self.status.reason) {
             _ if self.status.dead => "consumers may be reading a value that no longer works",
             (Some(_), _) => "nothing that consumers read was changed; what is published stays current",
@@ -80,7 +89,7 @@ impl Style {
                 Cell::new(&row.name),
                 self.state(row.state),
                 Cell::new(entry.age()),
-                Cell::new(row.live),
+                Cell::new(entry.live()),
                 Cell::new(entry.next()),
                 Cell::new(entry.why()),
             ]);
@@ -99,6 +108,23 @@ impl Style {
                 Cell::new(entry.next()),
                 Cell::new(entry.why()),
             ]);
+        }
+        rendered(table)
+    }
+
+    /// What a preflight found, one line a statement.
+    pub fn findings(self, findings: &[Finding]) -> String {
+        let mut table = self.empty(["STATEMENT", "OUTCOME", "SEEN"]);
+        for finding in findings {
+            let colour = match finding.outcome {
+                Outcome::Held => Color::Green,
+                Outcome::NotHeld => Color::Red,
+                Outcome::Untold => Color::Yellow,
+                Outcome::Untried => Color::Reset,
+            };
+            let outcome = Cell::new(finding.outcome.word());
+            let outcome = if self.colour { outcome.fg(colour) } else { outcome };
+            table.add_row([Cell::new(finding.statement.name), outcome, Cell::new(&finding.seen)]);
         }
         rendered(table)
     }
@@ -122,9 +148,13 @@ impl Style {
         // for the others'.
         let mut groups: Vec<(String, Vec<&Entry<'a>>)> = Vec::new();
         let mut foreign = Vec::new();
+        let mut stripped: Vec<&Entry<'a>> = Vec::new();
         for entry in entries {
             if entry.row.foreign > 0 {
                 foreign.push(format!("{} ({})", entry.row.name, entry.row.foreign));
+            }
+            if entry.status.stripped {
+                stripped.push(entry);
             }
             let told = entry.status.fault.as_ref().is_some_and(|fault| unreachable.values().any(|one| one == fault));
             let needed = entry.status.exit_code() != 0 || (entry.row.state != "ok" && entry.row.hint.is_some());
@@ -141,6 +171,14 @@ impl Style {
             let row = &same[0].row;
             let title = format!("{} ({}): {}", names(&same), row.state, row.message);
             paragraphs.push(paragraph(&title, same[0].so_far(), row.hint.as_deref()));
+        }
+        if !stripped.is_empty() {
+            paragraphs.push(format!(
+                "{}: keyferry's owner tags were taken off the AWS secret; it goes on, by its own versions, but a pause \
+                 or an acceptance would be lost in the same way\n  hint: in Terraform's AWS provider, \
+                 `ignore_tags {{ key_prefixes = [\"keyferry:\"] }}`",
+                names(&stripped)
+            ));
         }
         if !foreign.is_empty() {
             paragraphs.push(format!(

@@ -12,13 +12,16 @@ use super::feeding;
 use super::file::whole;
 use super::notes::{Notes, Span};
 use super::options;
+use super::proof;
 use super::schedule::{self, Patterns, Rotation};
 use super::targets::Targets;
+use super::timing::{self, Retirement};
 use super::tree::{Length, Table, shortened};
 use super::{Declaration, Discovery, Limits, VendorInstance};
 use crate::model::credential::Credential;
 use crate::model::name::{Deployment, VendorName};
 use crate::model::option::{Kind, Options, Reference};
+use crate::model::policy::Verify;
 use crate::vendors::{self, Spec};
 
 const KEYS: [&str; 8] = ["deployment", "include", "aws", "vendors", "defaults", "limits", "discovery", "credential"];
@@ -67,7 +70,9 @@ pub(super) struct Defaults<'t> {
     pub rotate: Given<Rotation>,
     pub overlap: Option<Length>,
     pub refresh_within: Option<Length>,
+    pub retire_when: Option<Retirement>,
     pub secret_name: Option<NameTemplate<'t>>,
+    pub verify: Option<Verify>,
     pub kms_key_id: Option<String>,
     pub tags: Option<Tags<'t>>,
 }
@@ -248,7 +253,9 @@ impl<'t> Defaults<'t> {
             rotate: Given::No,
             overlap: standard(OVERLAP_STANDARD),
             refresh_within: standard(REFRESH_STANDARD),
+            retire_when: Some(Retirement::default()),
             secret_name: Some(NameTemplate::default()),
+            verify: Some(Verify::Required),
             kms_key_id: None,
             tags: Some(Tags::default()),
         };
@@ -258,14 +265,19 @@ impl<'t> Defaults<'t> {
             }
             return defaults;
         };
-        notes.unknown_keys(table, ["rotate", "overlap", "consumers", "secret"].into_iter(), false, Some(TOP));
+        let keys = ["rotate", "overlap", "consumers", "retire_when", "verify", "secret"];
+        notes.unknown_keys(table, keys.into_iter(), false, Some(TOP));
         if let Some(item) = table.get("rotate") {
             defaults.rotate = schedule::rotation(notes, patterns, item).map_or(Given::Wrong, Given::Yes);
         }
         if table.has("overlap") {
             defaults.overlap = notes.duration(table, "overlap", "overlap = \"24h\"");
         }
+        defaults.verify = proof::verify(notes, table, defaults.verify);
         defaults.refresh_within = refresh_within(notes, table, defaults.refresh_within);
+        if let Some(item) = table.get("retire_when") {
+            defaults.retire_when = timing::retirement(notes, item);
+        }
         let Some(secret) = notes.table(table, "secret", "[defaults.secret]") else { return defaults };
         notes.unknown_keys(secret, ["name", "kms_key_id", "tags"].into_iter(), false, None);
         if secret.has("name") {

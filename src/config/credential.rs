@@ -10,6 +10,7 @@ use super::diagnostic::{Code, Problem};
 use super::fingerprint;
 use super::notes::{Notes, Span, listed};
 use super::options::{self, Inherited};
+use super::proof::{Places, Stance};
 use super::schedule::Patterns;
 use super::timing::Timing;
 use super::tree::{Table, shortened};
@@ -17,20 +18,23 @@ use crate::model::capability::Marking;
 use crate::model::credential::{Credential, Destination};
 use crate::model::name::{Name, SecretName, TargetName};
 use crate::model::option::{Kind, Options, Reference};
-use crate::model::policy::Takeover;
+use crate::model::policy::{Takeover, Wanted};
 use crate::vendors::{self, Type};
 
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 15] = [
     "name",
     "vendor",
     "type",
     "rotate",
     "overlap",
     "consumers",
+    "retire_when",
     "window",
     "freeze",
     "state",
     "takeover",
+    "ownership",
+    "verify",
     "aws",
     "secret",
 ];
@@ -43,6 +47,7 @@ pub(super) struct Index<'t> {
     secrets: HashMap<(TargetName, SecretName), Span>,
     /// Records at vendors that keep one value in place.
     records: HashMap<String, Span>,
+    places: Places,
 }
 
 /// Reads one credential; `None` when anything about it is wrong.
@@ -59,7 +64,7 @@ pub(super) fn read<'t>(
     let made_at = vendor.zip(kind);
     unknown_keys(notes, vendor, kind, table);
     let options = made_at.and_then(|(vendor, kind)| options(notes, frame, vendor, kind, table, &of));
-    let timing = Timing::read(notes, frame, patterns, table, &of);
+    let timing = Timing::read(notes, frame, patterns, table, kind, &of);
     let state = state(notes, table);
     let takeover = match table.has("takeover") {
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
@@ -69,6 +74,7 @@ pub(super) fn read<'t>(
     // What a broken option would have supplied is not known; all else is.
     let pieces =
         pieces.or_else(|| kind.filter(|kind| !supplied(kind)).map(|kind| Pieces::of(kind, &Options::default())));
+    let stance = Stance::read(notes, frame, table, kind);
     let side = Side::read(notes, table, pieces.as_ref());
     let target = target(notes, frame, table, side.as_ref(), &of);
 
@@ -76,20 +82,26 @@ pub(super) fn read<'t>(
     let (vendor, kind) = made_at?;
     let mut policy = vendor.good.then_some(target.as_ref()).flatten().and_then(|target| {
         let lifted = vendor.loopback && frame.targets.is_loopback(target);
-        timing.policy(notes, kind.capabilities, lifted)
+        timing.policy(notes, kind, lifted)
+    });
+    let stance = options.as_ref().and_then(|options| {
+        let place = fingerprint::place(&vendor.instance, kind, options);
+        stance.judged(notes, vendor, kind, options, (table, &mut index.places, &place))
     });
     let (name, at) = name?;
     let (side, target) = (side?, target?);
     let (secret_name, tags) =
         deliver(notes, frame, index, table, &Subject { name: &name, at, vendor, kind, target: &target }, &side)?;
     let (options, mut policy) = (options?, policy.take()?);
-    state?;
+    policy.wanted = state?;
+    policy.place = fingerprint::place(&vendor.instance, kind, &options);
+    (policy.verify, policy.ownership) = stance?;
     policy.create_secret = side.create;
     policy.takeover = takeover?;
-    policy.place = fingerprint::place(&vendor.instance, kind, &options);
     if supplied(kind) {
         one_record(notes, index, table, kind, &policy.place)?;
     }
+    policy.at = fingerprint::at(&vendor.instance, kind, &options);
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
     Some(Arc::new(Credential {
@@ -272,20 +284,12 @@ fn sandbox_stays_home(
     Some(())
 }
 
-fn state(notes: &mut Notes<'_>, table: Table<'_>) -> Option<()> {
+/// `state`: whether the credential is wanted.
+fn state(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Wanted> {
     if !table.has("state") {
-        return Some(());
+        return Some(Wanted::Present);
     }
-    let text = notes.text(table, "state", "state = \"present\"")?;
-    let problem = match text.text {
-        "present" => return Some(()),
-        "retired" => Problem::error(Code::NotYet, text.span, "this release can't retire a credential yet")
-            .help("removing the table stops rotating and revokes nothing; revoke the credential at the vendor by hand"),
-        other => Problem::error(Code::BadValue, text.span, format!("`state` can't be `{}`", shortened(other)))
-            .help("write `present`, or leave it out"),
-    };
-    notes.push(problem);
-    None
+    notes.word(table, "state", &[("present", Wanted::Present), ("retired", Wanted::Retired)])
 }
 
 /// `[credential.secret]`, by itself.

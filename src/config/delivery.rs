@@ -8,14 +8,14 @@ use super::diagnostic::{Code, Problem};
 use super::notes::{Notes, Span, listed};
 use super::options;
 use super::tree::{Item, Table, Text, shortened};
-use crate::model::capability::Marking;
+use crate::model::capability::{Marking, Proof};
 use crate::model::name::SecretName;
 use crate::model::option::{Kind, Options};
 use crate::model::payload::{Malformed, Shape, Template};
 use crate::vendors::Type;
 
-/// AWS allows 50 tags on a resource; six are keyferry's own (`model::label`).
-const TAG_COUNT_MAX: usize = 44;
+/// AWS allows 50 tags on a resource; eight are keyferry's own (`model::label`).
+const TAG_COUNT_MAX: usize = 42;
 const TAG_KEY_CHAR_COUNT_MAX: usize = 128;
 const TAG_VALUE_CHAR_COUNT_MAX: usize = 256;
 /// Longest description and KMS key id (Secrets Manager API reference, CreateSecret).
@@ -208,6 +208,8 @@ pub(super) struct Value {
 pub(super) struct Pieces {
     pub known: Vec<&'static str>,
     pub needed: Vec<&'static str>,
+    /// What is stored where nothing is declared: what it must hold, or all where none is a secret.
+    pub standard: Vec<&'static str>,
 }
 
 impl Pieces {
@@ -215,7 +217,12 @@ impl Pieces {
     /// to be stored, and nothing else of the kind is there.
     pub fn of(kind: &Type, options: &Options) -> Self {
         if kind.capabilities.marking != Marking::InPlace {
-            return Self { known: kind.outputs.to_vec(), needed: kind.proof_outputs.to_vec() };
+            let (known, needed) = (kind.outputs.to_vec(), kind.proof_outputs.to_vec());
+            let standard = match kind.capabilities.proof {
+                Proof::Existence => known.clone(),
+                Proof::Login | Proof::LoginAt(_) | Proof::Impossible => needed.clone(),
+            };
+            return Self { known, needed, standard };
         }
         let possible = |output: &str| {
             kind.fields.iter().any(|field| match field.kind {
@@ -229,13 +236,13 @@ impl Pieces {
         if supplied.is_empty() {
             supplied = kind.proof_outputs.to_vec();
         }
-        Self { known, needed: supplied }
+        Self { known, needed: supplied.clone(), standard: supplied }
     }
 }
 
-/// The shape where none is declared: the outputs that prove a candidate.
+/// The shape where none is declared.
 pub(super) fn standard_value(pieces: &Pieces) -> Value {
-    let mut names = pieces.needed.clone();
+    let mut names = pieces.standard.clone();
     names.sort_unstable();
     let canonical = names.iter().map(|name| (Some((*name).into()), format!("{{{name}}}"))).collect();
     Value { shape: Shape::of_outputs(&names), canonical }
@@ -289,8 +296,8 @@ pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, pieces: &Pieces) -> O
             Problem::error(Code::Shape, item.span, message)
                 .label("a candidate could not be proved after a crash")
                 .help(format!(
-                    "add {add}: keyferry logs in with what it stored before it publishes it, also when it was \
-                     stopped in between and has nothing else left"
+                    "add {add}: keyferry proves what it stored before it publishes it, also when it was stopped in \
+                     between and has nothing else left"
                 )),
         );
         return None;

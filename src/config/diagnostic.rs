@@ -70,8 +70,8 @@ pub enum Code {
     Template,
     /// `KF0116`: a stored value that could not be proved after a crash.
     Shape,
-    /// `KF0117`: this release can't do that yet.
-    NotYet,
+    /// `KF0117`: the vendor can't do what the setting needs.
+    NotOffered,
     /// `KF0118`: not allowed in an included file.
     NotHere,
     /// `KF0200`: nothing is declared.
@@ -106,7 +106,7 @@ impl Code {
             Self::Tag => "KF0114",
             Self::Template => "KF0115",
             Self::Shape => "KF0116",
-            Self::NotYet => "KF0117",
+            Self::NotOffered => "KF0117",
             Self::NotHere => "KF0118",
             Self::NothingDeclared => "KF0200",
         }

@@ -4,8 +4,10 @@ use sha2::{Digest, Sha256};
 
 use super::VendorInstance;
 use super::delivery::Value;
+use crate::model::capability::Marking;
 use crate::model::name::{Deployment, Name, TargetName};
 use crate::model::option::{self, Options, Reference};
+use crate::model::place::At;
 use crate::model::source::Source;
 use crate::vendors::Type;
 
@@ -52,14 +54,40 @@ fn canonical_source(source: &Source) -> String {
     }
 }
 
-/// 16 hex digits over all that says where at the vendor a credential lives.
+/// 16 hex digits over all that says where at the vendor a credential lives, and what it is there.
 pub(super) fn place(vendor: &VendorInstance, kind: &Type, options: &Options) -> String {
-    let mut digest = Sha256::new();
-    let urls = vendor.spec.fields.iter().filter(|field| field.kind == option::Kind::Url);
+    // An address that a credential may have too counts only where the type says so.
+    let own = |field: &&option::Field| kind.fields.iter().all(|other| other.name != field.name);
+    let urls = vendor.spec.fields.iter().filter(|field| field.kind == option::Kind::Url).filter(own);
     let service = urls.map(|field| vendor.options.text(field.name).unwrap_or_default());
     let where_at = kind.place.iter().map(|name| options.text(name).unwrap_or_default());
     let who = [vendor.name.as_str(), vendor.spec.kind, kind.name];
-    for piece in who.into_iter().chain(service).chain(where_at) {
+    // A type without such options keeps the hash that it always had.
+    let what = kind.content.iter().map(|name| options.text(name).unwrap_or_default());
+    short_digest(who.into_iter().chain(service).chain(where_at).chain(what))
+}
+
+/// The place in words. Its home is what a move can't change: the vendor instance, the service
+/// behind it, and how its credentials are told from others.
+pub(super) fn at(vendor: &VendorInstance, kind: &Type, options: &Options) -> Option<At> {
+    let marking = match kind.capabilities.marking {
+        Marking::Named => "named",
+        Marking::Unnamed => "unnamed",
+        Marking::InPlace => "in-place",
+    };
+    let own = |field: &&option::Field| kind.fields.iter().all(|other| other.name != field.name);
+    let urls = vendor.spec.fields.iter().filter(|field| field.kind == option::Kind::Url).filter(own);
+    let service = urls.filter_map(|field| vendor.options.text(field.name));
+    let service: Vec<String> = service.map(|url| short_digest([url].into_iter())).collect();
+    let home = [vendor.name.as_str(), vendor.spec.kind, marking];
+    let home: Vec<&str> = home.into_iter().chain(service.iter().map(String::as_str)).collect();
+    let options = kind.place.iter().map(|name| (*name, options.text(name).unwrap_or_default()));
+    At::new(&home, kind.name, options)
+}
+
+fn short_digest<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
+    let mut digest = Sha256::new();
+    for piece in pieces {
         digest.update((piece.len() as u64).to_be_bytes());
         digest.update(piece);
     }

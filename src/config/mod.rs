@@ -36,6 +36,7 @@ mod fingerprint;
 mod mask;
 mod notes;
 mod options;
+mod proof;
 mod schedule;
 mod source;
 mod target;

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::engine::reconcile::Run;
+use crate::engine::reconcile::{Run, Visited};
 use crate::model::credential::Credential;
 use crate::model::fault::Fault;
 use crate::model::label::Label;
 use crate::model::name::{Name, VersionId};
 use crate::model::payload::Outputs;
+use crate::model::policy::Wanted;
 use crate::model::source::Source;
 use crate::rotation::view::{self, Feeding, View};
 use crate::rotation::{Decision, Reason, Step};
@@ -21,6 +22,12 @@ pub(super) fn sources(credential: &Credential) -> Vec<&Name> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// Whether the previous credential is about to end in the ordinary way.
+pub(super) fn ends_previous(decision: &Decision) -> bool {
+    matches!(decision.step, Step::Detach { label: Label::Previous, .. })
+        && matches!(decision.reason, Reason::OverlapOver | Reason::EvidenceOverdue)
 }
 
 /// Source, its output, and the output here that it becomes.
@@ -34,8 +41,14 @@ fn fed(credential: &Credential) -> impl Iterator<Item = (&Name, &str, &'static s
 impl Engine {
     /// The credentials that this one feeds.
     pub(super) fn followers(&self, name: &Name) -> Vec<Arc<Credential>> {
-        let all = self.declaration.credentials.iter();
+        let all = self.declaration().credentials.iter();
         all.filter(|one| fed(one).any(|(source, ..)| source == name)).cloned().collect()
+    }
+
+    /// Those that `name` feeds, where a visit of it published a value: they are out of step now.
+    pub fn followers_after(&self, name: &Name, visited: &Visited) -> Vec<Arc<Credential>> {
+        let publishes = |(step, _): &(Step, _)| matches!(step, Step::Promote { .. } | Step::MintFirst { .. });
+        if visited.steps.iter().any(publishes) { self.followers(name) } else { Vec::new() }
     }
 }
 
@@ -49,13 +62,14 @@ impl Run<'_> {
             return feeding;
         };
         let retires = matches!(decision.step, Step::Detach { label: Label::Previous, .. });
-        if retires && decision.reason == Reason::OverlapOver {
+        if ends_previous(decision) {
             let followers = self.engine.followers(&self.credential.name);
             if !followers.is_empty() {
                 feeding.followers_wait = !self.followed(secret, current, &followers).await;
             }
         }
-        let idle = decision.step == Step::Wait || retires;
+        let wanted = self.credential.policy.wanted == Wanted::Present;
+        let idle = wanted && (decision.step == Step::Wait || retires);
         if idle && fed(self.credential).next().is_some() {
             match self.moved(secret, current).await {
                 Ok(moved) => feeding.source_moved = moved,

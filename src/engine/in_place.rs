@@ -129,7 +129,13 @@ impl Run<'_> {
         match self.vendor.set(place(self.credential), &mark, &outputs).await? {
             Verdict::Good => Ok(Hand::Proved { version: version.clone(), at }),
             // Published with its first put: there is nothing to go back to.
-            Verdict::Bad { answer } if self.is_current(seen, version) => Err(self.unproved(&answer)),
+            Verdict::Bad { answer } | Verdict::CannotTell { answer } if self.is_current(seen, version) => {
+                Err(self.unproved(&answer))
+            }
+            Verdict::CannotTell { answer } => {
+                tracing::warn!(credential = %self.credential.name, answer, "nothing tells whether the value is in use");
+                Ok(Hand::Untold { version: version.clone(), at })
+            }
             Verdict::Bad { answer } => {
                 tracing::debug!(credential = %self.credential.name, answer, "the value could not be proved");
                 Ok(Hand::Refused { version: version.clone(), since: earlier.unwrap_or(at) })
@@ -159,7 +165,7 @@ impl Run<'_> {
         let mark = Mark::new(arn, self.attempt_of(seen, &current)?);
         match self.vendor.set(place(self.credential), &mark, &outputs).await? {
             Verdict::Good => Ok(Hand::Restored { version: version.clone() }),
-            Verdict::Bad { answer } => Err(self.unproved(&answer)),
+            Verdict::Bad { answer } | Verdict::CannotTell { answer } => Err(self.unproved(&answer)),
         }
     }
 

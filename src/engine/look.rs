@@ -1,14 +1,17 @@
 //! One look at a credential: what AWS and, where it is needed, the vendor show, and what
 //! `rotation` decides on it.
 
+use crate::engine::feeding::ends_previous;
 use crate::engine::place;
 use crate::engine::reconcile::{AskVendor, Run, Seen};
 use crate::model::attempt::Attempt;
+use crate::model::capability::Proof;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::VersionId;
-use crate::model::observed::{self, Claim};
+use crate::model::observed::{self, Claim, Listing};
+use crate::model::place::At;
 use crate::model::time::Now;
-use crate::rotation::decide::needs_listing;
+use crate::rotation::decide::{needs_listing, needs_proof};
 use crate::rotation::view::{self, Feeding, Hand, View};
 use crate::rotation::{Decision, decide};
 
@@ -28,7 +31,14 @@ impl Run<'_> {
         let viewed = secret
             .as_ref()
             .map(|secret| view::Secret::new(secret, &self.credential.deployment, &self.credential.name, claims));
-        let mut view = View { secret: viewed, listing: None, request: self.request, hand, feeding: Feeding::default() };
+        let mut view = View {
+            secret: viewed,
+            listing: None,
+            unprovable: false,
+            request: self.request,
+            hand,
+            feeding: Feeding::default(),
+        };
         let policy = &self.credential.policy;
         let mut decision = decide(&view, policy, now);
         if self.visit.vendor != AskVendor::Never {
@@ -47,15 +57,54 @@ impl Run<'_> {
             let seen = Seen { secret: secret.clone(), view: view.clone(), listing: None, now };
             self.glimpse = Some((seen, decision));
             let mut listed = self.vendor.list(place(self.credential)).await?;
-            self.glimpse = None;
             listed.credentials.retain(|one| !self.ended.contains(&one.id));
             let arn = view.secret.as_ref().map(|secret| secret.arn.clone());
-            view.listing = Some(view::seen(&listed, arn.as_ref()));
+            let mut all = view::seen(&listed, arn.as_ref());
+            let former = view.secret.as_ref().and_then(|secret| secret.former.as_ref());
+            // Where only what is made there changed, both places are one.
+            if let Some(former) = former.filter(|former| policy.at.as_ref() != Some(former)) {
+                let away = self.away(former).await?;
+                view::add_away(&mut all, &away, arn.as_ref());
+                listed.credentials.extend(away.credentials);
+            }
+            view.listing = Some(all);
+            self.glimpse = None;
             now.vendor = Some(listed.at);
             decision = decide(&view, policy, now);
+            if self.visit.vendor != AskVendor::Never && view.feeding == Feeding::default() && ends_previous(&decision) {
+                // Only the listing told that the previous one may end.
+                view.feeding = self.feeding(&view, &decision).await;
+                decision = decide(&view, policy, now);
+            }
+            if needs_proof(&decision, policy) {
+                // What nobody could prove is not made in the first place.
+                let seen = Seen { secret: secret.clone(), view: view.clone(), listing: Some(listed.clone()), now };
+                self.glimpse = Some((seen, decision));
+                view.unprovable = self.vendor.provable(place(self.credential)).await? == Proof::Impossible;
+                self.glimpse = None;
+                decision = decide(&view, policy, now);
+            }
             listing = Some(listed);
         }
+        let asked = view.request.is_some();
+        let decision = self.engine.with_brake(|brake| brake.apply(&self.credential.name, asked, decision));
         Ok((Seen { secret, view, listing, now }, decision))
+    }
+
+    /// What lives in the place that the secret is moving away from. A zone or an application that
+    /// was ended there took its credentials with it.
+    async fn away(&self, at: &At) -> Result<Listing, Fault> {
+        let Some(former) = self.engine.former(self.credential, at) else {
+            return Err(self.fault("listing where it was made before", "the tag `keyferry:former` can't be read"));
+        };
+        match self.vendor.list(former.place()).await {
+            Ok(mut listed) => {
+                listed.credentials.retain(|one| !self.ended.contains(&one.id));
+                Ok(listed)
+            }
+            Err(fault) if fault.class == Class::Gone => Ok(Listing { at: self.store_now()?, credentials: Vec::new() }),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// What the open claims say. One that can't be read - denied, or written by a newer keyferry -

@@ -9,7 +9,13 @@
 //! | `in_place` | the steps of vendors that keep a value of ours: supply it, store it, set it |
 //! | `supply` | where such values come from |
 //! | `feeding` | whether credentials that feed one another are in step |
+//! | `pool` | which visits run at once, and which wait for a place |
+//! | `reopen` | the same process with another declaration |
+//! | `here` | several futures at once in one task |
+//! | `pulse` | signs of life of what is under way |
+//! | `person` | what a person asked for, as calls |
 //! | `keyring` | where admin secrets come from |
+//! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
 use std::collections::BTreeMap;
@@ -19,21 +25,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::config::Declaration;
+use crate::config::{Declaration, VendorInstance};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
+use crate::model::option::{Options, Value};
+use crate::model::place::At;
 use crate::model::time::Clock;
+use crate::rotation::brake::Brake;
+use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
 mod feeding;
+pub mod here;
 mod in_place;
 mod keyring;
 mod look;
 pub mod pass;
 mod perform;
+pub mod person;
+pub mod pool;
+pub mod preflight;
+pub mod pulse;
 pub mod reconcile;
+mod reopen;
 pub mod snapshot;
 mod supply;
 
@@ -49,7 +65,13 @@ pub struct Engine {
     stopping: Arc<AtomicBool>,
     /// Set once AWS has said that a target is the declared account.
     identified: BTreeMap<TargetName, OnceCell<()>>,
-    memories: std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>,
+    /// Shared by all engines of one process, so that no credential is visited twice at a time.
+    memories: Arc<std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>>,
+    pulses: Arc<pulse::Pulses>,
+    brake: std::sync::Mutex<Brake>,
+    /// Whether another declaration is in force: what was begun under this one is finished.
+    replaced: AtomicBool,
+    client: http::Client,
 }
 
 impl Engine {
@@ -79,17 +101,11 @@ impl Engine {
         let client = http::Client::with_limits(None, limits)?;
         let mut vendors = BTreeMap::new();
         for (name, vendor) in &declaration.vendors {
-            let instance = Instance {
-                name: name.clone(),
-                options: vendor.options.clone(),
-                keyring: Arc::new(keyring::References::new(name, &vendor.options, &stores)),
-                client: client.clone(),
-                clock: Arc::clone(&clock),
-            };
-            vendors.insert(name.clone(), (vendor.spec.connect)(instance)?);
+            vendors.insert(name.clone(), connect(vendor, &stores, &client, &clock)?);
         }
         Ok(Self {
             identified: stores.keys().map(|name| (name.clone(), OnceCell::new())).collect(),
+            brake: std::sync::Mutex::new(Brake::new(declaration.limits.max_replacements)),
             declaration,
             stores,
             vendors,
@@ -97,7 +113,10 @@ impl Engine {
             replica: Uuid::new_v4().to_string(),
             board: Arc::default(),
             stopping: Arc::default(),
-            memories: std::sync::Mutex::default(),
+            memories: Arc::default(),
+            pulses: Arc::default(),
+            replaced: AtomicBool::new(false),
+            client,
         })
     }
 
@@ -131,6 +150,36 @@ impl Engine {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// Signs of life of what is under way.
+    pub fn pulses(&self) -> &Arc<pulse::Pulses> {
+        &self.pulses
+    }
+
+    /// The target that a credential's secret lies in.
+    pub fn store_of(&self, credential: &Credential) -> Option<&Store> {
+        self.stores.get(&credential.destination.target)
+    }
+
+    /// Whether a credential goes before the others: an attempt of it is known to be under way
+    /// because its value leaked.
+    pub fn is_urgent(&self, name: &Name) -> bool {
+        let memory = self.memories.lock().expect("no holder panics").get(name).cloned();
+        memory.is_some_and(|memory| memory.try_lock().is_ok_and(|memory| memory.knows_of_leak()))
+    }
+
+    /// How this engine is about to leave its credentials.
+    fn leaving(&self) -> Leaving {
+        match (self.stopping(), self.replaced.load(Ordering::Relaxed)) {
+            (true, _) => Leaving::Ends,
+            (false, true) => Leaving::Replaced,
+            (false, false) => Leaving::No,
+        }
+    }
+
+    fn with_brake<T>(&self, act: impl FnOnce(&mut Brake) -> T) -> T {
+        act(&mut self.brake.lock().expect("no holder panics"))
+    }
+
     async fn store(&self, credential: &Credential) -> Result<&Store, Fault> {
         let target = &credential.destination.target;
         let store = self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))?;
@@ -149,6 +198,19 @@ impl Engine {
         }
     }
 
+    /// The place that a tag names, for the vendor's driver; `None` where this keyferry knows no such
+    /// type or option.
+    fn former(&self, credential: &Credential, at: &At) -> Option<Former> {
+        let types = self.declaration.vendors.get(&credential.vendor)?.spec.types;
+        let kind = types.iter().find(|kind| kind.name == at.type_name())?;
+        let mut options = Options::default();
+        for (name, text) in at.options() {
+            let field = kind.fields.iter().find(|field| field.name == name)?;
+            options.set(field, Value::Text(text.to_owned()));
+        }
+        Some(Former { type_name: kind.name, options })
+    }
+
     fn vendor(&self, credential: &Credential) -> Result<&Arc<dyn Vendor>, Fault> {
         self.vendors
             .get(&credential.vendor)
@@ -156,8 +218,36 @@ impl Engine {
     }
 }
 
+/// Opens one vendor.
+fn connect(
+    vendor: &VendorInstance,
+    stores: &BTreeMap<TargetName, Store>,
+    client: &http::Client,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn Vendor>, Fault> {
+    (vendor.spec.connect)(Instance {
+        name: vendor.name.clone(),
+        options: vendor.options.clone(),
+        keyring: Arc::new(keyring::References::new(&vendor.name, &vendor.options, stores)),
+        client: client.clone(),
+        clock: Arc::clone(clock),
+    })
+}
+
 fn place(credential: &Credential) -> Place<'_> {
     Place { type_name: credential.type_name, options: &credential.options }
+}
+
+/// A place that a credential was made in before.
+struct Former {
+    type_name: &'static str,
+    options: Options,
+}
+
+impl Former {
+    fn place(&self) -> Place<'_> {
+        Place { type_name: self.type_name, options: &self.options }
+    }
 }
 
 fn unknown(what: &str, which: &str, name: &Name) -> Fault {

@@ -1,26 +1,24 @@
 //! The whole fleet: which names need a look, and the look, a few at a time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-
-use tokio::task::JoinSet;
 
 use crate::config::Discovery;
 use crate::engine::Engine;
 use crate::engine::feeding::sources;
-use crate::engine::reconcile::{Visit, Visited};
+use crate::engine::here::Here;
+use crate::engine::pool::Pool;
+use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::engine::snapshot::{Published, Status};
 use crate::model::credential::Credential;
-use crate::model::fault::{Class, Fault};
-use crate::model::label::Label;
-use crate::model::name::{Name, SecretName, TargetName};
+use crate::model::fault::Fault;
+use crate::model::label::{Label, TAG_UNPROVED};
+use crate::model::name::{Name, SecretName, TargetName, VersionId};
 use crate::model::observed::Summary;
+use crate::model::policy::Takeover;
 use crate::model::time::Timestamp;
-use crate::rotation::fleet::{Look, look};
-use crate::rotation::{Reason, Step};
-
-/// Credentials visited at once.
-const VISITS_AT_ONCE_MAX: usize = 8;
+use crate::rotation::fleet::{self, Look, look};
+use crate::rotation::{Reason, brake};
 
 /// What a listing of the fleet says: who needs a look now. Credentials of a target that could not be
 /// listed are not in it; the board says why.
@@ -28,50 +26,128 @@ const VISITS_AT_ONCE_MAX: usize = 8;
 pub struct Sorted {
     /// Those that need one.
     pub wanted: Vec<Arc<Credential>>,
+    /// Those among them that go before the others: an attempt is under way, perhaps one whose cause
+    /// is a leak.
+    pub urgent: BTreeSet<Name>,
+    /// AWS secrets of this deployment that no declaration names (any more): nothing is done about
+    /// them. Empty where the fleet is not listed.
+    pub undeclared: Vec<SecretName>,
 }
 
 impl Engine {
     /// Lists every target, notes what is quiet on the board, and says who needs a look: one call
     /// per hundred secrets, none at any vendor.
-    pub async fn sort(&self) -> Sorted {
+    pub async fn sort(self: &Arc<Self>) -> Sorted {
+        let mut listings = Here::default();
+        for target in self.stores().keys() {
+            listings.add(self.sort_target(target));
+        }
         let mut sorted = Sorted::default();
+        while !listings.is_empty() {
+            let of_target = listings.next().await;
+            sorted.wanted.extend(of_target.wanted);
+            sorted.urgent.extend(of_target.urgent);
+            sorted.undeclared.extend(of_target.undeclared);
+        }
+        sorted.wanted.sort_by(|one, other| one.name.cmp(&other.name));
+        sorted.undeclared.sort();
+        sorted
+    }
+
+    /// The same for one target, so that one that does not answer delays no other.
+    pub async fn sort_target(self: &Arc<Self>, target: &TargetName) -> Sorted {
+        let mut sorted = Sorted::default();
+        let declared = || {
+            let all = self.declaration().credentials.iter();
+            all.filter(|credential| credential.destination.target == *target)
+        };
+        let Some(store) = self.stores().get(target) else { return sorted };
         if self.declaration().discovery == Discovery::Declared {
             // Without the right to list, each is looked at by its name.
-            sorted.wanted = self.declaration().credentials.clone();
+            self.board().set_reached(target, None);
+            sorted.wanted = declared().cloned().collect();
+            let suspects = sorted.wanted.iter().filter(|one| one.policy.takeover == Takeover::Rotate).cloned();
+            self.brake_replacements(suspects.collect()).await;
             return sorted;
         }
-        let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
-        let mut listings: BTreeMap<TargetName, (HashMap<SecretName, Summary>, Timestamp)> = BTreeMap::new();
-        for (target, store) in self.stores() {
-            let listed = match self.identify(target, store).await {
-                Ok(()) => store.fleet(&self.declaration().deployment).await,
-                Err(fault) => Err(fault),
-            };
-            match listed {
-                Ok(summaries) => {
-                    let by_name = summaries.into_iter().map(|summary| (summary.name.clone(), summary)).collect();
-                    listings.insert(target.clone(), (by_name, store.now().unwrap_or_default()));
-                }
-                Err(fault) => {
-                    unreachable.insert(target.clone(), fault);
-                }
+        let whom = format!("the listing of target {target}");
+        self.pulses().beat(&whom);
+        let listed = match self.identify(target, store).await {
+            Ok(()) => store.fleet(&self.declaration().deployment).await,
+            Err(fault) => Err(fault),
+        };
+        self.pulses().end(&whom);
+        let listing = match listed {
+            Ok(summaries) => {
+                self.board().set_reached(target, None);
+                summaries.into_iter().map(|summary| (summary.name.clone(), summary)).collect::<HashMap<_, _>>()
             }
-        }
-        for credential in &self.declaration().credentials {
-            let Some((listing, now)) = listings.get(&credential.destination.target) else {
-                let fault = unreachable.get(&credential.destination.target).cloned();
-                self.note_unseen(credential, fault);
-                continue;
-            };
+            Err(fault) => {
+                declared().for_each(|credential| self.note_unseen(credential, &fault));
+                self.board().set_reached(target, Some(fault));
+                return sorted;
+            }
+        };
+        let now = store.now().unwrap_or_default();
+        let mut suspects = Vec::new();
+        for credential in declared() {
             let summary = listing.get(&credential.destination.name);
-            match summary.map(|summary| (summary, judge(summary, credential, *now))) {
-                Some((summary, Look::At(date))) => self.note_quiet(credential, summary, *now, Some(date)),
-                Some((summary, Look::Never)) => self.note_quiet(credential, summary, *now, None),
-                Some((_, Look::Now)) | None => sorted.wanted.push(Arc::clone(credential)),
+            match summary.map(|summary| (summary, judge(summary, credential, now))) {
+                Some((summary, Look::At(date))) => self.note_quiet(credential, summary, now, Some(date)),
+                Some((summary, Look::Never)) => self.note_quiet(credential, summary, now, None),
+                Some((summary, Look::Now)) => {
+                    if fleet::under_way(summary) {
+                        sorted.urgent.insert(credential.name.clone());
+                    }
+                    if fleet::moved(summary, &credential.policy) {
+                        suspects.push(Arc::clone(credential));
+                    }
+                    sorted.wanted.push(Arc::clone(credential));
+                }
+                None => {
+                    if credential.policy.takeover == Takeover::Rotate {
+                        suspects.push(Arc::clone(credential));
+                    }
+                    sorted.wanted.push(Arc::clone(credential));
+                }
             }
         }
-        self.board().set_unreachable(unreachable);
+        self.brake_replacements(suspects).await;
+        let declared: HashSet<&SecretName> = declared().map(|one| &one.destination.name).collect();
+        sorted.undeclared = listing.into_keys().filter(|name| !declared.contains(name)).collect();
         sorted
+    }
+
+    /// Finds out which of `suspects` would be replaced, where they are so many that it matters, and
+    /// lets all of them begin or none. Targets are listed one by one, so what another one showed
+    /// before counts too, and has begun.
+    async fn brake_replacements(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) {
+        let takeovers = self.declaration().credentials.iter().filter(|one| one.policy.takeover == Takeover::Rotate);
+        let most = usize::try_from(self.declaration().limits.max_replacements).unwrap_or(usize::MAX);
+        if suspects.len() + takeovers.count() <= most {
+            return;
+        }
+        let visit = Visit { dry: true, vendor: AskVendor::Never, request: None };
+        let visited = self.visit_all(suspects, visit, |_, _| {}).await;
+        let replaced = visited.into_iter().filter(|(_, one)| one.planned.as_ref().is_some_and(brake::replaces));
+        self.with_brake(|brake| brake.judge(replaced.map(|(name, _)| name)));
+    }
+
+    /// Holds back, among what a dry look at the whole fleet planned, replacements that are too many.
+    pub fn brake_planned(&self, visited: &mut BTreeMap<Name, Visited>) {
+        let planned = |one: &Visited| one.planned.as_ref().is_some_and(brake::replaces);
+        let replaced: Vec<Name> =
+            visited.iter().filter(|(_, one)| planned(one)).map(|(name, _)| name.clone()).collect();
+        self.with_brake(|brake| {
+            brake.judge(replaced);
+            for (name, one) in visited.iter_mut() {
+                if let Some(decision) = one.planned.take() {
+                    let decision = brake.apply(name, false, decision);
+                    one.status.reason = decision.reason;
+                    one.planned = Some(decision);
+                }
+            }
+        });
     }
 
     /// Visits each of `wanted`, a few at a time; tells `done` about each as it ends.
@@ -83,47 +159,37 @@ impl Engine {
     ) -> BTreeMap<Name, Visited> {
         // Those that are fed by others come after them, and again where one of them was published
         // meanwhile.
-        let mut wanted = VecDeque::from(wanted);
-        wanted.make_contiguous().sort_by_key(|credential| !sources(credential).is_empty());
-        let mut running: JoinSet<(Name, Visited)> = JoinSet::new();
-        let mut names = HashMap::new();
+        let (mut held, first): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|credential| !sources(credential).is_empty());
+        let mut pool = Pool::default();
+        for credential in first {
+            pool.ask(self, &credential, visit, self.is_urgent(&credential.name));
+        }
         let mut results = BTreeMap::new();
         loop {
-            // A visit is spawned when it may begin: the state of one is seven kilobytes. Told to
-            // stop: what has not begun is left as it is.
-            while running.len() < VISITS_AT_ONCE_MAX && !self.stopping() {
-                let Some(credential) = wanted.pop_front() else { break };
-                let engine = Arc::clone(self);
-                let name = credential.name.clone();
-                let handle = running.spawn(async move {
-                    let visited = engine.reconcile(&credential, visit).await;
-                    (credential.name.clone(), visited)
-                });
-                names.insert(handle.id(), name);
+            // Told to stop: what has not begun is left as it is.
+            if self.stopping() {
+                pool.forget_waiting();
+                held.clear();
             }
-            match running.join_next_with_id().await {
-                None => return results,
-                Some(Ok((id, (name, visited)))) => {
-                    names.remove(&id);
-                    let publishes =
-                        |(step, _): &(Step, _)| matches!(step, Step::Promote { .. } | Step::MintFirst { .. });
-                    if visited.steps.iter().any(publishes) {
-                        wanted.extend(self.followers(&name));
-                    }
-                    done(&name, &visited);
-                    results.insert(name, visited);
+            let names: BTreeSet<Name> = held.iter().map(|credential| credential.name.clone()).collect();
+            held.retain(|credential| {
+                let waits = sources(credential).into_iter().any(|name| pool.has(name) || names.contains(name));
+                if !waits {
+                    pool.ask(self, credential, visit, self.is_urgent(&credential.name));
                 }
-                // One credential's panic is that credential's failed visit.
-                Some(Err(error)) => {
-                    if let Some(name) = names.remove(&error.id()) {
-                        let fault = Fault::new(Class::Bug, format!("visiting `{name}`"), "keyferry failed")
-                            .with_hint("this is a bug of keyferry: please report it with the log");
-                        let status = Status { fault: Some(fault), ..blank(Timestamp::default()) };
-                        self.board().set(&name, status.clone());
-                        results.insert(name, Visited { status, planned: None, steps: Vec::new() });
-                    }
+                waits
+            });
+            pool.begin();
+            let Some(landed) = pool.landed().await else { return results };
+            let name = &landed.credential.name;
+            for follower in self.followers_after(name, &landed.visited) {
+                if !names.contains(&follower.name) {
+                    pool.ask(self, &follower, Visit { request: None, ..visit }, false);
                 }
             }
+            done(name, &landed.visited);
+            results.insert(name.clone(), landed.visited);
         }
     }
 
@@ -144,11 +210,13 @@ impl Engine {
             (false, None) => Reason::HealthyManual,
         };
         let live = all().filter(|label| matches!(label, Label::Cred(_))).count();
+        let unproved = |version: &VersionId| summary.tags.get(TAG_UNPROVED).is_some_and(|tag| tag == version.as_str());
         let published = current.map(|(version, lease)| Published {
-            version,
             id: lease.tracked.id().cloned(),
             since: lease.since,
-            verified: true,
+            verified: !unproved(&version),
+            unproved: unproved(&version),
+            version,
             live,
         });
         // What a closer look found stands until the next one: dead or foreign credentials don't
@@ -159,10 +227,10 @@ impl Engine {
             .set(&credential.name, Status { reason, look_again: until, published, dead, foreign, ..blank(now) });
     }
 
-    fn note_unseen(&self, credential: &Credential, fault: Option<Fault>) {
+    fn note_unseen(&self, credential: &Credential, fault: &Fault) {
         let before = self.board().get(&credential.name);
         let status = before.unwrap_or_else(|| blank(Timestamp::default()));
-        self.board().set(&credential.name, Status { fault, ..status });
+        self.board().set(&credential.name, Status { fault: Some(fault.clone()), ..status });
     }
 }
 
@@ -171,5 +239,16 @@ fn judge(summary: &Summary, credential: &Credential, now: Timestamp) -> Look {
 }
 
 fn blank(looked: Timestamp) -> Status {
-    Status { reason: Reason::NotSeen, fault: None, looked, look_again: None, published: None, dead: false, foreign: 0 }
+    Status {
+        reason: Reason::NotSeen,
+        fault: None,
+        looked,
+        look_again: None,
+        published: None,
+        dead: false,
+        foreign: 0,
+        paused: None,
+        stripped: false,
+        detail: None,
+    }
 }

@@ -9,16 +9,21 @@ use crate::engine::place;
 use crate::engine::reconcile::{Run, Seen};
 use crate::model::attempt::{Attempt, Mark};
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE, Tracked};
+use crate::model::label::{
+    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PLACE, TAG_RETIRING,
+    TAG_UNPROVED, Tracked,
+};
 use crate::model::name::{Arn, VendorId, VersionId};
 use crate::model::observed::{self, Claim};
 use crate::model::payload::Outputs;
+use crate::model::place::At;
 use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
-use crate::rotation::Step;
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::own::{self, Answer, Next, Own};
-use crate::rotation::view::{Bootstrap, Hand};
+use crate::rotation::tags::{Bootstrap, Ending, Retiring};
+use crate::rotation::view::{Fit, Hand};
+use crate::rotation::{Reason, Step};
 use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
 use crate::vendors::{Minted, Verdict};
 
@@ -51,7 +56,13 @@ impl Run<'_> {
         let arn = &secret.arn;
         match step {
             Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
-            Step::TakeOver => self.store.tag(arn, &self.owner_tags()).await.map(|_| Hand::Empty),
+            Step::TakeOver => self.store.tag(arn, &as_pairs(&self.owner_tags())).await.map(|_| Hand::Empty),
+            Step::Move { former } => {
+                let mut tags = self.owner_tags();
+                tags.push((TAG_FORMER, former.to_tag()));
+                self.store.tag(arn, &as_pairs(&tags)).await.map(|_| Hand::Empty)
+            }
+            Step::Arrive => self.store.untag(arn, &[TAG_FORMER]).await.map(|_| Hand::Empty),
             Step::Tag { number, before } => self.tag(arn, *number, before).await,
             Step::Untag => self.store.untag(arn, &[TAG_ATTEMPT]).await.map(|_| Hand::Empty),
             Step::Claim { attempt, base, number, cause, before } => {
@@ -74,6 +85,9 @@ impl Run<'_> {
                     // Slept since the proof: prove it again.
                     return Ok(Hand::Empty);
                 }
+                if matches!(hand, Hand::Untold { .. }) {
+                    self.say_unproved(arn, version).await?;
+                }
                 let fence = Fence { signed_at: *proved };
                 self.store.promote(arn, version, from.as_ref(), fence).await.map(|_| Hand::Empty)
             }
@@ -82,19 +96,29 @@ impl Run<'_> {
                 let published = self.published(secret)?;
                 self.store.put_tombstone(&published, *attempt).await.map(|_| Hand::Empty)
             }
-            Step::Revoke { id, tracked } => self.revoke(id, *tracked).await,
             Step::Apply { version } => self.apply(seen, arn, version, hand).await,
             Step::Restore { version } => self.restore(seen, arn, version).await,
+            Step::Revoke { id, tracked } => self.revoke(seen, id, *tracked).await,
+            Step::MarkRetiring => self.mark(seen, arn, Retiring { since: self.store_now()?, ending: None }).await,
+            Step::MarkEnding { version, since } => {
+                let ending = Ending { at: self.store_now()?, version: version.clone() };
+                self.mark(seen, arn, Retiring { since: *since, ending: Some(ending) }).await
+            }
+            Step::UnmarkRetiring => self.store.unmark(arn, TAG_RETIRING, seen.fence()).await.map(|_| Hand::Empty),
+            Step::DeleteSecret => self.store.delete_secret(arn, seen.fence()).await.map(|_| Hand::Empty),
         }
     }
 
-    /// The tags that say whose the secret is.
-    fn owner_tags(&self) -> [(&str, &str); 3] {
-        [
-            (TAG_DEPLOYMENT, self.credential.deployment.as_str()),
-            (TAG_CREDENTIAL, self.credential.name.as_str()),
-            (TAG_PLACE, &self.credential.policy.place),
-        ]
+    /// The tags that say whose the secret is, and where its credentials are made.
+    fn owner_tags(&self) -> Vec<(&'static str, String)> {
+        let policy = &self.credential.policy;
+        let mut tags = vec![
+            (TAG_DEPLOYMENT, self.credential.deployment.to_string()),
+            (TAG_CREDENTIAL, self.credential.name.to_string()),
+            (TAG_PLACE, policy.place.clone()),
+        ];
+        tags.extend(policy.at.as_ref().map(|at| (TAG_AT, at.to_tag())));
+        tags
     }
 
     /// The bootstrap tag of a new try, and its nonce.
@@ -105,10 +129,12 @@ impl Run<'_> {
 
     async fn create_secret(&self, before: &[String]) -> Result<Hand, Fault> {
         let bootstrap = self.bootstrap(1, before)?;
+        let at = self.credential.policy.at.as_ref().map(At::to_tag);
         let owner = Owner {
             deployment: &self.credential.deployment,
             credential: &self.credential.name,
             place: &self.credential.policy.place,
+            at: at.as_deref(),
         };
         let created = self.store.create_secret(&self.credential.destination, owner, &bootstrap.to_tag()).await;
         tagged(created.map(|_| ()), bootstrap)
@@ -116,9 +142,13 @@ impl Run<'_> {
 
     async fn tag(&self, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
         let bootstrap = self.bootstrap(number, before)?;
-        let text = bootstrap.to_tag();
-        let [deployment, credential, place] = self.owner_tags();
-        tagged(self.store.tag(arn, &[deployment, credential, place, (TAG_ATTEMPT, &text)]).await.map(|_| ()), bootstrap)
+        let mut tags = self.owner_tags();
+        tags.push((TAG_ATTEMPT, bootstrap.to_tag()));
+        tagged(self.store.tag(arn, &as_pairs(&tags)).await.map(|_| ()), bootstrap)
+    }
+
+    async fn mark(&self, seen: &Seen, arn: &Arn, retiring: Retiring) -> Result<Hand, Fault> {
+        self.store.mark(arn, TAG_RETIRING, &retiring.to_tag(), seen.fence()).await.map(|_| Hand::Empty)
     }
 
     pub(super) fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
@@ -195,7 +225,7 @@ impl Run<'_> {
         let minted = self.create(&secret.arn, attempt, since).await?;
         let lease = Lease { since, tracked: Tracked::of(&minted.id) };
         let proved = match self.render(&minted.outputs) {
-            Ok(value) => self.prove_first(&minted, since).await.map(|()| value),
+            Ok(value) => self.prove_first(&secret.arn, attempt, &minted, since).await.map(|()| value),
             Err(fault) => Err(fault),
         };
         let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: false };
@@ -244,12 +274,19 @@ impl Run<'_> {
     }
 
     /// Logs in until the vendor accepts; a fresh credential may take a moment to reach all of it.
-    async fn prove_first(&self, minted: &Minted, since: Timestamp) -> Result<(), Fault> {
+    async fn prove_first(&self, arn: &Arn, attempt: Attempt, minted: &Minted, since: Timestamp) -> Result<(), Fault> {
         loop {
             let fault = match self.vendor.verify(place(self.credential), &minted.outputs).await {
                 Ok(Verdict::Good) => return Ok(()),
                 Ok(Verdict::Bad { answer }) => {
                     self.fault("proving a fresh credential", &format!("the vendor refuses it: {answer}"))
+                }
+                Ok(Verdict::CannotTell { .. }) if own::may_publish_untold(&self.credential.policy) => {
+                    return self.say_unproved(arn, &attempt.slot_id()).await;
+                }
+                Ok(Verdict::CannotTell { answer }) => {
+                    let fault = self.fault("proving a fresh credential", &format!("no login can tell: {answer}"));
+                    return Err(fault.with_hint(Reason::Unprovable.hint().unwrap_or_default()));
                 }
                 Err(fault) if fault.heals_by_itself() => fault,
                 Err(fault) => return Err(fault),
@@ -259,6 +296,12 @@ impl Run<'_> {
             }
             self.engine.clock.sleep(VERIFY_PAUSE).await;
         }
+    }
+
+    /// Says in the secret's tags that this version is published unverified, before it is.
+    async fn say_unproved(&self, arn: &Arn, version: &VersionId) -> Result<(), Fault> {
+        tracing::warn!(credential = %self.credential.name, "published unverified: no login can tell whether it works");
+        self.store.tag(arn, &[(TAG_UNPROVED, version.as_str())]).await.map(|_| ())
     }
 
     /// Ends what this process made and nothing can refer to. If that fails, the sweep does it.
@@ -276,6 +319,10 @@ impl Run<'_> {
         let at = self.store_now()?;
         match self.vendor.verify(place(self.credential), &outputs).await? {
             Verdict::Good => Ok(Hand::Proved { version: version.clone(), at }),
+            Verdict::CannotTell { answer } => {
+                tracing::warn!(credential = %self.credential.name, answer, "no login can tell whether the candidate works");
+                Ok(Hand::Untold { version: version.clone(), at })
+            }
             Verdict::Bad { answer } => {
                 tracing::debug!(credential = %self.credential.name, answer, "the vendor refuses the candidate");
                 Ok(Hand::Refused { version: version.clone(), since: earlier.unwrap_or(at) })
@@ -316,13 +363,30 @@ impl Run<'_> {
         })
     }
 
-    async fn revoke(&self, id: &VendorId, tracked: bool) -> Result<Hand, Fault> {
+    async fn revoke(&self, seen: &Seen, id: &VendorId, tracked: bool) -> Result<Hand, Fault> {
         let lease = Tracked::of(id);
-        match self.vendor.revoke(place(self.credential), id).await {
+        match self.end(seen, id).await {
             Ok(()) if tracked => Ok(Hand::Ended { tracked: lease }),
             Err(fault) if fault.class == Class::Gone && tracked => Ok(Hand::Unknown { tracked: lease }),
             Err(fault) if fault.class != Class::Gone => Err(fault),
             Ok(()) | Err(_) => Ok(Hand::Empty),
+        }
+    }
+
+    /// Ends a credential where it was seen; one that was seen nowhere is ended wherever it may be.
+    async fn end(&self, seen: &Seen, id: &VendorId) -> Result<(), Fault> {
+        let former = seen.view.secret.as_ref().and_then(|secret| secret.former.as_ref());
+        let Some(former) = former.and_then(|at| self.engine.former(self.credential, at)) else {
+            return self.vendor.revoke(place(self.credential), id).await;
+        };
+        let fit = seen.view.listing.iter().flatten().find(|one| one.id == *id).map(|one| one.fit);
+        match fit {
+            Some(Fit::Declared | Fit::Differs) => self.vendor.revoke(place(self.credential), id).await,
+            Some(Fit::Away) => self.vendor.revoke(former.place(), id).await,
+            None => match self.vendor.revoke(place(self.credential), id).await {
+                Err(fault) if fault.class == Class::Gone => self.vendor.revoke(former.place(), id).await,
+                ended => ended,
+            },
         }
     }
 
@@ -338,6 +402,10 @@ impl Run<'_> {
         let own = first.saturating_mul(1 << sends.min(6)).min(longest);
         self.engine.clock.sleep(asked.map_or(own, |asked| asked.clamp(own, longest))).await;
     }
+}
+
+fn as_pairs<'a>(tags: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    tags.iter().map(|(key, value)| (*key, value.as_str())).collect()
 }
 
 /// Why a fresh credential could not be used, and what became of it.

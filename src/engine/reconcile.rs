@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::engine::snapshot::{Published, Status};
+use crate::engine::snapshot::{Paused, Published, Status};
 use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease};
+use crate::model::label::{Label, Lease, TAG_UNPROVED};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing};
+use crate::model::policy::{Policy, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::guard::guard;
+use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{self, Hand, Marked, View};
-use crate::rotation::{Decision, Reason, Step, decide, sweep};
-use crate::stores::aws::Store;
+use crate::rotation::{Decision, Reason, Step, decide, own, sweep};
+use crate::stores::aws::{Fence, Store};
 use crate::vendors::Vendor;
 
 /// Most steps of one visit: a rotation takes seven; more means that something undoes them.
@@ -45,6 +47,13 @@ pub struct Memory {
     /// The current version that was seen in step with these versions of its sources. A version's
     /// value never changes, so none of them is read again.
     pub(super) in_step: Option<(VersionId, Vec<VersionId>)>,
+}
+
+impl Memory {
+    /// Whether an open claim says that the value leaked.
+    pub(super) fn knows_of_leak(&self) -> bool {
+        self.claims.values().any(|claim| claim.cause == Cause::Leaked)
+    }
 }
 
 /// When the vendor is asked for its listing.
@@ -78,6 +87,8 @@ pub struct Visited {
     pub planned: Option<Decision>,
     /// Steps taken.
     pub steps: Vec<(Step, Reason)>,
+    /// How the rotation of a leaked value stands, where one was asked for and something was seen.
+    pub leaked: Option<Outlook>,
 }
 
 impl Engine {
@@ -91,27 +102,19 @@ impl Engine {
         // One visit at a time for one credential; equal wake-ups queue up behind it and find
         // nothing to do.
         let mut memory = memory.lock().await;
+        self.pulses.beat(credential.name.as_str());
         let visited = match (self.store(credential).await, self.vendor(credential)) {
             (Ok(store), Ok(vendor)) => {
-                let mut run = Run {
-                    engine: self,
-                    credential,
-                    store,
-                    vendor: vendor.as_ref(),
-                    memory: &mut memory,
-                    visit,
-                    request: visit.request,
-                    steps: Vec::new(),
-                    ended: Vec::new(),
-                    unread: None,
-                    glimpse: None,
-                };
-                run.visit().await
+                Run::new(self, credential, (store, vendor.as_ref()), &mut memory, visit).visit().await
             }
-            (Err(fault), _) | (_, Err(fault)) => {
-                Visited { status: Status::unseen(fault, Timestamp::default()), planned: None, steps: Vec::new() }
-            }
+            (Err(fault), _) | (_, Err(fault)) => Visited {
+                status: Status::unseen(fault, Timestamp::default()),
+                planned: None,
+                steps: Vec::new(),
+                leaked: None,
+            },
         };
+        self.pulses.end(credential.name.as_str());
         if !visit.dry {
             self.board.set(&credential.name, visited.status.clone());
         }
@@ -134,6 +137,8 @@ pub(super) struct Run<'a> {
     pub(super) ended: Vec<VendorId>,
     /// Why a claim could not be read.
     pub(super) unread: Option<Fault>,
+    /// How many strangers the last listing of this visit showed.
+    strangers: Option<usize>,
     /// What AWS showed before the vendor failed to answer.
     pub(super) glimpse: Option<(Seen, Decision)>,
 }
@@ -145,6 +150,39 @@ pub(super) struct Seen {
     pub(super) listing: Option<Listing>,
     /// The dates by which it is judged: those at which the look began.
     pub(super) now: Now,
+}
+
+impl Seen {
+    /// For a write that knows no compare: it may be sent only soon after the look.
+    pub(super) fn fence(&self) -> Fence {
+        Fence { signed_at: self.now.store }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Nothing seen and nothing done yet.
+    pub(super) fn new(
+        engine: &'a Engine,
+        credential: &'a Credential,
+        (store, vendor): (&'a Store, &'a dyn Vendor),
+        memory: &'a mut Memory,
+        visit: Visit,
+    ) -> Self {
+        Self {
+            engine,
+            credential,
+            store,
+            vendor,
+            memory,
+            visit,
+            request: visit.request,
+            steps: Vec::new(),
+            ended: Vec::new(),
+            unread: None,
+            strangers: None,
+            glimpse: None,
+        }
+    }
 }
 
 impl Run<'_> {
@@ -171,6 +209,9 @@ impl Run<'_> {
                     let waits =
                         self.visit.dry || again || decision.step == Step::Wait || self.must_stop(&decision.step);
                     let may_lag = !self.steps.is_empty() && decision.reason == Reason::AttemptOpen;
+                    let secret = seen.view.secret.as_ref();
+                    let count = |listing: &Vec<_>| listing.iter().filter(|one| foreign(one, secret)).count();
+                    self.strangers = seen.view.listing.as_ref().map(count).or(self.strangers);
                     let seen = last.insert((seen, decision));
                     if again {
                         seen.1.look_again = self.store.now().map(|now| now.plus(self.credential.policy.settle));
@@ -220,14 +261,15 @@ impl Run<'_> {
         self.close(last, fault)
     }
 
-    /// A process that is asked to end begins nothing new, but finishes what only it can finish.
+    /// Who is about to leave a credential begins nothing new, but finishes what only it can finish.
     fn must_stop(&self, step: &Step) -> bool {
-        let only_ours = matches!(step, Step::Mint { .. } | Step::MintFirst { .. });
-        self.engine.stopping() && !only_ours
+        !own::takes(step, self.engine.leaving())
     }
 
-    /// AWS's date: its last `Date` header plus the monotonic time since.
+    /// AWS's date: its last `Date` header plus the monotonic time since. It is asked for before and
+    /// after whatever is sent, so asking is this visit's sign of life.
     pub(super) fn store_now(&self) -> Result<Timestamp, Fault> {
+        self.engine.pulses.beat(self.credential.name.as_str());
         self.store.now().ok_or_else(|| self.fault("telling the time", "AWS has not answered with a date yet"))
     }
 
@@ -245,8 +287,7 @@ impl Run<'_> {
             }
             // What follows a look must follow it soon: somebody may have paused it, or taken the
             // candidate back, while this process slept.
-            let irrevocable = matches!(decision.step, Step::Mint { .. } | Step::Promote { .. });
-            if irrevocable && self.store_now()?.since(seen.now.store) > FRESH_MAX {
+            if decision.step.irrevocable() && self.store_now()?.since(seen.now.store) > FRESH_MAX {
                 return Ok(view.hand);
             }
             tracing::info!(credential = %self.credential.name, step = decision.step.word(), reason = decision.reason.code());
@@ -258,13 +299,13 @@ impl Run<'_> {
                 _ => {}
             }
             match hand {
-                Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Ended { .. } => {
+                Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Untold { .. } | Hand::Ended { .. } => {
                     view.hand = hand;
                     decision = decide(&view, &self.credential.policy, seen.now);
                     let goes_on = matches!(
                         (&view.hand, &decision.step),
                         (Hand::Claimed { .. }, Step::Mint { .. })
-                            | (Hand::Proved { .. }, Step::Promote { .. })
+                            | (Hand::Proved { .. } | Hand::Untold { .. }, Step::Promote { .. })
                             | (Hand::Ended { .. }, Step::Detach { .. })
                     );
                     if !goes_on {
@@ -288,7 +329,7 @@ impl Run<'_> {
             let fault = fault.unwrap_or_else(|| self.fault("looking", "nothing was seen"));
             let mut status = Status::unseen(fault, looked);
             status.look_again = Some(looked.plus(self.visit_pause()));
-            return Visited { status, planned: None, steps };
+            return Visited { status, planned: None, steps, leaked: None };
         };
         let secret = seen.view.secret.as_ref();
         let current = secret.and_then(|secret| secret.with(&Label::Current));
@@ -297,7 +338,10 @@ impl Run<'_> {
             version: current.id.clone(),
             id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
-            verified: (lease.is_some() || self.in_place()) && current.slot().is_some(),
+            verified: (lease.is_some() || self.in_place())
+                && current.slot().is_some()
+                && !untold(&seen.secret, &current.id),
+            unproved: untold(&seen.secret, &current.id),
             live: match self.in_place() {
                 // One record, whatever versions there are.
                 true => usize::from(current.slot().is_some()),
@@ -308,7 +352,7 @@ impl Run<'_> {
         let before = self.engine.board.get(&self.credential.name).filter(|before| before.publishes_as(&published));
         let (dead_before, foreign_before) = before.map_or((false, 0), |before| (before.dead, before.foreign));
         let (dead, foreign) = match &seen.listing {
-            None => (dead_before, foreign_before),
+            None => (dead_before, self.strangers.unwrap_or(foreign_before)),
             Some(listing) => {
                 // A vendor may take a while to list what it just made.
                 let grown = |lease: &&Lease| looked.since(lease.since) > self.credential.policy.settle;
@@ -317,6 +361,9 @@ impl Run<'_> {
                 (lease.filter(grown).is_some_and(|lease| !listed(lease)), strange)
             }
         };
+        // What the declaration retires is dead on purpose.
+        let ending = secret.zip(current).is_some_and(|(secret, current)| secret.ending(&current.id));
+        let dead = dead && !(ending && self.credential.policy.wanted == Wanted::Retired);
         let status = Status {
             reason: decision.reason,
             looked,
@@ -330,16 +377,38 @@ impl Run<'_> {
             published,
             dead,
             foreign,
+            stripped: secret.is_some_and(|secret| secret.owner == view::Owner::Stripped),
+            paused: seen.secret.as_ref().and_then(|secret| Paused::of(&secret.tags)),
+            detail: room(&decision, &seen, secret, &self.credential.policy),
             fault,
         };
         let planned = self.visit.dry.then_some(decision);
-        Visited { status, planned, steps }
+        let asked = self.visit.request == Some(Cause::Leaked);
+        let leaked = asked.then(|| outlook(&seen.view, &self.credential.policy, seen.now));
+        Visited { status, planned, steps, leaked }
     }
 
     fn visit_pause(&self) -> Duration {
         let doubled = Duration::from_secs(10).saturating_mul(1 << self.memory.failed.min(10));
         doubled.min(VISIT_PAUSE_MAX)
     }
+}
+
+/// The numbers behind `NoRoom`: who has how many.
+fn room(decision: &Decision, seen: &Seen, secret: Option<&view::Secret>, policy: &Policy) -> Option<String> {
+    let listing = seen.view.listing.as_ref().filter(|_| decision.reason == Reason::NoRoom)?;
+    let ours = listing.iter().filter(|one| !foreign(one, secret)).count();
+    let (count, others) = (listing.len(), listing.len() - ours);
+    Some(match policy.capabilities.live_max {
+        Some(max) => format!("{count} of at most {max}: {ours} of this secret, {others} that are not keyferry's"),
+        None => format!("{ours} of this secret, and keyferry keeps no more than {}", policy.live_max),
+    })
+}
+
+/// Whether a version was published though no login could prove it.
+fn untold(secret: &Option<observed::Secret>, version: &VersionId) -> bool {
+    let tag = secret.as_ref().and_then(|secret| secret.tags.get(TAG_UNPROVED));
+    tag.is_some_and(|unproved| unproved == version.as_str())
 }
 
 fn foreign(seen: &view::Seen, secret: Option<&view::Secret>) -> bool {

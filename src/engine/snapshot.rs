@@ -2,11 +2,14 @@
 //! only, never values; lost with the process and rebuilt by the next pass.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::model::fault::{Class, Fault};
+use crate::model::label::{TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Name, TargetName, VendorId, VersionId};
 use crate::model::time::Timestamp;
+use crate::rotation::tags::date;
 use crate::rotation::{Reason, Turn};
 
 /// What the last look at one credential showed.
@@ -27,6 +30,48 @@ pub struct Status {
     pub dead: bool,
     /// Credentials in the same place that are not this secret's.
     pub foreign: usize,
+    /// The pause in the secret's tags, over or not.
+    pub paused: Option<Paused>,
+    /// Whether something took our owner tags off the secret; it is still known by its versions.
+    pub stripped: bool,
+    /// What the reason's sentence leaves open: numbers.
+    pub detail: Option<String>,
+}
+
+/// A pause, as a person wrote it into the secret's tags.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Paused {
+    /// Until when; `None` until somebody resumes.
+    pub until: Option<Timestamp>,
+    /// Why, where it was told.
+    pub reason: Option<String>,
+    /// Who, where it was told.
+    pub by: Option<String>,
+}
+
+impl Paused {
+    /// The pause in these tags, over or not.
+    pub fn of(tags: &BTreeMap<String, String>) -> Option<Self> {
+        let told = |key: &str| tags.get(key).filter(|text| !text.is_empty()).cloned();
+        Some(Self { until: date(tags.get(TAG_PAUSE)?), reason: told(TAG_PAUSE_REASON), by: told(TAG_PAUSE_BY) })
+    }
+}
+
+impl fmt::Display for Paused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.by {
+            Some(by) => write!(out, "paused by {by}")?,
+            None => out.write_str("paused by a person")?,
+        }
+        match self.until {
+            Some(until) => write!(out, " until {until}")?,
+            None => out.write_str(" until resumed")?,
+        }
+        match &self.reason {
+            Some(reason) => write!(out, ": {reason}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The published generation.
@@ -38,8 +83,10 @@ pub struct Published {
     pub id: Option<VendorId>,
     /// AWS's date from which its age counts.
     pub since: Timestamp,
-    /// Whether keyferry published it, which it does only after a login with it.
+    /// Whether keyferry published it, after a login with it.
     pub verified: bool,
+    /// Whether it was published though no login could tell (`verify = "best-effort"`).
+    pub unproved: bool,
     /// How many credentials of this secret live.
     pub live: usize,
 }
@@ -55,6 +102,9 @@ impl Status {
             published: None,
             dead: false,
             foreign: 0,
+            paused: None,
+            stripped: false,
+            detail: None,
         }
     }
 
@@ -62,6 +112,27 @@ impl Status {
     pub fn publishes_as(&self, published: &Option<Published>) -> bool {
         let which = |published: &Option<Published>| published.as_ref().map(|one| (one.since, one.version.clone()));
         which(&self.published) == which(published)
+    }
+
+    /// Why it is as it is, for people: the reason as a sentence, with what it leaves open; of a pause,
+    /// who asked for it, until when and why; and whether what is published was proved.
+    pub fn sentence(&self) -> String {
+        if let Some(paused) = self.paused.as_ref().filter(|_| self.reason == Reason::Paused) {
+            return paused.to_string();
+        }
+        let unproved = self.published.as_ref().is_some_and(|published| published.unproved);
+        let mut sentence = match self.reason {
+            Reason::Healthy if unproved => "current and not due".to_owned(),
+            Reason::HealthyManual if unproved => "current; rotates only when asked".to_owned(),
+            reason => reason.message(self.look_again),
+        };
+        if let Some(detail) = &self.detail {
+            sentence.push_str(&format!(" ({detail})"));
+        }
+        if unproved && self.turn() == Turn::Nobody {
+            sentence.push_str("; published unverified: no login at the vendor can tell whether it works");
+        }
+        sentence
     }
 
     /// Whose turn it is. A fault that heals by itself is keyferry's; any other waits for its cause.
@@ -93,7 +164,8 @@ impl Status {
         if self.fault.as_ref().is_some_and(|fault| fault.class == Class::Bug) {
             return 70;
         }
-        match (self.dead, self.turn(), &self.fault) {
+        let dead = self.dead || self.reason == Reason::DeadCurrent;
+        match (dead, self.turn(), &self.fault) {
             (true, _, _) => 6,
             (_, Turn::Person, _) => 4,
             (_, Turn::Cause, _) | (_, _, Some(_)) => 3,
@@ -118,9 +190,24 @@ impl Board {
         self.lock().statuses.insert(name.clone(), status);
     }
 
-    /// Notes which targets could not be listed.
-    pub fn set_unreachable(&self, targets: BTreeMap<TargetName, Fault>) {
-        self.lock().unreachable = targets;
+    /// Notes whether a target could be listed, and why not.
+    pub fn set_reached(&self, target: &TargetName, fault: Option<Fault>) {
+        let mut known = self.lock();
+        match fault {
+            Some(fault) => known.unreachable.insert(target.clone(), fault),
+            None => known.unreachable.remove(target),
+        };
+    }
+
+    /// A board that begins with what this one knows of some credentials and targets.
+    pub fn kept(&self, credential: impl Fn(&Name) -> bool, target: impl Fn(&TargetName) -> bool) -> Self {
+        let known = self.lock();
+        let statuses = known.statuses.iter().filter(|(name, _)| credential(name));
+        let unreachable = known.unreachable.iter().filter(|(name, _)| target(name));
+        Self(Mutex::new(Known {
+            statuses: statuses.map(|(name, status)| (name.clone(), status.clone())).collect(),
+            unreachable: unreachable.map(|(name, fault)| (name.clone(), fault.clone())).collect(),
+        }))
     }
 
     /// Everything, in the order of the names.

@@ -27,7 +27,7 @@ impl Run<'_> {
             let value = self.piece(piece).await?;
             outputs = outputs.secret(piece.output, value);
         }
-        self.vendor.fits(place(self.credential), &outputs)?;
+        self.vendor.accepts(place(self.credential), &outputs)?;
         Ok(outputs)
     }
 
@@ -61,7 +61,7 @@ impl Run<'_> {
     pub(super) async fn outputs_of(&self, name: &Name, doing: &str) -> Result<(VersionId, Outputs), Fault> {
         let source = self.source(name, doing)?;
         let store = self.engine.store(source).await?;
-        let (version, current) = store.current(&source.destination.name).await.map_err(|fault| {
+        let (version, current) = store.current_by_name(&source.destination.name).await.map_err(|fault| {
             match fault.class {
                 // It comes up by itself, in this pass or another.
                 Class::Gone => Fault::new(Class::Retry { after: None }, doing, "it has no value yet"),

@@ -16,11 +16,16 @@ pub enum Marking {
     InPlace,
 }
 
-/// What a login at the vendor can prove.
+/// What can be proved of a credential at the vendor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Proof {
     /// A login tells good from bad.
     Login,
+    /// The same, but only where this option says where to log in.
+    LoginAt(&'static str),
+    /// There is no secret in it: that the vendor shows it as declared is all there is to prove, and
+    /// nothing in it ages, so it is made anew only when its declaration changes.
+    Existence,
     /// Nothing that the vendor offers tells.
     Impossible,
 }
@@ -34,6 +39,6 @@ pub struct Capabilities {
     pub live_max: Option<NonZeroU8>,
     /// Whether the vendor shows when a credential was last used.
     pub last_used: bool,
-    /// What a login can prove.
+    /// What can be proved of it.
     pub proof: Proof,
 }

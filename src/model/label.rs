@@ -26,12 +26,35 @@ pub const TAG_CREDENTIAL: &str = "keyferry:credential";
 /// Tag: where at the vendor this secret's credentials are made, as a hash of what the declaration
 /// says of it. A declaration that names another place must not look for the old credential there.
 pub const TAG_PLACE: &str = "keyferry:place";
+/// Tag: the same place in words (`model::place`), so that what lives there is found again after the
+/// declaration has named another.
+pub const TAG_AT: &str = "keyferry:at";
+/// Tag: the place that the secret is moving away from, while anything of ours may live there.
+pub const TAG_FORMER: &str = "keyferry:former";
 /// Tag: the running attempt while a secret has no version yet: `n:nonce:date`.
 pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 /// Tag: the version that a person accepts as ours to go on from, `<version>` or `<version>@<seconds>`.
 pub const TAG_BASE: &str = "keyferry:base";
+/// Tag: the version that was published though no login could prove it (`verify = "best-effort"`).
+/// Written before it is published; one that names an older version means nothing any more.
+pub const TAG_UNPROVED: &str = "keyferry:unproved";
 /// Tag: no rotation until this date (seconds since the epoch, or RFC 3339); every replica obeys.
 pub const TAG_PAUSE: &str = "keyferry:pause";
+/// Tag: why; for people, never read for a decision.
+pub const TAG_PAUSE_REASON: &str = "keyferry:pause-reason";
+/// Tag: who; for people, never read for a decision.
+pub const TAG_PAUSE_BY: &str = "keyferry:pause-by";
+/// Tag: a consumer has taken this version over, `<version>@<seconds>`; evidence for
+/// `retire_when = "confirmed"`. Counts only for the version that it names.
+pub const TAG_CONFIRMED: &str = "keyferry:confirmed";
+/// Tag: since when the declaration says `state = "retired"`, `<seconds>`; once the end of the
+/// current credential has begun, `<seconds>:<seconds of that>:<version>`.
+pub const TAG_RETIRING: &str = "keyferry:retiring";
+/// Tag: this is a throw-away secret of a preflight, and of which run. Such a secret has none of the
+/// tags above, so that no daemon takes it for one of its own.
+pub const TAG_PREFLIGHT: &str = "keyferry:preflight";
+/// Tag: a preflight was about to make a throw-away credential at the place of this declared one.
+pub const TAG_PREFLIGHT_CREDENTIAL: &str = "keyferry:preflight-credential";
 
 /// How a vendor's id stands in a `kf-cred` label.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -13,19 +13,23 @@
 //! | `option` | typed option tables that vendors declare and the declaration fills |
 //! | `capability` | what a vendor can and cannot do, as data |
 //! | `credential` | one declared credential, as meant |
+//! | `place` | where at a vendor credentials are made, as a tag holds it |
 //! | `policy` | when to rotate, how long to overlap, how long to wait |
 //! | `observed` | what the store and a vendor showed: ids, labels, dates, never values |
 //! | `fault` | what went wrong at an edge, and its class |
+//! | `finding` | what a preflight found |
 
 pub mod attempt;
 pub mod capability;
 pub mod credential;
 pub mod fault;
+pub mod finding;
 pub mod label;
 pub mod name;
 pub mod observed;
 pub mod option;
 pub mod payload;
+pub mod place;
 pub mod policy;
 pub mod secret;
 pub mod source;

@@ -101,6 +101,9 @@ pub struct Listed {
     pub created: Timestamp,
     /// When it was last used, where the vendor says; `None` for never or unknown.
     pub last_used: Option<Timestamp>,
+    /// Whether it is what the declaration describes, as far as the vendor shows it: its type and
+    /// whatever else makes one credential of it another.
+    pub fits: bool,
 }
 
 /// Everything a vendor listed in the place where a credential lives, to the last page.

@@ -49,6 +49,16 @@ impl Outputs {
         self.0.get(name).map(|output| SecretValue::new(expose(output)))
     }
 
+    /// The same with another text in place of every secret piece: what a login must refuse.
+    #[must_use]
+    pub fn with_secrets(&self, other: &SecretValue) -> Self {
+        let other = |output: &Output| match output {
+            Output::Public(text) => Output::Public(text.clone()),
+            Output::Secret(_) => Output::Secret(other.clone()),
+        };
+        Self(self.0.iter().map(|(name, output)| (name.clone(), other(output))).collect())
+    }
+
     /// The names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

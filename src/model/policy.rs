@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use croner::Cron;
 
 use crate::model::capability::Capabilities;
+use crate::model::place::At;
 use crate::model::time::Timestamp;
 
 /// When a credential is due.
@@ -42,7 +43,8 @@ pub struct Window {
     pub zone: Tz,
 }
 
-/// A span in which no rotation begins.
+/// A span in which no rotation begins by the calendar. Like a window, it holds back what is due,
+/// and nothing that a person asks for: `rotate`, with or without `--leaked`, begins at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Freeze {
     /// First moment of it.
@@ -71,6 +73,47 @@ pub enum Ownership {
     Exclusive,
 }
 
+/// What must be known, besides that the overlap is over, before a replaced credential ends. Evidence
+/// never shortens the overlap; where it does not come, `max` after the latest moment of the
+/// promotion is the end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum RetireWhen {
+    /// Nothing else.
+    #[default]
+    OverlapOver,
+    /// The vendor shows no use of it since consumers must have had the new one.
+    Unused {
+        /// Longest wait.
+        max: Duration,
+    },
+    /// A consumer said that it has the new one (`keyferry:confirmed`).
+    Confirmed {
+        /// Longest wait.
+        max: Duration,
+    },
+}
+
+/// Whether the declaration wants the credential.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Wanted {
+    /// It is kept and rotated.
+    #[default]
+    Present,
+    /// `state = "retired"`: consumers are given the overlap, then it is revoked and its secret
+    /// scheduled for deletion.
+    Retired,
+}
+
+/// What to do where no login can tell whether a credential works.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Verify {
+    /// Publish nothing, and make nothing that could not be published.
+    #[default]
+    Required,
+    /// Publish it, and say that it is unverified. One that the vendor refuses is never published.
+    BestEffort,
+}
+
 /// Everything that `rotation::decide` needs to know about one credential besides what it sees.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -84,6 +127,12 @@ pub struct Policy {
     pub freezes: Vec<Freeze>,
     /// How long the previous credential outlives the promotion.
     pub overlap: Duration,
+    /// How long a consumer may hold a value before it looks again (`consumers.refresh_within`).
+    pub refresh: Duration,
+    /// What the end of the previous credential waits for besides.
+    pub retire_when: RetireWhen,
+    /// Whether it is wanted.
+    pub wanted: Wanted,
     /// Nothing younger than this is acted on destructively: longer than AWS's staleness (5 min)
     /// and than any signature lives (5 min), together.
     pub settle: Duration,
@@ -99,19 +148,23 @@ pub struct Policy {
     pub capabilities: Capabilities,
     /// Who else makes credentials there (unnamed vendors only).
     pub ownership: Ownership,
+    /// What to do where no login can tell whether a credential works.
+    pub verify: Verify,
     /// Whether keyferry creates the AWS secret itself.
     pub create_secret: bool,
     /// What to do with one that is not ours.
     pub takeover: Takeover,
     /// Where at the vendor its credentials are made: a hash, compared with the secret's tag.
     pub place: String,
+    /// The same in words; `None` where a tag can't hold them, and then no move is possible.
+    pub at: Option<At>,
     /// Seed for jitter: a hash of deployment and name.
     pub seed: u64,
 }
 
 impl Policy {
     /// Protocol times that no declaration changes: settle 15 min, candidates at most 1 h old,
-    /// backoff from 1 min to 8 h, 4 alive at once.
+    /// backoff from 1 min to 8 h, 4 alive at once. Consumers refresh hourly, as AWS's caches do.
     pub fn standard(rotate: Rotate, overlap: Duration, capabilities: Capabilities) -> Self {
         Self {
             rotate,
@@ -119,6 +172,9 @@ impl Policy {
             windows: Vec::new(),
             freezes: Vec::new(),
             overlap,
+            refresh: Duration::from_secs(3_600),
+            retire_when: RetireWhen::OverlapOver,
+            wanted: Wanted::Present,
             settle: Duration::from_secs(15 * 60),
             candidate_age_max: Duration::from_secs(3_600),
             backoff_first: Duration::from_secs(60),
@@ -126,9 +182,11 @@ impl Policy {
             live_max: 4,
             capabilities,
             ownership: Ownership::Shared,
+            verify: Verify::Required,
             create_secret: true,
             takeover: Takeover::Refuse,
             place: String::new(),
+            at: None,
             seed: 0,
         }
     }

@@ -5,19 +5,24 @@
 //! tombstones here: a tag says who tries, the credential is proved *before* it is stored, and the
 //! put is signed with the date in the tag, so that one that comes late is refused by AWS.
 
+use std::time::Duration;
+
 use crate::model::attempt::Attempt;
 use crate::model::capability::Marking;
 use crate::model::label::Label;
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, Verify, Wanted};
 use crate::model::time::Now;
 use crate::rotation::calendar;
-use crate::rotation::decide::{Decision, FRESH_MAX, Step};
+use crate::rotation::decide::{Decision, FRESH_MAX, Step, over};
 use crate::rotation::reason::Reason;
 use crate::rotation::sweep::{self, Sweep};
-use crate::rotation::view::{Bootstrap, Hand, Secret, Seen, View, short};
+use crate::rotation::view::{Bootstrap, Hand, Retiring, Secret, Seen, View, short};
 
 /// There is no secret of that name.
 pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
+    if policy.wanted == Wanted::Retired {
+        return Decision::wait(Reason::Retired, None);
+    }
     if !policy.create_secret {
         return Decision::wait(Reason::SecretAbsent, None);
     }
@@ -28,6 +33,8 @@ pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
     match &view.listing {
         // A vendor that does not answer now would not mint either: create nothing.
         None => Decision::wait(Reason::VendorSilent, None),
+        Some(_) if unprovable(view, policy) => Decision::wait(Reason::Unprovable, None),
+        Some(listing) if full(listing, policy) => Decision::wait(Reason::NoRoom, None),
         Some(listing) => Decision::act(Step::CreateSecret { before: before(listing, policy) }, Reason::SecretMissing),
     }
 }
@@ -37,9 +44,17 @@ pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) 
     if !secret.versions.is_empty() {
         return without_label(secret, view, policy, now);
     }
+    match (policy.wanted, &secret.retiring) {
+        (Wanted::Present, None) => {}
+        (Wanted::Present, Some(_)) => return Decision::act(Step::UnmarkRetiring, Reason::PresentAgain),
+        (Wanted::Retired, None) => return Decision::act(Step::MarkRetiring, Reason::Retiring),
+        (Wanted::Retired, Some(tag)) => return retired(secret, tag, view, policy, now),
+    }
     let Some(tag) = &secret.bootstrap else {
         return match &view.listing {
             None => Decision::wait(Reason::VendorSilent, None),
+            Some(_) if unprovable(view, policy) => Decision::wait(Reason::Unprovable, None),
+            Some(listing) if full(listing, policy) => Decision::wait(Reason::NoRoom, None),
             Some(listing) => {
                 Decision::act(Step::Tag { number: 1, before: before(listing, policy) }, Reason::SecretEmpty)
             }
@@ -56,6 +71,26 @@ pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) 
     next_try(secret, tag, view, policy, now)
 }
 
+/// Retired before it ever had a value. A put may still land until the bootstrap tag has settled.
+fn retired(secret: &Secret, tag: &Retiring, view: &View, policy: &Policy, now: Now) -> Decision {
+    let wait = |until| Decision::wait(Reason::Retiring, until);
+    let settled = secret.bootstrap.as_ref().map_or(tag.since, |one| one.at).plus(policy.settle);
+    let from = over(tag, policy).max(settled);
+    if now.store <= from {
+        return wait(Some(from.plus(Duration::from_secs(1))));
+    }
+    if view.listing.is_none() {
+        return Decision::wait(Reason::VendorSilent, None);
+    }
+    match (sweep::sweep(secret, None, view, policy, now), sweep::next(secret, view, policy, now)) {
+        (Sweep::Revoke(id), _) => Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover),
+        (Sweep::TooMany, _) => Decision::wait(Reason::TooManyLeftovers, None),
+        (Sweep::Nothing, Some(young)) => wait(Some(young)),
+        (Sweep::Nothing, None) if policy.create_secret => Decision::act(Step::DeleteSecret, Reason::Retiring),
+        (Sweep::Nothing, None) => Decision::wait(Reason::Retired, None),
+    }
+}
+
 fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now: Now) -> Decision {
     if view.listing.is_none() {
         return Decision::wait(Reason::VendorSilent, None);
@@ -64,6 +99,12 @@ fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now:
         Sweep::Revoke(id) => return Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover),
         Sweep::TooMany => return Decision::wait(Reason::TooManyLeftovers, None),
         Sweep::Nothing => {}
+    }
+    if unprovable(view, policy) {
+        return Decision::wait(Reason::Unprovable, None);
+    }
+    if view.listing.as_ref().is_some_and(|listing| full(listing, policy)) {
+        return Decision::wait(Reason::NoRoom, None);
     }
     let over = tag.at.plus(calendar::backoff(policy, tag.number));
     if now.store < over {
@@ -84,11 +125,29 @@ fn without_label(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Dec
         Hand::Proved { version: proved, at } if *proved == version && now.store.since(*at) < FRESH_MAX => {
             Decision::act(Step::Promote { version, from: None, proved: *at }, Reason::CandidateProved)
         }
+        Hand::Untold { version: untold, at } if *untold == version && now.store.since(*at) < FRESH_MAX => {
+            match policy.verify {
+                Verify::BestEffort => {
+                    Decision::act(Step::Promote { version, from: None, proved: *at }, Reason::CandidateUntold)
+                }
+                Verify::Required => Decision::wait(Reason::Unprovable, None),
+            }
+        }
         _ if policy.capabilities.marking == Marking::InPlace => {
             Decision::act(Step::Apply { version }, Reason::CandidateUnproved)
         }
         _ => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
     }
+}
+
+/// Whether what would be made could not be proved, and must be.
+fn unprovable(view: &View, policy: &Policy) -> bool {
+    view.unprovable && policy.verify == Verify::Required
+}
+
+/// Whether the vendor holds as many as it takes.
+fn full(listing: &[Seen], policy: &Policy) -> bool {
+    policy.capabilities.live_max.is_some_and(|max| listing.len() >= usize::from(max.get()))
 }
 
 /// What the vendor listed before the first try, where leftovers can't be told by a mark.

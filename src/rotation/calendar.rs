@@ -10,6 +10,8 @@ use crate::model::time::Timestamp;
 
 /// Days looked ahead for a window that opens or a freeze that ends.
 const LOOK_AHEAD_DAYS: u64 = 400;
+/// More than any clock change skips; the usual one skips an hour.
+const SKIPPED_MINUTES_MAX: i64 = 240;
 
 /// When a credential made at `since` is due; `None` when only a person can ask for it.
 pub fn due(policy: &Policy, since: Timestamp) -> Option<Timestamp> {
@@ -58,9 +60,9 @@ fn opening(window: Window, at: Timestamp) -> Option<Timestamp> {
         }
         let moment = |minute: u16, day: chrono::NaiveDate| {
             let time = NaiveTime::from_num_seconds_from_midnight_opt(u32::from(minute % 1440) * 60, 0)?;
-            // A time that a clock change skips begins with the first moment after it.
-            (0..4).find_map(|hours| {
-                let wall = day.and_time(time) + chrono::Duration::hours(hours);
+            // A time that a clock change skips is the first moment after the change.
+            (0..SKIPPED_MINUTES_MAX).find_map(|minutes| {
+                let wall = day.and_time(time) + chrono::Duration::minutes(minutes);
                 window.zone.from_local_datetime(&wall).earliest()
             })
         };
@@ -144,6 +146,64 @@ mod tests {
         assert_eq!(opens(&policy, at("2026-11-21T06:00:00Z")), Some(at("2026-11-29T00:30:00Z")));
         policy.freezes[0].to = at("2029-01-01T00:00:00Z");
         assert_eq!(opens(&policy, at("2026-11-21T06:00:00Z")), None);
+    }
+
+    #[test]
+    fn clock_changes_neither_skip_nor_double_a_rotation() {
+        let cron = |text: &str| Rotate::Cron {
+            pattern: Arc::new(croner::Cron::from_str(text).unwrap()),
+            text: text.into(),
+            zone: Tz::Europe__Berlin,
+        };
+        // Every rotation from one day to the next but one, each counted from the one before.
+        let rows = [
+            // 29 March 2026 has no 02:xx: the 02:30 of that day comes at 03:00.
+            (
+                "30 2 * * *",
+                "2026-03-28T00:00:00Z",
+                vec!["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"],
+            ),
+            // 25 October 2026 has two: the first counts.
+            (
+                "30 2 * * *",
+                "2026-10-24T00:00:00Z",
+                vec!["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"],
+            ),
+        ];
+        for (pattern, from, expected) in rows {
+            let policy = policy(cron(pattern));
+            let mut since = at(from);
+            for (number, date) in expected.iter().enumerate() {
+                since = due(&policy, since).unwrap();
+                assert_eq!(since, at(date), "{pattern} number {number} after {from}");
+            }
+        }
+        // An interval is an interval, whatever the clocks on the wall do.
+        let every = policy(Rotate::Every(Duration::from_secs(86_400)));
+        assert_eq!(due(&every, at("2026-03-28T12:00:00Z")), Some(at("2026-03-29T12:00:00Z")));
+    }
+
+    #[test]
+    fn a_window_at_a_clock_change_opens_once_and_for_what_is_there_of_it() {
+        let mut policy = policy(Rotate::Manual);
+        let window =
+            |from_minute, to_minute| Window { from_minute, to_minute, days: [true; 7], zone: Tz::Europe__Berlin };
+        let rows = [
+            // 02:00 to 03:00 does not exist on 29 March: not that day.
+            (window(120, 180), "2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"),
+            // 02:30 to 04:00 begins with the first moment there is, 03:00.
+            (window(150, 240), "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
+            // 01:00 to 02:30 ends there, too.
+            (window(60, 150), "2026-03-29T00:59:00Z", "2026-03-29T00:59:00Z"),
+            (window(60, 150), "2026-03-29T01:00:00Z", "2026-03-29T23:00:00Z"),
+            // On 25 October 02:00 comes twice; a window that begins then begins with the first.
+            (window(120, 240), "2026-10-24T23:00:00Z", "2026-10-25T00:00:00Z"),
+            (window(120, 240), "2026-10-25T01:30:00Z", "2026-10-25T01:30:00Z"),
+        ];
+        for (window, from, expected) in rows {
+            policy.windows = vec![window];
+            assert_eq!(opens(&policy, at(from)), Some(at(expected)), "{window:?} from {from}");
+        }
     }
 
     #[test]

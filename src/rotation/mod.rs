@@ -15,26 +15,38 @@
 //! |---|---|
 //! | `view` | turns what was observed into what the rules speak of |
 //! | `feeding` | how it stands with credentials that feed one another |
+//! | `tags` | reads what the secret's tags say |
+//! | `seen` | the same of what the vendor listed |
 //! | `decide` | the one next step of one secret |
 //! | `bootstrap` | the same while the secret has no version yet |
 //! | `sweep` | which leftovers at the vendor are provably ours |
+//! | `census` | what each credential listed in one place is: owned, orphan or foreign |
 //! | `own` | what the process that holds a fresh credential does with it |
 //! | `calendar` | when a credential is due |
+//! | `brake` | how much one edit may replace unasked |
+//! | `person` | whether what a person asks for may be done to a secret |
 //! | `guard` | once more, and not from the same rules, whether a step may be taken |
 //! | `fleet` | which secrets of a listing need no further look |
+//! | `leaked` | when nothing older than a leaked rotation's value works any more |
 //! | `reason` | the closed list of reasons, and whose turn each one makes it |
 
 pub mod bootstrap;
+pub mod brake;
 pub mod calendar;
+pub mod census;
 pub mod decide;
 pub mod feeding;
 pub mod fleet;
 pub mod guard;
+pub mod leaked;
 pub mod own;
+pub mod person;
 pub mod reason;
+pub mod seen;
 #[cfg(test)]
 mod story;
 pub mod sweep;
+pub mod tags;
 pub mod view;
 
 pub use decide::{Decision, Step, decide};

@@ -9,10 +9,15 @@
 //!
 //! Otherwise a put may still land and be published, so it leaves the credential alone: the steps
 //! *abandon*, *close* and *sweep* finish it. This holds on SIGTERM too.
+//!
+//! [`takes`] says what a process still does that is about to leave a credential.
 
 use std::time::Duration;
 
+use crate::model::label::Label;
+use crate::model::policy::{Policy, Verify};
 use crate::model::time::Timestamp;
+use crate::rotation::Step;
 
 /// How long a throttled or unanswered put is sent again.
 const RESEND_MAX: Duration = Duration::from_secs(600);
@@ -78,6 +83,14 @@ pub fn next(own: &mut Own, answer: Answer, now: Timestamp, stopping: bool) -> Ne
     }
 }
 
+/// Whether a first credential may be published though no login can tell whether it works.
+pub fn may_publish_untold(policy: &Policy) -> bool {
+    match policy.verify {
+        Verify::Required => false,
+        Verify::BestEffort => true,
+    }
+}
+
 fn give_up(own: &Own) -> Next {
     match (own.in_doubt, own.can_close) {
         (false, _) => Next::Revoke,
@@ -86,9 +99,92 @@ fn give_up(own: &Own) -> Next {
     }
 }
 
+/// How a process that looks after a credential is about to leave it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Leaving {
+    /// Not at all.
+    No,
+    /// The process ends: others go on from what is observed.
+    Ends,
+    /// Another declaration is in force, which may not name the credential any more, so perhaps
+    /// nobody goes on: what was begun is brought to its end, nothing new begins, and nothing that
+    /// lives is revoked.
+    Replaced,
+}
+
+/// Whether a step is still taken.
+pub fn takes(step: &Step, leaving: Leaving) -> bool {
+    match leaving {
+        Leaving::No => true,
+        // The right to create is this process's alone, for a minute.
+        Leaving::Ends => matches!(step, Step::Mint { .. } | Step::MintFirst { .. }),
+        Leaving::Replaced => match step {
+            Step::Mint { .. }
+            | Step::MintFirst { .. }
+            | Step::Verify { .. }
+            | Step::Apply { .. }
+            | Step::Restore { .. }
+            | Step::Promote { .. }
+            | Step::Close { .. }
+            | Step::Untag => true,
+            Step::Detach { label, .. } => *label != Label::Previous,
+            Step::Wait
+            | Step::CreateSecret { .. }
+            | Step::TakeOver
+            | Step::Tag { .. }
+            | Step::Move { .. }
+            | Step::Arrive
+            | Step::Claim { .. }
+            | Step::Revoke { .. }
+            | Step::MarkRetiring
+            | Step::MarkEnding { .. }
+            | Step::UnmarkRetiring
+            | Step::DeleteSecret => false,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::attempt::{Attempt, Cause};
+    use crate::model::name::{Arn, VendorId};
+
+    #[test]
+    fn whoever_leaves_begins_nothing_and_finishes_what_others_cannot() {
+        let arn = Arn::new("arn:aws:secretsmanager:eu-central-1:111122223333:secret:app-a1b2c3").unwrap();
+        let attempt = Attempt::derive(&arn, &None, 1);
+        let (version, since) = (attempt.slot_id(), Timestamp::default());
+        let id = VendorId::new("x").unwrap();
+        let detach = |label: Label| Step::Detach { label, version: version.clone() };
+        // (step, taken by one that ends, taken under a declaration that was replaced)
+        let rows = [
+            (Step::CreateSecret { before: Vec::new() }, false, false),
+            (Step::TakeOver, false, false),
+            (Step::Tag { number: 1, before: Vec::new() }, false, false),
+            (Step::Claim { attempt, base: None, number: 1, cause: Cause::Due, before: Vec::new() }, false, false),
+            (Step::Mint { attempt, since }, true, true),
+            (Step::MintFirst { attempt, since }, true, true),
+            (Step::Verify { version: version.clone() }, false, true),
+            (Step::Promote { version: version.clone(), from: None, proved: since }, false, true),
+            (detach(Label::Pending), false, true),
+            (detach(Label::Open(attempt)), false, true),
+            (detach(Label::Previous), false, false),
+            (Step::Close { attempt }, false, true),
+            (Step::Revoke { id: id.clone(), tracked: true }, false, false),
+            (Step::Revoke { id, tracked: false }, false, false),
+            (Step::Untag, false, true),
+            (Step::MarkRetiring, false, false),
+            (Step::MarkEnding { version, since }, false, false),
+            (Step::UnmarkRetiring, false, false),
+            (Step::DeleteSecret, false, false),
+        ];
+        for (step, ends, replaced) in rows {
+            assert!(takes(&step, Leaving::No));
+            assert_eq!(takes(&step, Leaving::Ends), ends, "{step:?}");
+            assert_eq!(takes(&step, Leaving::Replaced), replaced, "{step:?}");
+        }
+    }
 
     #[test]
     fn a_credential_is_ended_by_its_maker_only_where_no_put_can_land() {

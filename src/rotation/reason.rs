@@ -40,6 +40,8 @@ pub enum Reason {
     CandidateProved,
     /// The vendor has refused the candidate for two minutes.
     CandidateRefused,
+    /// No login can tell whether the candidate works.
+    CandidateUntold,
     /// The candidate's claim is over an hour old.
     CandidateAged,
     /// Something else became current meanwhile, or someone rolled the candidate back.
@@ -66,6 +68,16 @@ pub enum Reason {
     TakeOver,
     /// A credential that feeds this one was rotated.
     SourceMoved,
+    /// What the end of the previous credential waited for did not come within its longest wait.
+    EvidenceOverdue,
+    /// The declaration wants a credential again that it had retired.
+    PresentAgain,
+    /// The declaration names another place, or another thing to make there.
+    Moved,
+    /// The vendor shows the current credential elsewhere, or otherwise, than declared.
+    Strays,
+    /// Nothing of ours is left in the former place.
+    Arrived,
 
     /// All is well.
     Healthy,
@@ -75,6 +87,16 @@ pub enum Reason {
     InOverlap,
     /// A credential that this one feeds does not hold its new value yet, so the old one lives on.
     FollowersWait,
+    /// The overlap is over, and the vendor shows that the previous credential is still used.
+    InUse,
+    /// The overlap is over, and no consumer has said that it has the new value.
+    Unconfirmed,
+    /// A leaked value was replaced; something older lives yet.
+    LeakedEnding,
+    /// The declaration retires the credential; its consumers are given their time.
+    Retiring,
+    /// The credential is revoked, and its secret deleted or scheduled for it, as declared.
+    Retired,
     /// Something happened too recently to act on it.
     Settling,
     /// An attempt is under way, here or in another replica.
@@ -87,6 +109,8 @@ pub enum Reason {
     VendorSilent,
     /// As many credentials live as may.
     NoRoom,
+    /// No login at the vendor could prove what would be made.
+    Unprovable,
     /// Due, but outside the declared window or inside a freeze.
     WindowClosed,
     /// Nobody could look: AWS or the vendor did not answer, or refused.
@@ -96,6 +120,8 @@ pub enum Reason {
     Paused,
     /// AWSCURRENT is not a version that keyferry published.
     ForeignCurrent,
+    /// AWSCURRENT is on a version of keyferry's whose credential was ended, or that never held one.
+    DeadCurrent,
     /// AWSPENDING is not a version that keyferry stored.
     ForeignPending,
     /// Someone moved AWSCURRENT back to the previous version.
@@ -104,6 +130,8 @@ pub enum Reason {
     NoCurrent,
     /// More leftovers than keyferry revokes unasked.
     TooManyLeftovers,
+    /// An edit of the declaration would replace more than it may unasked.
+    TooManyReplacements,
     /// The secret exists and is not ours.
     NotOurs,
     /// The secret's tags name another deployment or credential.
@@ -126,7 +154,15 @@ impl Reason {
     /// Whose turn it is.
     pub fn turn(self) -> Turn {
         match self {
-            Self::Healthy | Self::HealthyManual | Self::InOverlap | Self::Settling | Self::WindowClosed => Turn::Nobody,
+            Self::Healthy
+            | Self::HealthyManual
+            | Self::InOverlap
+            | Self::InUse
+            | Self::Unconfirmed
+            | Self::Retiring
+            | Self::Retired
+            | Self::Settling
+            | Self::WindowClosed => Turn::Nobody,
             Self::SecretMissing
             | Self::SecretEmpty
             | Self::Due
@@ -136,6 +172,7 @@ impl Reason {
             | Self::CandidateUnproved
             | Self::CandidateProved
             | Self::CandidateRefused
+            | Self::CandidateUntold
             | Self::CandidateAged
             | Self::CandidateSuperseded
             | Self::Promoted
@@ -150,12 +187,19 @@ impl Reason {
             | Self::TakeOver
             | Self::SourceMoved
             | Self::FollowersWait
+            | Self::EvidenceOverdue
+            | Self::PresentAgain
+            | Self::LeakedEnding
+            | Self::Moved
+            | Self::Strays
+            | Self::Arrived
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
             | Self::BackingOff
             | Self::VendorSilent
             | Self::NotSeen => Turn::Keyferry,
             Self::NoRoom
+            | Self::Unprovable
             | Self::NotOurs
             | Self::OtherOwner
             | Self::OtherPlace
@@ -165,12 +209,33 @@ impl Reason {
             | Self::ManagedElsewhere
             | Self::ReplicaRegion => Turn::Cause,
             Self::ForeignCurrent
+            | Self::DeadCurrent
             | Self::ForeignPending
             | Self::RolledBack
             | Self::NoCurrent
-            | Self::TooManyLeftovers => Turn::Person,
+            | Self::TooManyLeftovers
+            | Self::TooManyReplacements => Turn::Person,
             Self::Paused => Turn::Paused,
         }
+    }
+
+    /// Whether an attempt was begun and is not at its end.
+    pub fn is_mid_attempt(self) -> bool {
+        matches!(
+            self,
+            Self::ClaimWon
+                | Self::CandidateUnproved
+                | Self::CandidateProved
+                | Self::CandidateRefused
+                | Self::CandidateAged
+                | Self::CandidateSuperseded
+                | Self::CandidateNotAccepted
+                | Self::Promoted
+                | Self::BootstrapDone
+                | Self::AttemptOpen
+                | Self::AttemptResolved
+                | Self::AttemptAbandoned
+        )
     }
 
     /// The word for machines: stable, kebab-case.
@@ -183,21 +248,42 @@ impl Reason {
         self.words().1
     }
 
-    /// What a person can do, where it is their turn.
+    /// The sentence with the date until which it holds, where that says more than when the next look
+    /// is.
+    pub fn message(self, until: Option<Timestamp>) -> String {
+        let sentence = self.sentence();
+        match (self, until) {
+            (Self::InUse | Self::Unconfirmed, Some(date)) => {
+                format!("{sentence}; the old one ends {date} at the latest")
+            }
+            (Self::WindowClosed, Some(date)) => format!("{sentence} until {date}"),
+            (Self::WindowClosed, None) => format!("{sentence}, and nothing opens within a year"),
+            (Self::Retiring, Some(date)) => format!("{sentence} (next step {date})"),
+            _ => sentence.into(),
+        }
+    }
+
+    /// What a person can do, where there is something.
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::ForeignCurrent => {
-                "someone wrote this secret by hand: tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`) to accept that version as the one to go on from, or move AWSCURRENT back to keyferry's version"
+                "someone wrote this secret by hand: `keyferry resume <name> --accept <version id>` goes on from that version, `keyferry rollback <name>` goes back to keyferry's own while it lives"
+            }
+            Self::DeadCurrent => {
+                "move AWSCURRENT to the version that has a label `kf-cred:…` and works (`aws secretsmanager update-secret-version-stage`); nothing can bring a revoked credential back"
             }
             Self::ForeignPending => {
                 "find out who put AWSPENDING there and take the label off that version; keyferry then goes on by itself"
             }
             Self::RolledBack => {
-                "to keep the version that is current now and retire the newer one, tag the secret `keyferry:base=<version id>@<seconds since 1970>` (`date +%s`); otherwise move AWSCURRENT forward again"
+                "to keep the version that is current now and retire the newer one: `keyferry resume <name> --accept <version id>`; to go forward again to the newer one: `keyferry rollback <name>`"
             }
             Self::NoCurrent => "move AWSCURRENT to the right version by hand",
             Self::TooManyLeftovers => {
-                "look at them at the vendor and revoke by hand those that nobody uses; keyferry goes on with three or fewer"
+                "`keyferry orphans <name>` lists them, `keyferry orphans revoke ID` ends one that nobody uses; keyferry goes on with three or fewer"
+            }
+            Self::TooManyReplacements => {
+                "nothing was replaced: undo the edit; or `keyferry rotate NAME…` for those that are meant; or raise `limits.max_replacements` and reload"
             }
             Self::NotOurs => {
                 "its value was not touched: set `takeover = \"rotate\"` to publish a fresh credential over it, or choose another secret name"
@@ -206,18 +292,22 @@ impl Reason {
                 "the secret's tags keyferry:deployment and keyferry:credential say whose it is: choose another secret name, or correct the tags"
             }
             Self::OtherPlace => {
-                "put vendor, zone and application back as they were, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it"
+                "put it back as it was, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it. What can change, one change at a time and each finished before the next: zone, application and what the credential says, and the type among those that are told from others in the same way; not the vendor"
             }
             Self::SecretAbsent => "create the secret, or remove `create = false`",
             Self::ScheduledForDeletion => "restore it (`aws secretsmanager restore-secret`), or remove the declaration",
             Self::NativeRotation => "turn off its rotation in Secrets Manager, or remove the declaration",
             Self::ManagedElsewhere => "choose another secret name: writing to this one would break what manages it",
             Self::ReplicaRegion => "declare the primary Region as the target",
-            Self::Paused => {
-                "take the tag `keyferry:pause` off the secret, or let its date pass (seconds since 1970, or 2026-12-01T00:00:00Z; anything else never ends)"
-            }
+            Self::Paused => "`keyferry resume <name>` ends it",
+            Self::InUse => "find the consumer that still logs in with the old value, and have it read the secret again",
+            Self::Unconfirmed => "once consumers have the new value, say so: `keyferry confirm` with this name",
+            Self::WindowClosed => "`keyferry rotate` with this name begins at once, also in a freeze",
             Self::NoRoom => {
-                "end credentials at the vendor that nobody uses, or wait until older ones of this secret are revoked"
+                "`keyferry orphans <name>` lists them: end those that nobody uses, or wait until older ones of this secret are revoked"
+            }
+            Self::Unprovable => {
+                "nothing was made: declare where to log in (for WorkOS `authkit_domain`), or accept values that nobody proved with `verify = \"best-effort\"`"
             }
             _ => return None,
         })
@@ -234,6 +324,7 @@ impl Reason {
             Self::CandidateUnproved => ("candidate-unproved", "a stored candidate waits for its login check"),
             Self::CandidateProved => ("candidate-proved", "the vendor accepted the candidate"),
             Self::CandidateRefused => ("candidate-refused", "the vendor keeps refusing the candidate"),
+            Self::CandidateUntold => ("candidate-untold", "no login can tell whether the candidate works"),
             Self::CandidateAged => ("candidate-aged", "the candidate is over an hour old"),
             Self::CandidateSuperseded => ("candidate-superseded", "something else became current meanwhile"),
             Self::Promoted => ("promoted", "the candidate is current"),
@@ -247,28 +338,49 @@ impl Reason {
             Self::RecordDiffers => ("record-differs", "the vendor's record holds another value than AWSCURRENT"),
             Self::TakeOver => ("take-over", "the declaration says to take the secret over"),
             Self::SourceMoved => ("source-moved", "a credential that feeds this one was rotated"),
+            Self::EvidenceOverdue => ("evidence-overdue", "the longest wait that `retire_when` allows is over"),
+            Self::PresentAgain => ("present-again", "the declaration wants it again, after it was retired"),
+            Self::Moved => ("moved", "the declaration changed where the credential is made, or what it is there"),
+            Self::Strays => ("strays", "the current credential is not where, or what, the declaration says"),
+            Self::Arrived => ("arrived", "nothing is left where the credential was made before"),
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),
             Self::InOverlap => ("in-overlap", "the new value is current; the previous one still works"),
             Self::FollowersWait => {
                 ("followers-wait", "a credential that this one feeds does not hold its new value yet")
             }
+            Self::InUse => {
+                ("in-use", "the overlap is over, but the vendor shows that the old credential is still used")
+            }
+            Self::Unconfirmed => ("unconfirmed", "the overlap is over, but no consumer has confirmed the new value"),
+            Self::LeakedEnding => ("leaked-ending", "the leaked value is replaced; something older still works"),
+            Self::Retiring => ("retiring", "declared retired: consumers read the value until the overlap is over"),
+            Self::Retired => ("retired", "retired as declared: nothing of it works any more"),
             Self::Settling => ("settling", "the last change is too young to act on"),
             Self::AttemptOpen => ("attempt-open", "an attempt is under way"),
             Self::CandidateNotAccepted => ("candidate-not-accepted", "the vendor does not accept the candidate yet"),
             Self::BackingOff => ("backing-off", "the last attempt failed; waiting before the next"),
             Self::VendorSilent => ("vendor-silent", "the next step needs the vendor's listing"),
             Self::NoRoom => ("no-room", "as many credentials live at the vendor as may"),
-            Self::WindowClosed => ("window-closed", "due, but outside the window or inside a freeze"),
+            Self::Unprovable => ("unprovable", "no login at the vendor could prove a new credential"),
+            Self::WindowClosed => ("window-closed", "due, but outside its window or inside a freeze"),
             Self::NotSeen => ("not-seen", "nobody could look at it"),
             Self::Paused => ("paused", "paused by a person"),
             Self::ForeignCurrent => ("foreign-current", "AWSCURRENT is not a version that keyferry published"),
+            Self::DeadCurrent => (
+                "dead-current",
+                "someone moved AWSCURRENT to a version whose credential is revoked, or that holds none: consumers may be reading a dead value",
+            ),
             Self::ForeignPending => ("foreign-pending", "AWSPENDING is not a version that keyferry stored"),
             Self::RolledBack => ("rolled-back", "someone moved AWSCURRENT back to the previous version"),
             Self::NoCurrent => ("no-current", "the secret has versions, but none is current"),
             Self::TooManyLeftovers => {
                 ("too-many-leftovers", "more leftovers live at the vendor than keyferry revokes unasked")
             }
+            Self::TooManyReplacements => (
+                "too-many-replacements",
+                "the declaration would replace more credentials at once than `limits.max_replacements`",
+            ),
             Self::NotOurs => ("not-ours", "the secret exists and is not keyferry's"),
             Self::OtherOwner => ("other-owner", "the secret belongs to another deployment or credential"),
             Self::OtherPlace => ("other-place", "the declaration says differently where the live credential is"),

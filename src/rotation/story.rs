@@ -9,7 +9,7 @@ use crate::model::name::{Arn, VendorId};
 use crate::model::observed::Claim;
 use crate::model::policy::{Ownership, Policy, Rotate};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::view::{Bootstrap, Feeding, Hand, Marked, Owner, Role, Secret, Seen, Try, Version, View};
+use crate::rotation::view::{Bootstrap, Feeding, Fit, Hand, Marked, Owner, Role, Secret, Seen, Try, Version, View};
 use crate::rotation::{Decision, Step, Violation, decide, guard};
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
@@ -63,13 +63,18 @@ pub(super) fn healthy() -> Told {
         bootstrap: None,
         accepted: None,
         place: None,
+        at: None,
+        former: None,
         paused_until: None,
+        confirmed: None,
+        retiring: None,
         claims: Vec::new(),
     };
     let told = Told {
         view: View {
             secret: Some(secret),
             listing: Some(Vec::new()),
+            unprovable: false,
             request: None,
             hand: Hand::Empty,
             feeding: Feeding::default(),
@@ -179,7 +184,7 @@ impl Told {
     /// A credential lives at the vendor.
     pub(super) fn lives(mut self, vendor_id: &str, marked: Marked, minutes: u64) -> Self {
         let marked = if self.policy.capabilities.marking == Marking::Unnamed { Marked::No } else { marked };
-        let seen = Seen { id: id(vendor_id), marked, created: ago(minutes), last_used: None };
+        let seen = Seen { id: id(vendor_id), marked, created: ago(minutes), last_used: None, fit: Fit::Declared };
         self.view.listing.get_or_insert_default().push(seen);
         self
     }
@@ -190,7 +195,8 @@ impl Told {
 
     /// In place: the one record.
     pub(super) fn record(mut self, marked: Marked) -> Self {
-        self.view.listing = Some(vec![Seen { id: id("record"), marked, created: ago(10 * DAY), last_used: None }]);
+        self.view.listing =
+            Some(vec![Seen { id: id("record"), marked, created: ago(10 * DAY), last_used: None, fit: Fit::Declared }]);
         self
     }
 
@@ -237,6 +243,8 @@ pub(super) fn told(step: &Step) -> String {
         Step::Wait => "wait".into(),
         Step::CreateSecret { .. } => "create secret".into(),
         Step::TakeOver => "take over".into(),
+        Step::Move { .. } => "move".into(),
+        Step::Arrive => "arrive".into(),
         Step::Tag { number, .. } => format!("tag {number}"),
         Step::Claim { number, .. } => format!("claim {number}"),
         Step::Mint { .. } => "mint".into(),
@@ -252,5 +260,9 @@ pub(super) fn told(step: &Step) -> String {
         Step::Revoke { id, tracked: true } => format!("revoke {id}"),
         Step::Revoke { id, tracked: false } => format!("revoke leftover {id}"),
         Step::Untag => "untag".into(),
+        Step::MarkRetiring => "mark retiring".into(),
+        Step::MarkEnding { .. } => "mark ending".into(),
+        Step::UnmarkRetiring => "unmark retiring".into(),
+        Step::DeleteSecret => "delete secret".into(),
     }
 }

@@ -20,7 +20,7 @@ use crate::model::name::VendorId;
 use crate::model::policy::{Ownership, Policy};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Bootstrap, Marked, Secret, Seen, Version, View, short};
+use crate::rotation::view::{Bootstrap, Fit, Marked, Secret, Seen, Version, View, short};
 
 /// More leftovers than this at once are a person's to judge: something is not as we think.
 const LEFTOVERS_MAX: usize = 3;
@@ -65,6 +65,30 @@ pub fn next(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Option<T
         .fold(None, |soonest, date| earlier(soonest, Some(date)))
 }
 
+/// What becomes of a listed credential that no lease tracks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is not provably ours: it stays.
+    NotOurs,
+    /// It is ours, and whoever made it may still store it.
+    Open,
+    /// It is a leftover of ours, revoked from this date of AWS's on.
+    SweptFrom(Timestamp),
+}
+
+/// What becomes of `seen`, which no lease of `secret` tracks.
+pub fn fate(seen: &Seen, secret: &Secret, policy: &Policy, now: Now) -> Fate {
+    let judge = Judge { secret, current: secret.with(&Label::Current), policy, now };
+    if judge.closed_leftover(seen) {
+        let age = now.vendor.map_or(Duration::ZERO, |vendor_now| vendor_now.since(seen.created));
+        Fate::SweptFrom(now.store.plus((policy.settle * 2).saturating_sub(age)))
+    } else if ours(seen) && policy.capabilities.marking == Marking::Named {
+        Fate::Open
+    } else {
+        Fate::NotOurs
+    }
+}
+
 /// Whether a listed credential carries this secret's mark.
 pub fn ours(seen: &Seen) -> bool {
     match seen.marked {
@@ -79,7 +103,10 @@ pub fn leaves(attempt: Attempt, secret: &Secret, policy: &Policy, listing: &[See
         Marking::Named => seen.marked == Marked::Ours(attempt) || seen.marked == Marked::First(attempt),
         // Without the claim's text nobody can tell.
         Marking::Unnamed => {
-            exclusive(policy) && (secret.claim_of(attempt).is_none() || appeared(seen, attempt, secret, policy))
+            // What is declared of the declared place says nothing of a former one.
+            seen.fit != Fit::Away
+                && exclusive(policy)
+                && (secret.claim_of(attempt).is_none() || appeared(seen, attempt, secret, policy))
         }
         Marking::InPlace => false,
     })
@@ -111,11 +138,17 @@ fn exclusive(policy: &Policy) -> bool {
     policy.ownership == Ownership::Exclusive && policy.capabilities.last_used
 }
 
-/// Whether an unmarked credential was not there before the first try, and was never used but by
-/// its maker: a first credential is proved before it is stored, so one login follows its creation.
+/// Whether an unmarked credential was not there before the first try, was there by the last one's
+/// time, and was never used but by its maker: a first credential is proved before it is stored, so
+/// one login follows its creation.
 fn first_unmarked(seen: &Seen, tag: &Bootstrap, policy: &Policy) -> bool {
+    if seen.fit == Fit::Away {
+        return false;
+    }
     let only_proved = seen.last_used.is_none_or(|used| used <= seen.created.plus(policy.settle));
-    only_proved && !tag.before.contains(&short(&seen.id))
+    // AWS's date against the vendor's: settle is far more than their clocks differ.
+    let in_time = seen.created <= tag.at.plus(policy.settle);
+    only_proved && in_time && !tag.before.contains(&short(&seen.id))
 }
 
 /// Whether an unmarked credential appeared in the window of `attempt` and was never used.
@@ -148,7 +181,7 @@ impl Judge<'_> {
                 Marked::First(attempt) => self.first_closed(*attempt),
                 Marked::Ours(attempt) => self.closed(*attempt, seen),
             },
-            Marking::Unnamed => exclusive(self.policy) && self.unmarked_leftover(seen),
+            Marking::Unnamed => seen.fit != Fit::Away && exclusive(self.policy) && self.unmarked_leftover(seen),
         }
     }
 

@@ -8,26 +8,29 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::model::attempt::{Attempt, Base, Cause, attempt_of_mark, mark_prefix};
+use crate::model::attempt::{Attempt, Base, Cause};
 use crate::model::label::{
-    Label, Lease, TAG_ATTEMPT, TAG_BASE, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PAUSE, TAG_PLACE, Tracked,
+    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE,
+    TAG_PLACE, TAG_RETIRING, Tracked,
 };
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
-use crate::model::observed::{self, Claim, Listing, Obstacle};
+use crate::model::observed::{self, Claim, Obstacle};
+use crate::model::place::At;
 use crate::model::time::Timestamp;
+use crate::rotation::tags;
+
 pub use crate::rotation::feeding::Feeding;
+pub use crate::rotation::seen::{Fit, Marked, Seen, add_away, seen};
+pub use crate::rotation::tags::{Accepted, Bootstrap, FOR_EVER, Retiring};
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
 /// oldest first, so the numbers still listed may start high.
-const ATTEMPT_GAP_MAX: u32 = 64;
+pub(super) const ATTEMPT_GAP_MAX: u32 = 64;
 /// The same for the version that is current, on which a failing vendor may make attempts for months.
 const ATTEMPT_GAP_MAX_CURRENT: u32 = 1024;
 /// The same for a version without labels: AWS prunes those oldest first, so while one is listed,
 /// the attempts on it, which are younger, are listed too.
 const ATTEMPT_GAP_MAX_UNLABELLED: u32 = 4;
-
-/// The end of a pause that names none that can be read: who wrote it wanted quiet.
-pub const FOR_EVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// What a version is to the protocol.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -123,49 +126,6 @@ pub enum Owner {
     },
 }
 
-/// The bootstrap tag: an attempt to make the secret's first version.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Bootstrap {
-    /// Which try.
-    pub number: u32,
-    /// Who tries.
-    pub nonce: String,
-    /// AWS's date shortly before the tag was sent.
-    pub at: Timestamp,
-    /// Short hashes of what the vendor listed before the first try, where it keeps no marks.
-    pub before: Vec<String>,
-}
-
-impl Bootstrap {
-    /// As it stands in the tag: `n:nonce:date`, with `:hash.hash` where the vendor keeps no marks.
-    pub fn to_tag(&self) -> String {
-        let mut text = format!("{}:{}:{}", self.number, self.nonce, self.at.seconds());
-        if !self.before.is_empty() {
-            text.push(':');
-            text.push_str(&self.before.join("."));
-        }
-        text
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(4, ':');
-        let number = parts.next()?.parse().ok()?;
-        let nonce = parts.next()?.into();
-        let at = Timestamp::from_seconds(parts.next()?.parse().ok()?);
-        let before = parts.next().map(|list| list.split('.').map(Into::into).collect()).unwrap_or_default();
-        Some(Self { number, nonce, at, before })
-    }
-}
-
-/// A version that a person accepted as ours to go on from.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Accepted {
-    /// Which.
-    pub version: VersionId,
-    /// When, if the tag says so; the secret's last change counts as well.
-    pub at: Option<Timestamp>,
-}
-
 /// The AWS secret.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Secret {
@@ -185,8 +145,16 @@ pub struct Secret {
     pub accepted: Option<Accepted>,
     /// The place tag: where at the vendor its credentials are made.
     pub place: Option<String>,
+    /// The same in words.
+    pub at: Option<At>,
+    /// The place that it is moving away from: anything of ours may still live there.
+    pub former: Option<At>,
     /// The pause tag.
     pub paused_until: Option<Timestamp>,
+    /// The version that a consumer confirmed to have.
+    pub confirmed: Option<Accepted>,
+    /// The retiring tag.
+    pub retiring: Option<Retiring>,
     /// What the claims that still carry `kf-open` say, as far as they could be read.
     pub claims: Vec<Claim>,
 }
@@ -210,9 +178,13 @@ impl Secret {
             arn: secret.arn.clone(),
             owner: owner(&secret.tags, deployment, name, ours),
             bootstrap: secret.tags.get(TAG_ATTEMPT).and_then(|text| Bootstrap::parse(text)),
-            accepted: secret.tags.get(TAG_BASE).and_then(|text| accepted(text)),
+            accepted: secret.tags.get(TAG_BASE).and_then(|text| Accepted::parse(text)),
             place: secret.tags.get(TAG_PLACE).cloned(),
-            paused_until: secret.tags.get(TAG_PAUSE).map(|text| date(text).unwrap_or(FOR_EVER)),
+            paused_until: secret.tags.get(TAG_PAUSE).map(|text| tags::date(text).unwrap_or(FOR_EVER)),
+            confirmed: secret.tags.get(TAG_CONFIRMED).and_then(|text| Accepted::parse(text)),
+            retiring: secret.tags.get(TAG_RETIRING).and_then(|text| Retiring::parse(text)),
+            at: secret.tags.get(TAG_AT).and_then(|text| At::parse(text)),
+            former: secret.tags.get(TAG_FORMER).and_then(|text| At::parse(text)),
             versions,
             changed: secret.changed,
             obstacle: secret.obstacle.clone(),
@@ -233,6 +205,12 @@ impl Secret {
     /// Whether a lease tracks this vendor id.
     pub fn tracks(&self, id: &VendorId) -> bool {
         self.versions.iter().any(|version| version.lease().is_some_and(|lease| lease.tracked.is(id)))
+    }
+
+    /// Whether the end of this version's credential has begun because the declaration retired it:
+    /// it may be dead although it is current.
+    pub fn ending(&self, version: &VersionId) -> bool {
+        self.retiring.as_ref().is_some_and(|tag| tag.ends(version))
     }
 
     /// What an attempt's claim says, while it can be read.
@@ -311,70 +289,9 @@ fn owner(tags: &BTreeMap<String, String>, deployment: &Deployment, name: &Name, 
     }
 }
 
-fn accepted(text: &str) -> Option<Accepted> {
-    let (version, at) = match text.split_once('@') {
-        Some((version, at)) => (version, Some(Timestamp::from_seconds(at.parse().ok()?))),
-        None => (text, None),
-    };
-    Some(Accepted { version: VersionId::new(version).ok()?, at })
-}
-
-fn date(text: &str) -> Option<Timestamp> {
-    text.parse().ok().map(Timestamp::from_seconds).or_else(|| Timestamp::parse_rfc3339(text))
-}
-
 /// Twelve hex digits that stand for a vendor's id in the bootstrap tag.
 pub fn short(id: &VendorId) -> String {
     Sha256::digest(id.as_str().as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whose a listed credential is, by its mark alone.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Marked {
-    /// It carries the mark of an attempt of this secret.
-    Ours(Attempt),
-    /// It carries the mark of an attempt to make this secret's first version.
-    First(Attempt),
-    /// It carries no mark of this secret.
-    No,
-}
-
-/// A credential that the vendor listed; of an in-place vendor its one record, marked with the
-/// attempt whose value was set last (setting a value sets the mark in the same call).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Seen {
-    /// The vendor's id.
-    pub id: VendorId,
-    /// Its mark.
-    pub marked: Marked,
-    /// The vendor's date of its creation.
-    pub created: Timestamp,
-    /// When it was last used, where the vendor says.
-    pub last_used: Option<Timestamp>,
-}
-
-/// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
-pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
-    let prefix = arn.map(mark_prefix);
-    let firsts: Vec<Attempt> = arn
-        .map(|arn| (1..=ATTEMPT_GAP_MAX).map(|number| Attempt::derive(arn, &None, number)).collect())
-        .unwrap_or_default();
-    let marked =
-        |mark: &Option<String>| match prefix.as_ref().and_then(|prefix| attempt_of_mark(prefix, mark.as_deref()?)) {
-            Some(attempt) if firsts.contains(&attempt) => Marked::First(attempt),
-            Some(attempt) => Marked::Ours(attempt),
-            None => Marked::No,
-        };
-    listing
-        .credentials
-        .iter()
-        .map(|one| Seen {
-            id: one.id.clone(),
-            marked: marked(&one.mark),
-            created: one.created,
-            last_used: one.last_used,
-        })
-        .collect()
 }
 
 /// What this very process did a moment ago and nobody else can know. Lost in a crash, and every
@@ -410,6 +327,13 @@ pub enum Hand {
         /// AWS's date of the first refusal.
         since: Timestamp,
     },
+    /// No login tells whether this candidate works.
+    Untold {
+        /// The candidate.
+        version: VersionId,
+        /// AWS's date when that was found.
+        at: Timestamp,
+    },
     /// Its removal of AWSPREVIOUS was accepted.
     Retired {
         /// The version that lost the label.
@@ -439,6 +363,8 @@ pub struct View {
     pub secret: Option<Secret>,
     /// What the vendor listed; `None` when it was not asked or did not answer.
     pub listing: Option<Vec<Seen>>,
+    /// The vendor was asked, and no login there would tell whether a credential works.
+    pub unprovable: bool,
     /// What a person asked for.
     pub request: Option<Cause>,
     /// What this process did a moment ago.
@@ -482,11 +408,8 @@ mod tests {
         };
         let view = Secret::new(&secret, &Deployment::new("prod").unwrap(), &Name::new("app").unwrap(), Vec::new());
         assert_eq!(view.versions[0].base(), Some(&None));
-        assert_eq!(
-            view.versions[1].claim(),
-            Some(&Try { attempt: third, origin: Some((base, 3)) }),
-            "attempts 1 and 2 were pruned"
-        );
+        let of = Try { attempt: third, origin: Some((base, 3)) };
+        assert_eq!(view.versions[1].claim(), Some(&of), "attempts 1 and 2 were pruned");
         assert_eq!(view.versions[2].role, Role::Other);
         let mut rotated = secret.clone();
         let second = Attempt::derive(&rotated.arn, &Some(first.slot_id()), 1);

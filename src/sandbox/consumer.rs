@@ -28,6 +28,9 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
 const BODY_BYTES_MAX: u64 = 1 << 20;
 
+/// What it calls itself, so that its calls can be told from everybody else's.
+pub const USER_AGENT: &str = "sample-consumer";
+
 /// How the consumer behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -190,7 +193,11 @@ impl Consumer {
         // Plain http on loopback: neither proxies, redirects nor CA certificates have a say.
         let builder =
             reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).tls_certs_only([]);
-        let http = builder.timeout(HTTP_TIMEOUT).build().expect("a client without options of its own is buildable");
+        let http = builder
+            .user_agent(USER_AGENT)
+            .timeout(HTTP_TIMEOUT)
+            .build()
+            .expect("a client without options of its own is buildable");
         Self { clock, http, options, watched: Mutex::default() }
     }
 
@@ -204,6 +211,11 @@ impl Consumer {
     /// Stops watching a secret, as when it is to be retired; its tally goes too.
     pub fn unwatch(&self, secret: &str) {
         self.lock().remove(secret);
+    }
+
+    /// Forgets every value it holds, as an application that was told to read anew.
+    pub fn read_anew(&self) {
+        self.lock().values_mut().for_each(|watched| watched.kept = None);
     }
 
     /// Every secret's tally, by name.

@@ -5,6 +5,9 @@
 //! | `POST /faults` | adds one rule or a list of them (`faults::Rule` as JSON) |
 //! | `DELETE /faults` | no more faults |
 //! | `GET /journal`, `DELETE /journal` | the calls so far, counted; forgets them |
+//! | `POST /held` | holds one of the next calls (`gate::Hold` as JSON) |
+//! | `GET /held` | how many calls have arrived, and which are held now |
+//! | `DELETE /held` | lets every held call go on |
 //! | `GET /secrets` | names, labels, dates and tags per Region, never a value |
 //! | `POST /secrets-manager/settings` | changes the fields that are sent, answers all settings |
 //! | `GET /<vendor>/credentials` | every credential ever made there, live or not, never a secret |
@@ -14,7 +17,7 @@
 //!
 //! For loopback only: it asks for no credentials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -27,9 +30,10 @@ use serde_json::{Value, json};
 
 use crate::model::time::Timestamp;
 use crate::sandbox::faults::Rule;
+use crate::sandbox::gate::Hold;
 use crate::sandbox::secrets_manager::SecretsManager;
 use crate::sandbox::secrets_manager::inspect::Forced;
-use crate::sandbox::secrets_manager::settings::{Deny, KeyState};
+use crate::sandbox::secrets_manager::settings::{Deny, KeyState, Opposite};
 use crate::sandbox::world::locked;
 
 /// The routes that are not a vendor's; serve them on a port of their own.
@@ -37,6 +41,7 @@ pub fn router(service: Arc<SecretsManager>) -> Router {
     Router::new()
         .route("/faults", post(add_faults).delete(clear_faults))
         .route("/journal", get(journal).delete(clear_journal))
+        .route("/held", get(held).post(hold).delete(release))
         .route("/secrets", get(secrets))
         .route("/secrets-manager/settings", post(change_settings))
         .route("/now", get(now))
@@ -53,6 +58,9 @@ struct Patch {
     force_delete_lingers_ms: Option<u64>,
     deny: Option<Vec<Deny>>,
     kms: Option<BTreeMap<String, KeyState>>,
+    /// An empty list goes back to no condition at all.
+    readable_stages: Option<Vec<String>>,
+    opposites: Option<BTreeSet<Opposite>>,
     #[serde(default)]
     secrets: Vec<Forced>,
 }
@@ -90,6 +98,21 @@ async fn clear_journal(State(service): State<Arc<SecretsManager>>) -> StatusCode
     StatusCode::NO_CONTENT
 }
 
+async fn hold(State(service): State<Arc<SecretsManager>>, Json(hold): Json<Hold>) -> StatusCode {
+    service.world().gate.hold(hold);
+    StatusCode::NO_CONTENT
+}
+
+async fn held(State(service): State<Arc<SecretsManager>>) -> Json<Value> {
+    let gate = &service.world().gate;
+    Json(json!({ "arrived": gate.arrived(), "held": gate.held() }))
+}
+
+async fn release(State(service): State<Arc<SecretsManager>>) -> StatusCode {
+    service.world().gate.release();
+    StatusCode::NO_CONTENT
+}
+
 async fn secrets(State(service): State<Arc<SecretsManager>>) -> Json<Value> {
     let now = service.world().now();
     Json(service.with_state(|state| state.overview(now)))
@@ -112,6 +135,12 @@ async fn change_settings(State(service): State<Arc<SecretsManager>>, Json(patch)
         }
         if let Some(kms) = patch.kms {
             settings.kms = kms;
+        }
+        if let Some(stages) = patch.readable_stages {
+            settings.readable_stages = Some(stages).filter(|stages| !stages.is_empty());
+        }
+        if let Some(opposites) = patch.opposites {
+            settings.opposites = opposites;
         }
         for forced in &patch.secrets {
             state.force(forced, now);

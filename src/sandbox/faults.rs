@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::gate;
+
 /// What goes wrong with one call.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +109,7 @@ impl Faults {
 
     /// What goes wrong with this call, if anything; counts it.
     pub fn next(&mut self, service: &str, operation: &str) -> Option<Effect> {
+        gate::note_word(operation);
         let matches = |pattern: &str, text: &str| pattern == "*" || pattern == text;
         for (rule, seen) in &mut self.rules {
             if !matches(&rule.service, service) || !matches(&rule.operation, operation) {

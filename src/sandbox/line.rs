@@ -19,20 +19,30 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::sandbox::gate;
+
 /// A handle on the connection that a request came in on; take it as `ConnectInfo<Line>`.
 #[derive(Clone, Debug, Default)]
-pub struct Line(Arc<AtomicBool>);
+pub struct Line {
+    cut: Arc<AtomicBool>,
+    peer: Option<SocketAddr>,
+}
 
 impl Line {
     /// Cuts the connection: not one byte of the returned response reaches the client, whose socket
     /// is reset instead. Return it from the handler.
     pub fn cut(&self) -> Response {
-        self.0.store(true, Ordering::Release);
+        self.cut.store(true, Ordering::Release);
         Response::new(Body::empty())
     }
 
+    /// The client's end of it.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     fn is_cut(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.cut.load(Ordering::Acquire)
     }
 }
 
@@ -45,7 +55,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<Line>();
+    let service = gate::guarded(router).into_make_service_with_connect_info::<Line>();
     axum::serve(Lines(listener), service).with_graceful_shutdown(shutdown).await
 }
 
@@ -64,7 +74,7 @@ impl Listener for Lines {
         let (stream, address) = Listener::accept(&mut self.0).await;
         // Small answers on loopback: waiting for more data to send only costs time. A failure costs no more than that.
         let _ = stream.set_nodelay(true);
-        (CuttableStream { stream, line: Line::default() }, address)
+        (CuttableStream { stream, line: Line { cut: Arc::default(), peer: Some(address) } }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {

@@ -15,9 +15,10 @@ use crate::model::time::Clock;
 use crate::sandbox::consumer::{self, Consumer, Watch};
 use crate::sandbox::control;
 use crate::sandbox::faults::Rule;
+use crate::sandbox::gate;
 use crate::sandbox::keycard::Keycard;
 use crate::sandbox::line;
-use crate::sandbox::secrets_manager::SecretsManager;
+use crate::sandbox::secrets_manager::{self, SecretsManager};
 use crate::sandbox::simulator::{self, Seed, Setting, Simulator};
 use crate::sandbox::world::World;
 
@@ -92,7 +93,8 @@ impl Sandbox {
                 base_url: format!("http://{address}"),
             });
             control = control.nest(&format!("/{}", spec.kind), Arc::clone(&simulator).control());
-            tokio::spawn(Arc::clone(&simulator).serve(listener));
+            let serving = Arc::clone(&simulator).serve(listener);
+            tokio::spawn(gate::behind(Arc::clone(&world.gate), spec.kind, serving));
             vendors.push(Running { spec, simulator, address });
         }
         let options = consumer::Options {
@@ -103,7 +105,8 @@ impl Sandbox {
             refresh: CONSUMER_REFRESH,
         };
         let consumer = Arc::new(Consumer::new(clock, options));
-        tokio::spawn(Arc::clone(&secrets_manager).serve(aws, std::future::pending()));
+        let serving = Arc::clone(&secrets_manager).serve(aws, std::future::pending());
+        tokio::spawn(gate::behind(Arc::clone(&world.gate), secrets_manager::SERVICE, serving));
         tokio::spawn(line::serve(controls, control, std::future::pending()));
         Ok(Self { world, secrets_manager, consumer, vendors, aws: aws_at, control: control_at })
     }

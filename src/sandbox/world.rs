@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::model::time::{Clock, Timestamp};
 use crate::sandbox::faults::{Effect, Faults};
+use crate::sandbox::gate::Gate;
 
 /// The pretend world.
 pub struct World {
@@ -20,6 +21,8 @@ pub struct World {
     pub real: Arc<dyn Clock>,
     /// What goes wrong; its own `Arc`, so that a service can hold it alone.
     pub faults: Arc<Mutex<Faults>>,
+    /// What every call to a service passes.
+    pub gate: Arc<Gate>,
     journal: Mutex<Journal>,
 }
 
@@ -27,7 +30,7 @@ impl World {
     /// A world without faults whose services live in `clock`'s time.
     pub fn new(seed: u64, clock: Arc<dyn Clock>, real: Arc<dyn Clock>) -> Self {
         let faults = Arc::new(Mutex::new(Faults::new(seed)));
-        Self { seed, clock, real, faults, journal: Mutex::default() }
+        Self { seed, clock, real, faults, gate: Arc::default(), journal: Mutex::default() }
     }
 
     /// The services' time.

@@ -142,6 +142,7 @@ pub const SPEC: Spec = Spec {
             },
             outputs: &["value", "client_id", "client_secret", "alias"],
             place: &["alias"],
+            content: &[],
             proof_outputs: &["alias"],
         },
         Type {
@@ -155,6 +156,7 @@ pub const SPEC: Spec = Spec {
             },
             outputs: &["token", "token_id", "user"],
             place: &["user"],
+            content: &[],
             proof_outputs: &["token"],
         },
     ],
@@ -235,9 +237,9 @@ impl Vendor for ChatBotKit {
         })
     }
 
-    fn fits(&self, place: Place<'_>, outputs: &Outputs) -> Result<(), Fault> {
+    fn accepts(&self, place: Place<'_>, outputs: &Outputs) -> Result<(), Fault> {
         let doing = format!("looking at the value for chatbotkit `{}`", self.name);
-        judge::fits(&doing, place.options, outputs)
+        judge::accepts(&doing, place.options, outputs)
     }
 
     fn set<'a>(&'a self, place: Place<'a>, mark: &'a Mark, outputs: &'a Outputs) -> Call<'a, Verdict> {

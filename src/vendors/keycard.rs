@@ -1,16 +1,17 @@
-//! Keycard: OAuth 2.0 client ids and secrets of applications (`password` application credentials).
+//! Keycard: application credentials of all five types (`types.rs` says what each can do).
 //!
 //! What the driver builds on:
 //!
-//! - The secret is in the create's answer and nowhere else. There is no rotate call and no
+//! - A password's secret is in the create's answer and nowhere else. There is no rotate call and no
 //!   idempotency key, so a create is sent once; only a 401, which says that nothing was looked at,
 //!   lets it go out again with a fresh token.
-//! - The caller chooses `identifier`, which is the client id: our mark goes there.
+//! - Where the caller chooses `identifier`, which is the client id, our mark goes there.
 //! - Management calls carry a bearer token fetched with a service account's id and secret.
 //! - A pair is proved at its zone's own token endpoint. Of the answers there only `invalid_client`
 //!   is about the pair; `invalid_target`, `access_denied` and their like come after the login.
-//!
-//! Other credential types of Keycard hold no secret that could be rotated here.
+//! - The other types hold no secret: each is proved by being shown as declared. A change of what
+//!   one says is a new credential before the old one goes, never a PATCH: readers of the old value
+//!   keep a working one through the overlap, and the stored value never says what is not yet so.
 
 #![expect(clippy::disallowed_methods, reason = "a vendor driver checks the pair it logs in with")]
 
@@ -19,12 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Method;
 use reqwest::header::HeaderValue;
-use serde_json::json;
 
+use self::types::{Content, Wanted};
 use super::http::{self, Effect, Endpoint, Line, Request};
-use super::{Call, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
+use super::{Call, Instance, Minted, Place, Spec, Vendor, Verdict};
 use crate::model::attempt::Mark;
-use crate::model::capability::{Capabilities, Marking, Proof};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
 use crate::model::observed::Listing;
@@ -35,6 +35,7 @@ use crate::model::time::Clock;
 
 mod api;
 mod names;
+mod types;
 mod wire;
 
 const BASE_URL: &str = "https://api.keycard.ai";
@@ -71,28 +72,7 @@ pub const SPEC: Spec = Spec {
             doc: "Client secret of the same service account.",
         },
     ],
-    types: &[Type {
-        name: "password",
-        fields: &[
-            Field { required: true, doc: "The zone's slug or id; from the vendor's table if left out.", ..ZONE },
-            Field {
-                name: "application",
-                kind: Kind::Text { char_count_max: 255 },
-                required: true,
-                doc: "The application's slug or id.",
-            },
-            Field {
-                name: "resource",
-                kind: Kind::Text { char_count_max: 2048 },
-                required: false,
-                doc: "Identifier of a resource to ask a token for when a pair is proved; never one backed by a vault.",
-            },
-        ],
-        capabilities: Capabilities { marking: Marking::Named, live_max: None, last_used: false, proof: Proof::Login },
-        outputs: &["client_id", "client_secret", "token_endpoint", "issuer", "zone_id", "application_id"],
-        place: &["zone", "application"],
-        proof_outputs: &["client_id", "client_secret"],
-    }],
+    types: types::TYPES,
     judge: super::no_objection,
     connect,
 };
@@ -112,7 +92,7 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         clock: instance.clock,
         token: tokio::sync::Mutex::new(None),
         zones: Mutex::default(),
-        applications: Mutex::default(),
+        named: Mutex::default(),
     }))
 }
 
@@ -126,7 +106,7 @@ struct Keycard {
     token: tokio::sync::Mutex<Option<api::Token>>,
     // Both caches hold what a declared name resolved to, until a 404 puts it in doubt.
     zones: Mutex<HashMap<String, Zone>>,
-    applications: Mutex<HashMap<(String, String), String>>,
+    named: Mutex<HashMap<(String, names::Collection, String), String>>,
 }
 
 #[derive(Clone)]
@@ -140,7 +120,7 @@ struct Zone {
 struct Spot<'a> {
     zone: &'a str,
     application: &'a str,
-    resource: Option<&'a str>,
+    wanted: Wanted<'a>,
     at: String,
 }
 
@@ -150,7 +130,8 @@ impl Vendor for Keycard {
             let spot = self.spot(place)?;
             self.forget(&spot);
             let zone = self.zone(&spot).await?;
-            self.application(&spot, &zone).await.map(drop)
+            self.application(&spot, &zone).await?;
+            self.content(&spot, &zone).await.map(drop)
         })
     }
 
@@ -173,7 +154,13 @@ impl Vendor for Keycard {
     fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict> {
         Box::pin(async move {
             let spot = self.spot(place)?;
-            self.log_in(&spot, outputs).await
+            match spot.wanted {
+                Wanted::Password { resource } => self.log_in(&spot, resource, outputs).await,
+                Wanted::PublicKey { .. } | Wanted::Public | Wanted::Token { .. } | Wanted::Url { .. } => {
+                    let shown = self.shown(&spot, outputs).await;
+                    self.forget_if_gone(&spot, shown)
+                }
+            }
         })
     }
 
@@ -193,13 +180,12 @@ impl Keycard {
             let doing = format!("reading a credential's options for keycard `{}`", self.name);
             Fault::new(Class::Rejected, doing, format!("no {what}"))
         };
-        if place.type_name != "password" {
-            return Err(missing("credential type of that name"));
-        }
+        let wanted = Wanted::of(place.type_name, place.options);
+        let wanted = wanted.ok_or_else(|| missing("credential type of that name"))?;
         let zone = place.options.text("zone").ok_or_else(|| missing("`zone`"))?;
         let application = place.options.text("application").ok_or_else(|| missing("`application`"))?;
         let at = format!("at keycard `{}`, zone `{zone}`, application `{application}`", self.name);
-        Ok(Spot { zone, application, resource: place.options.text("resource"), at })
+        Ok(Spot { zone, application, wanted, at })
     }
 
     async fn credentials(&self, spot: &Spot<'_>) -> Result<Listing, Fault> {
@@ -207,12 +193,14 @@ impl Keycard {
         let zone = self.zone(spot).await?;
         let application = self.application(spot, &zone).await?;
         let url = self.url(&doing, &["zones", &zone.id, "applications", &application, "application-credentials"])?;
+        // A former place is listed for what lives there, not for what is declared.
+        let content = if spot.is_complete() { Some(self.content(spot, &zone).await?) } else { None };
         let mut credentials = Vec::new();
         let mut known = HashSet::new();
         let mut unreadable = 0_usize;
         let request = || Request::new(&doing, Method::GET, url.clone(), Effect::Nothing);
         let at = self
-            .walk(request, |entry| match wire::listed(entry, &application) {
+            .walk(request, |entry| match wire::listed(entry, &application, content.as_ref()) {
                 // A page border can move under a walk and show an entry twice.
                 Ok(Some(listed)) if known.insert(listed.id.clone()) => credentials.push(listed),
                 Ok(_) => {}
@@ -231,51 +219,96 @@ impl Keycard {
     }
 
     async fn mint(&self, spot: &Spot<'_>, mark: &Mark) -> Result<Minted, Fault> {
-        let doing = format!("creating a password credential {}", spot.at);
+        let doing = format!("creating a credential {}", spot.at);
         let resolve = async {
             let zone = self.zone(spot).await?;
             let application = self.application(spot, &zone).await?;
-            Ok((zone, application))
+            let content = self.content(spot, &zone).await?;
+            Ok((zone, application, content))
         };
-        let (zone, application) = api::prepared(&doing, Effect::Once, resolve).await?;
+        let (zone, application, content) = api::prepared(&doing, Effect::Once, resolve).await?;
+        let doing = format!("creating a {} credential {}", content.type_name(), spot.at);
         let url = self.url(&doing, &["zones", &zone.id, "application-credentials"])?;
-        let body = json!({"application_id": application, "type": "password", "identifier": mark.as_str()});
+        let body = content.body(&application, mark.as_str());
         let request = Request::new(doing, Method::POST, url, Effect::Once).json(body);
         let (request, answer) = self.call(request).await?;
         if !answer.is_success() {
-            let mut fault = self.fault(&request, &answer);
-            if answer.status() == 409 {
-                // The mark belongs to this attempt alone, so whatever has it came from it.
-                fault.class = Class::InDoubt;
-                fault.answer.push_str(": a credential with our mark may exist from an earlier send");
-            }
-            return Err(fault);
+            return Err(self.refused(&request, &answer, &content));
         }
         let created: wire::Created = answer.json().ok_or_else(|| self.fault(&request, &answer))?;
-        let id = VendorId::new(&created.id).ok();
         let foreign = created.application_id.as_ref().is_some_and(|owner| *owner != application);
-        match (id, created.password) {
-            (Some(id), Some(wire::Sealed(secret)))
-                if created.identifier == mark.as_str() && !foreign && !secret.is_empty() =>
-            {
-                let outputs = Outputs::default()
-                    .public("client_id", created.identifier)
-                    .secret("client_secret", secret)
+        let good = !foreign && content.is_named(&created.identifier, mark.as_str());
+        match (VendorId::new(&created.id).ok(), minted(&content, &created)) {
+            (Some(id), Some(outputs)) if good => {
+                let outputs = outputs
                     .public("token_endpoint", zone.token_endpoint.to_string())
                     .public("issuer", zone.issuer)
                     .public("zone_id", zone.id)
-                    .public("application_id", application);
+                    .public("application_id", application)
+                    .public("credential_id", id.as_str());
                 Ok(Minted { id, outputs })
             }
             _ => {
                 let id = http::checked_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
-                let said = "answered with a credential that lacks its id, its secret, our mark or our application";
+                let said = "answered with a credential that lacks its id, its secret, its name or our application";
                 Err(Fault::new(Class::InDoubt, request.doing(), format!("{said}{id}")))
             }
         }
     }
 
-    async fn log_in(&self, spot: &Spot<'_>, outputs: &Outputs) -> Result<Verdict, Fault> {
+    /// What a refused create means.
+    fn refused(&self, request: &Request, answer: &http::Answer, content: &Content) -> Fault {
+        let mut fault = self.fault(request, answer);
+        if answer.status() != 409 {
+            return fault;
+        }
+        if content.is_marked() {
+            // The mark belongs to this attempt alone, so whatever has it came from it.
+            fault.class = Class::InDoubt;
+            fault.answer.push_str(": a credential with our mark may exist from an earlier send");
+            return fault;
+        }
+        fault.class = Class::Rejected;
+        fault.answer.push_str(": there is one like it already");
+        fault.with_hint("end the one that is there at Keycard if nobody needs it: keyferry makes its own")
+    }
+
+    /// Whether the vendor shows the credential that `outputs` tell of, as it is declared. No more
+    /// can be proved of a credential that holds no secret.
+    async fn shown(&self, spot: &Spot<'_>, outputs: &Outputs) -> Result<Verdict, Fault> {
+        let doing = format!("looking at a candidate {}", spot.at);
+        let zone = self.zone(spot).await?;
+        let application = self.application(spot, &zone).await?;
+        let content = self.content(spot, &zone).await?;
+        let piece = |name: &str| outputs.get(name).map(|value| value.expose().to_owned());
+        let mut found = None;
+        if let Some(id) = piece("credential_id") {
+            let url = self.url(&doing, &["zones", &zone.id, "application-credentials", &id])?;
+            let (request, answer) = self.call(Request::new(doing, Method::GET, url, Effect::Nothing)).await?;
+            if answer.is_success() {
+                found = Some(answer.json::<wire::Credential>().ok_or_else(|| self.fault(&request, &answer))?);
+            } else if !matches!(answer.status(), 404 | 410) {
+                return Err(self.fault(&request, &answer));
+            }
+        } else if let Some(client_id) = piece("client_id") {
+            let url =
+                self.url(&doing, &["zones", &zone.id, "applications", &application, "application-credentials"])?;
+            let request = || Request::new(&doing, Method::GET, url.clone(), Effect::Nothing);
+            self.walk(request, |entry| found = found.take().or_else(|| wire::identified(entry, &client_id))).await?;
+        } else {
+            let said = "the stored value has neither `credential_id` nor `client_id`";
+            return Err(Fault::new(Class::Rejected, doing, said));
+        }
+        let Some(found) = found.filter(|found| found.application_id == application) else {
+            return Ok(Verdict::Bad { answer: "it is not there".into() });
+        };
+        Ok(match content.differs(&found) {
+            None => Verdict::Good,
+            Some(what) => Verdict::Bad { answer: format!("its {what} is not as declared") },
+        })
+    }
+
+    async fn log_in(&self, spot: &Spot<'_>, resource: Option<&str>, outputs: &Outputs) -> Result<Verdict, Fault> {
         let doing = format!("logging in with a candidate {}", spot.at);
         let zone = self.zone(spot).await?;
         let piece = |name: &str| {
@@ -284,7 +317,7 @@ impl Keycard {
         };
         let header = login(&doing, &piece("client_id")?, &piece("client_secret")?)?;
         let mut form = vec![("grant_type", "client_credentials".to_owned())];
-        form.extend(spot.resource.map(|resource| ("resource", resource.to_owned())));
+        form.extend(resource.map(|resource| ("resource", resource.to_owned())));
         let request = Request::new(doing, Method::POST, zone.token_endpoint.url(), Effect::Nothing).form(form);
         let request = request.authorization(header);
         let answer = self.line.send(&request).await?;
@@ -309,6 +342,36 @@ impl Keycard {
         let (request, answer) = self.call(Request::new(doing, Method::DELETE, url, Effect::Idempotent)).await?;
         if answer.is_success() { Ok(()) } else { Err(self.fault(&request, &answer)) }
     }
+}
+
+impl Spot<'_> {
+    /// Whether it says all that makes a credential what it is, and not only where.
+    fn is_complete(&self) -> bool {
+        match self.wanted {
+            Wanted::Password { .. } | Wanted::Public => true,
+            Wanted::PublicKey { jwks_uri } => jwks_uri.is_some(),
+            Wanted::Token { provider, .. } => provider.is_some(),
+            Wanted::Url { url } => url.is_some(),
+        }
+    }
+}
+
+/// The pieces of a created credential that its answer tells; `None` when its secret is missing.
+fn minted(content: &Content, created: &wire::Created) -> Option<Outputs> {
+    let outputs = Outputs::default();
+    Some(match content {
+        Content::Password => {
+            let secret = created.password.as_ref().map(|sealed| &sealed.0).filter(|secret| !secret.is_empty())?;
+            outputs.public("client_id", &created.identifier).secret("client_secret", secret.clone())
+        }
+        Content::PublicKey { jwks_uri } => {
+            outputs.public("client_id", &created.identifier).public("jwks_uri", jwks_uri)
+        }
+        Content::Public | Content::Url { .. } => outputs.public("client_id", &created.identifier),
+        Content::Token { provider_id, .. } => {
+            outputs.public("identifier", &created.identifier).public("provider_id", provider_id)
+        }
+    })
 }
 
 /// What the answer of a token endpoint says about the pair, by its `error` field (RFC 6749 section

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::model::attempt::Mark;
-use crate::model::capability::Capabilities;
+use crate::model::capability::{Capabilities, Proof};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
 use crate::model::observed::Listing;
@@ -21,9 +21,10 @@ use crate::model::time::Clock;
 pub mod chatbotkit;
 pub mod http;
 pub mod keycard;
+pub mod workos;
 
 /// Every vendor keyferry knows.
-pub const ALL: &[&Spec] = &[&keycard::SPEC, &chatbotkit::SPEC];
+pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC, &chatbotkit::SPEC];
 
 /// The vendor whose `kind` this is.
 pub fn find(kind: &str) -> Option<&'static Spec> {
@@ -74,10 +75,13 @@ pub struct Type {
     /// Names of its outputs that a stored value may hold.
     pub outputs: &'static [&'static str],
     /// Which of its options say where at the vendor a credential lives: another value there is
-    /// another place, and what lives in the old one can't be found in the new.
+    /// another place, and what lives in the old one is not found in the new.
     pub place: &'static [&'static str],
+    /// Which of its options say what such a credential is, besides where: a change of one makes
+    /// another credential of it.
+    pub content: &'static [&'static str],
     /// Those that a stored value must hold, so that a candidate can be proved after a crash. They
-    /// also make the default value.
+    /// also make the default value, except where there is no secret in any output: there all do.
     pub proof_outputs: &'static [&'static str],
 }
 
@@ -122,6 +126,11 @@ pub enum Verdict {
         /// What it said, in checked words.
         answer: String,
     },
+    /// Nothing that the vendor offers tells: this is neither a good nor a bad word about it.
+    CannotTell {
+        /// Why not, in our words.
+        answer: String,
+    },
 }
 
 /// A boxed call.
@@ -144,6 +153,15 @@ pub trait Vendor: Send + Sync {
     /// Any incomplete listing is a fault, never a short listing.
     fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing>;
 
+    /// Whether a login there can tell a good credential from a bad one, as far as that can be known
+    /// before there is one: `Impossible` where [`Vendor::verify`] could only say `CannotTell`.
+    ///
+    /// # Errors
+    /// As for [`Vendor::check`].
+    fn provable<'a>(&'a self, _place: Place<'a>) -> Call<'a, Proof> {
+        Box::pin(std::future::ready(Ok(Proof::Login)))
+    }
+
     /// Creates one credential, with our mark where the vendor keeps one.
     ///
     /// # Errors
@@ -161,7 +179,7 @@ pub trait Vendor: Send + Sync {
     ///
     /// # Errors
     /// `Rejected`, and says why, without the value.
-    fn fits(&self, _place: Place<'_>, _outputs: &Outputs) -> Result<(), Fault> {
+    fn accepts(&self, _place: Place<'_>, _outputs: &Outputs) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Drives the sandbox's Keycard with the vendor's own packages from PyPI.
 
-    python -m venv /tmp/venv && /tmp/venv/bin/pip install keycardai-api keycardai-oauth
-    /tmp/venv/bin/python tests/foreign/keycard.py http://127.0.0.1:7702
+    python -m venv venv && venv/bin/pip install keycardai-api keycardai-oauth
+    venv/bin/python tests/foreign/keycard.py http://127.0.0.1:7702
 
 The service must hold the sandbox's seed: the service account `sandbox` with the secret `sandbox`,
 the zone `production`, its applications and its provider `github-actions`. Needs no internet and no
@@ -139,6 +139,12 @@ def every_type_comes_back_as_its_class(world):
         read = world.credentials.retrieve(created.id, zone_id=world.zone.id)
         assert type(created) is kind and type(read) is kind, (type(created), type(read), kind)
         assert created.identifier == read.identifier
+        listed = world.credentials.list(world.zone.id, application_id=world.application.id).items
+        assert [(type(item), item.id) for item in listed] == [(kind, created.id)], listed
+        nested = world.api.zones.applications.list_credentials(world.application.id, zone_id=world.zone.id).items
+        assert [(type(item), item.identifier) for item in nested] == [(kind, created.identifier)], nested
+        for name, value in fields.items():
+            assert getattr(read, name) == value, (name, read)
         world.credentials.delete(created.id, zone_id=world.zone.id)
 
 
@@ -158,6 +164,26 @@ def a_password_is_shown_once_logs_in_and_ends_with_its_deletion(world):
     refused(404, lambda: world.credentials.retrieve(pair.id, zone_id=world.zone.id))
     assert world.login(second).access_token
     world.credentials.delete(second.id, zone_id=world.zone.id)
+
+
+@case
+def several_of_every_type_live_side_by_side_in_one_application(world):
+    provider = world.api.zones.providers.list(world.zone.id).items[0]
+    made = []
+    for number in ("1", "2"):
+        for fields in (
+            {"type": "token", "provider_id": provider.id, "subject": f"repo:{number}"},
+            {"type": "public-key", "jwks_uri": f"https://keys.example/{number}.json"},
+            {"type": "url", "identifier": f"https://client.example/{number}"},
+            {"type": "public"},
+        ):
+            made.append(world.credentials.create(world.zone.id, application_id=world.application.id, **fields))
+    assert len({item.id for item in made}) == len(made) == 8
+    refused(404, lambda: world.credentials.create(
+        world.zone.id, application_id=world.application.id, type="token", provider_id="nobody"))
+    for item in made:
+        world.credentials.delete(item.id, zone_id=world.zone.id)
+    assert not world.credentials.list(world.zone.id, application_id=world.application.id).items
 
 
 @case
@@ -193,7 +219,7 @@ def refusals_are_errors_that_the_client_understands(world):
 
 
 @case
-def a_patch_reaches_subject_and_identifier_but_no_password(world):
+def a_patch_reaches_subject_and_identifier_but_neither_password_nor_key(world):
     provider = world.api.zones.providers.list(world.zone.id).items[0]
     create = lambda **fields: world.credentials.create(world.zone.id, application_id=world.application.id, **fields)
     patch = lambda item, **fields: world.credentials.update(item.id, zone_id=world.zone.id, **fields)
@@ -203,7 +229,13 @@ def a_patch_reaches_subject_and_identifier_but_no_password(world):
     assert patch(public, identifier=f"{MARK}-public").identifier == f"{MARK}-public"
     password = create(type="password")
     assert patch(password, type="password").identifier == password.identifier
-    for item in (token, public, password):
+    url = create(type="url", identifier="https://client.example/one.json")
+    assert patch(url, identifier="https://client.example/two.json").identifier.endswith("two.json")
+    refused(400, lambda: patch(url, identifier="no address"))
+    keys = create(type="public-key", jwks_uri="https://keys.example/jwks.json", identifier=f"{MARK}-keys")
+    assert patch(keys, type="public-key").jwks_uri == keys.jwks_uri and keys.identifier == f"{MARK}-keys"
+    assert world.credentials.retrieve(url.id, zone_id=world.zone.id).identifier.endswith("two.json")
+    for item in (token, public, password, url, keys):
         world.credentials.delete(item.id, zone_id=world.zone.id)
 
 

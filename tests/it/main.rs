@@ -3,6 +3,13 @@
 
 mod bad_inputs;
 mod chatbotkit;
+mod daemon;
+mod ending;
 mod faults;
+mod keycard;
+mod preflight;
 mod stage;
+mod vendor_contract;
+mod verbs;
 mod voyage;
+mod workos;

@@ -15,6 +15,7 @@ use keyferry::model::name::Name;
 use keyferry::model::time::{Clock, Sleep, Timestamp};
 use keyferry::sandbox::simulator::Seed;
 use keyferry::sandbox::stage::{Ports, Sandbox, Watched};
+use keyferry::sandbox::workos::WorkOs;
 use keyferry::vendors::http::Limits;
 use serde_json::Value;
 
@@ -76,11 +77,13 @@ impl Stage {
              [vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\nzone = \"production\"\n\
              client_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
              [vendors.chatbotkit]\nkind = \"chatbotkit\"\nbase_url = \"http://{}\"\ntoken = {{ sandbox = true }}\n\
+             [vendors.workos]\nkind = \"workos\"\nbase_url = \"http://{}\"\napi_key = {{ sandbox = true }}\n\
              [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"24h\"\n\
              [defaults.secret]\nname = \"{{name}}\"\n",
             sandbox.aws_address(),
             sandbox.vendor_address("keycard").unwrap(),
             sandbox.vendor_address("chatbotkit").unwrap(),
+            sandbox.vendor_address("workos").unwrap(),
         );
         let declaration = edit(format!("{head}{credentials}"));
         let engine = open(&declaration, &clock).await;
@@ -120,6 +123,12 @@ impl Stage {
         self.declaration = format!("{}{credentials}", self.head);
         self.restart().await;
         self.seed();
+    }
+
+    /// The same, and nothing of it is made at the vendor.
+    pub async fn redeclare_unseeded(&mut self, credentials: &str) {
+        self.declaration = format!("{}{credentials}", self.head);
+        self.restart().await;
     }
 
     /// A fresh process with a line more before everything else.
@@ -174,6 +183,11 @@ impl Stage {
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "{operation} {body}: {status} {text}");
         serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The pretend WorkOS.
+    pub fn workos(&self) -> &WorkOs {
+        self.sandbox.find().expect("WorkOS is in the list of simulators")
     }
 
     /// A person ends a credential in Keycard's console.
@@ -250,8 +264,16 @@ pub fn credential(name: &str) -> String {
     format!("[[credential]]\nname = \"{name}\"\nvendor = \"keycard\"\ntype = \"password\"\napplication = \"{name}\"\n")
 }
 
+/// One declared client secret of a machine's application of this name, in which nobody else makes any.
+pub fn client_secret(name: &str) -> String {
+    format!(
+        "[[credential]]\nname = \"{name}\"\nvendor = \"workos\"\ntype = \"client-secret\"\napplication = \"{name}\"\n\
+         ownership = \"exclusive\"\n"
+    )
+}
+
 /// Vendor calls are retried in real time, and no test waits.
-fn impatient() -> Limits {
+pub fn impatient() -> Limits {
     Limits {
         backoff_first: Duration::from_millis(1),
         backoff_max: Duration::from_millis(2),

@@ -102,6 +102,8 @@ async fn two_replicas_share_the_work_without_a_word() {
 async fn a_declaration_that_moved_elsewhere_touches_nothing() {
     let mut stage = Stage::one().await;
     stage.pass().await;
+    // As an older keyferry left it.
+    stage.person("UntagResource", serde_json::json!({"SecretId": "app", "TagKeys": ["keyferry:at"]})).await;
     stage.redeclare(&credential("app").replace("application = \"app\"", "application = \"other\"")).await;
     stage.clock.advance(60 * DAY);
     let before = (stage.writes(), stage.vendor_calls());

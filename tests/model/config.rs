@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use keyferry::model::capability::{Capabilities, Marking, Proof};
-use keyferry::model::policy::{Ownership, Policy, Rotate, Takeover};
+use keyferry::model::policy::{Ownership, Policy, RetireWhen, Rotate, Takeover, Wanted};
 
 use crate::weaken::Weakening;
 
 /// An abstract age: an index into the scale's list of ages.
 pub type Age = u8;
+
+const DAY: u32 = 24 * 60;
+/// The longest wait for evidence, in minutes.
+pub const EVIDENCE_MAX: u32 = 7 * DAY;
 
 /// How finely time is told apart. What just happened has age 0; a tick moves every age up by one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +25,8 @@ pub enum Scale {
     Medium,
     /// Ticks of 20 minutes: twice settle and both ends of every hour as well.
     Fine,
+    /// Ticks of days: the overlap, and then the longest wait for evidence.
+    Days,
 }
 
 impl Scale {
@@ -30,6 +36,7 @@ impl Scale {
         match self {
             Self::Coarse => &[0, 2880],
             Self::Medium => &[0, 40, 80, 120, 160],
+            Self::Days => &[0, 2 * DAY, 10 * DAY],
             Self::Fine => &[0, 20, 40, 60, 80, 100, 120, 140],
         }
     }
@@ -37,7 +44,7 @@ impl Scale {
     /// The overlap in minutes.
     pub fn overlap(self) -> u32 {
         match self {
-            Self::Coarse => 24 * 60,
+            Self::Coarse | Self::Days => DAY,
             Self::Medium | Self::Fine => 60,
         }
     }
@@ -78,6 +85,29 @@ pub enum Start {
     Missing,
     /// Somebody's secret that the declaration takes over.
     Takeover,
+}
+
+/// What the end of a replaced credential waits for besides the overlap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// Nothing.
+    Nothing,
+    /// That the vendor shows no use.
+    Unused,
+    /// That a consumer confirmed the new one.
+    Confirmed,
+}
+
+/// What the declarations say that processes go by. Where there are several, every look may be made
+/// with any of them, as it is while a declaration is rolled out; the last one is what they come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Declared {
+    /// Wanted, always.
+    Present,
+    /// Wanted or retired, and retired at last.
+    Retired,
+    /// Retired or wanted, and wanted at last; nobody retires the fresh value.
+    PresentAgain,
 }
 
 /// One configuration.
@@ -133,6 +163,10 @@ pub struct Config {
     pub duds: u8,
     /// A person may pause so often.
     pub pauses: u8,
+    /// What ends of replaced credentials wait for.
+    pub evidence: Evidence,
+    /// What the declarations say.
+    pub declared: Declared,
     /// The rule that is broken on purpose.
     pub weak: Option<Weakening>,
     /// States after which a run ends unfinished.
@@ -166,6 +200,8 @@ pub const BASE: Config = Config {
     leaks: 0,
     duds: 0,
     pauses: 0,
+    evidence: Evidence::Nothing,
+    declared: Declared::Present,
     weak: None,
     states_max: 4_000_000,
 };
@@ -189,9 +225,27 @@ impl Config {
         }
         // A minute may pass between any two steps.
         policy.backoff_first = Duration::ZERO;
-        if self.weak == Some(Weakening::NoSettle) {
-            policy.settle = Duration::ZERO;
+        let max = Duration::from_secs(60 * u64::from(EVIDENCE_MAX));
+        policy.retire_when = match self.evidence {
+            Evidence::Unused if self.weak != Some(Weakening::NoEvidence) => RetireWhen::Unused { max },
+            Evidence::Confirmed if self.weak != Some(Weakening::NoEvidence) => RetireWhen::Confirmed { max },
+            Evidence::Nothing | Evidence::Unused | Evidence::Confirmed => RetireWhen::OverlapOver,
+        };
+        match self.weak {
+            Some(Weakening::NoSettle) => policy.settle = Duration::ZERO,
+            Some(Weakening::RetiredAtOnce) => (policy.overlap, policy.refresh) = (Duration::ZERO, Duration::ZERO),
+            _ => {}
         }
         policy
+    }
+
+    /// The same for a declaration that retires the credential.
+    pub fn retired(&self) -> Policy {
+        Policy { wanted: Wanted::Retired, ..self.policy() }
+    }
+
+    /// Whether the declaration that processes come to retires the credential.
+    pub fn ends_retired(&self) -> bool {
+        self.declared == Declared::Retired
     }
 }

@@ -1,11 +1,11 @@
 //! What a call does to AWS or to the vendor, by their rules: versions are written once, labels
 //! move only from where the caller says they are, the first version of a secret becomes current.
 
-use crate::config::Vendor;
+use crate::config::{Declared, Vendor};
 use crate::moves::World;
 use crate::names::{Code, claim_code, is_slot, row_of, slot_code};
 use crate::weaken::Weakening;
-use crate::world::{Act, Aws, CREDS, ClaimV, Cred, Hand, Mark, NONE, Place, Process, SlotV, State, TagV};
+use crate::world::{Act, Aws, CREDS, ClaimV, Cred, Hand, Mark, NONE, Place, Process, RetiringV, SlotV, State, TagV};
 
 /// What the far side says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +79,10 @@ impl World {
     fn label(&mut self, state: &mut State, act: Act) -> Result<Reply, String> {
         let mut aws = self.aws.get(state.aws);
         let before = aws;
-        let put = matches!(act, Act::Claim { .. });
+        let put = matches!(act, Act::Claim { .. } | Act::DeleteSecret);
+        if aws.deleted {
+            return Ok(Reply::Refused);
+        }
         let done = match act {
             Act::CreateSecret { before } => {
                 let free = !aws.exists;
@@ -103,6 +106,23 @@ impl World {
             }
             Act::Untag => {
                 aws.tag = None;
+                true
+            }
+            Act::MarkRetiring => {
+                aws.retiring = Some(RetiringV { since: 0, ending: None });
+                true
+            }
+            Act::MarkEnding { code, since } => {
+                aws.retiring = Some(RetiringV { since, ending: Some((code, 0)) });
+                aws.doomed |= aws.cred(code).map_or(0, |cred| 1 << cred);
+                true
+            }
+            Act::UnmarkRetiring => {
+                aws.retiring = None;
+                true
+            }
+            Act::DeleteSecret => {
+                aws.deleted = true;
                 true
             }
             Act::Claim { row, leak, before } => {
@@ -135,6 +155,9 @@ impl World {
                 }
                 moves
             }
+            Act::Detach { mark: Mark::Open, code } if self.forgets_leak(&aws, row_of(code)) => {
+                return Err(format!("{act}: nothing else says that the current value leaked"));
+            }
             Act::Detach { mark, code } => detach(&mut aws, mark, code, &self.places.get(state.place))?,
             Act::Wait
             | Act::Beyond
@@ -154,6 +177,20 @@ impl World {
         }
         self.set_aws(state, aws);
         Ok(Reply::Done)
+    }
+
+    /// Whether a claim is the only thing that says that the current value leaked. Where claims can't
+    /// be read, or people move labels back, nothing is promised about that.
+    fn forgets_leak(&self, aws: &Aws, row: u8) -> bool {
+        let wanted = self.config.declared == Declared::Present;
+        let promised = wanted && !self.config.unread && self.config.rollbacks == 0 && self.config.strangers == 0;
+        let says = |row: usize| {
+            let of_current = self.lens.names.rows.get(row).is_some_and(|names| names.base == aws.current);
+            of_current && aws.claims[row].is_some_and(|claim| claim.open && claim.leak)
+        };
+        promised
+            && says(usize::from(row))
+            && !(0..aws.claims.len()).any(|other| other != usize::from(row) && says(other))
     }
 
     /// A nonce that nobody else remembers.
@@ -180,7 +217,8 @@ impl World {
         if usize::from(cred) >= CREDS {
             return Ok(None);
         }
-        place.creds[usize::from(cred)] = Some(Cred { row, live: true, age: 0, dud, used: false, foreign: false });
+        place.creds[usize::from(cred)] =
+            Some(Cred { row, live: true, age: 0, dud, used: false, foreign: false, idle: 0 });
         if self.config.vendor == Vendor::InPlace {
             let number = self.places.number(place);
             // Nothing is sent anywhere: a value is made up.
@@ -195,6 +233,9 @@ impl World {
     /// Puts a credential into its slot, with AWSPENDING and the lease.
     pub fn put(&mut self, state: &mut State, row: u8, cred: u8) -> Result<Reply, String> {
         let mut aws = self.aws.get(state.aws);
+        if aws.deleted {
+            return Ok(Reply::Refused);
+        }
         let there = aws.slots[usize::from(row)];
         if there.is_some_and(|slot| slot.cred == cred) {
             return Ok(Reply::Done);
@@ -220,6 +261,9 @@ impl World {
     /// Puts a tombstone into a slot. Every tombstone is the same text, so a second one is accepted.
     pub fn tombstone(&mut self, state: &mut State, row: u8) -> Result<Reply, String> {
         let mut aws = self.aws.get(state.aws);
+        if aws.deleted {
+            return Ok(Reply::Refused);
+        }
         match aws.slots[usize::from(row)] {
             Some(slot) if slot.cred == NONE => return Ok(Reply::Done),
             Some(_) => return Ok(Reply::Refused),
@@ -243,12 +287,14 @@ impl World {
         if one.foreign {
             return Err(format!("cred-{cred} is revoked, which is not ours (invariant 16)"));
         }
-        if self.aws.get(state.aws).refers(cred) {
+        let aws = self.aws.get(state.aws);
+        let retired = aws.doomed & (1 << cred) != 0;
+        if aws.refers(cred) && !retired {
             return Err(format!("cred-{cred} is revoked while a label refers to it (invariant 2)"));
         }
         // Of the dead nothing matters but that they are.
         let age = self.config.scale.oldest();
-        place.set(cred, |cred| *cred = Cred { live: false, age, dud: false, used: false, ..*cred });
+        place.set(cred, |cred| *cred = Cred { live: false, age, dud: false, used: false, idle: age, ..*cred });
         self.set_place(state, place);
         Ok(Reply::Done)
     }

@@ -7,19 +7,20 @@ use std::time::Duration;
 use keyferry::model::attempt::{Attempt, Cause};
 use keyferry::model::label::{Label, Lease, Tracked};
 use keyferry::model::name::{Deployment, Name, SecretName, VendorId, VersionId};
-use keyferry::model::observed::{self, Claim};
+use keyferry::model::observed::{self, Claim, Obstacle};
 use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
+use keyferry::rotation::tags::{Ending, Retiring};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Feeding, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims,
-    short,
+    Accepted, Bootstrap, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View,
+    open_claims, short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
-use crate::config::{Age, Config, Vendor};
+use crate::config::{Age, Config, Declared, EVIDENCE_MAX, Evidence, Vendor};
 use crate::names::{Code, Names, claim_code, is_slot, row_of, slot_code};
 use crate::weaken::Weakening;
-use crate::world::{Act, Aws, Hand, Mark, NONE, Place, SlotV};
+use crate::world::{Act, Aws, Hand, Mark, NONE, Place, RetiringV, SlotV};
 
 /// The moment at which every decision is made.
 const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
@@ -35,6 +36,8 @@ pub struct Ask {
     pub hand: Hand,
     /// Whether the claims' texts could be read.
     pub read: bool,
+    /// Whether the declaration retires the credential.
+    pub retired: bool,
 }
 
 /// What came of it.
@@ -52,26 +55,45 @@ pub struct Lens {
     pub names: Names,
     config: Config,
     policy: Policy,
+    retired: Policy,
 }
 
 impl Lens {
     /// For a configuration.
     pub fn new(config: &Config) -> Self {
-        Self { names: Names::new(config), config: config.clone(), policy: config.policy() }
+        Self { names: Names::new(config), config: config.clone(), policy: config.policy(), retired: config.retired() }
     }
 
     /// Asks the shipping `decide`, and `guard` whether it agrees.
     pub fn decide(&self, aws: &Aws, place: Option<&Place>, ask: Ask) -> Result<Answer, String> {
         let view = self.view(aws, place, ask);
         let now = Now { store: NOW, vendor: place.map(|_| NOW.plus(VENDOR_AHEAD)) };
-        let decision = decide(&view, &self.policy, now);
+        let policy = if ask.retired { &self.retired } else { &self.policy };
+        let decision = decide(&view, policy, now);
         if self.config.weak.is_none()
-            && let Err(violation) = guard(&view, &decision.step, &self.policy, now)
+            && let Err(violation) = guard(&view, &decision.step, policy, now)
         {
             return Err(format!("guard refuses {:?}: {violation}", decision.step));
         }
-        let act = self.act(&decision.step);
+        let mut act = self.act(&decision.step);
+        let mut decision = decision;
+        if act == Act::Beyond {
+            // No room for another try: as if the last one were a moment ago.
+            let patience = Duration::from_secs(1 << 40);
+            let policy = Policy { backoff_first: patience, backoff_max: patience, ..policy.clone() };
+            let patient = decide(&view, &policy, now);
+            if patient.step != Step::Wait {
+                act = self.act(&patient.step);
+                decision = patient;
+            }
+        }
+        let act = self.config.weak.map_or(act, |weakening| weakening.twist(act, aws));
+        if ask.hand == Hand::Empty && aws.paused && !matches!(act, Act::Wait | Act::Beyond) {
+            return Err(format!("\"{act}\" although paused (invariant 13)"));
+        }
         self.judge(aws, act, decision.reason, ask.request)?;
+        self.judge_evidence(aws, place, act, ask.request)?;
+        self.judge_retired(aws, act, ask.retired)?;
         Ok(Answer { act, reason: decision.reason })
     }
 
@@ -81,6 +103,8 @@ impl Lens {
         let made_by = (aws.current != NONE).then(|| usize::from(row_of(aws.current)));
         let leaked = made_by.and_then(|row| aws.claims[row]).is_some_and(|claim| claim.leak && claim.open);
         let owed = reason != Reason::Leaked && request != Some(Cause::Leaked) && !leaked;
+        // What may be dead already has no overlap to be owed.
+        let owed = owed && !(self.config.declared != Declared::Present && aws.retiring.is_some());
         let short_overlap =
             self.config.overlap_judged && owed && self.config.scale.of(aws.moved) < self.config.scale.overlap();
         let retired = match act {
@@ -99,6 +123,55 @@ impl Lens {
         }
     }
 
+    /// What ends while evidence is asked for: the vendor shows no use, or the very version that is
+    /// current is confirmed, or the longest wait is over.
+    fn judge_evidence(&self, aws: &Aws, place: Option<&Place>, act: Act, request: Option<Cause>) -> Result<(), String> {
+        let made_by = (aws.current != NONE).then(|| usize::from(row_of(aws.current)));
+        let leak = |row: usize| aws.claims[row].is_some_and(|claim| claim.leak && claim.open);
+        let leaked = request == Some(Cause::Leaked) || made_by.is_some_and(leak);
+        let asked = (0..aws.claims.len()).any(|row| leak(row) && self.names.rows[row].base == aws.current);
+        let moved = self.config.scale.of(aws.moved);
+        let replaced = match act {
+            Act::Detach { mark: Mark::Previous, code } => aws.cred(code),
+            Act::Revoke { cred, tracked: true } => {
+                Some(cred).filter(|_| aws.cred(self.base(aws.current)) == Some(cred))
+            }
+            _ => None,
+        };
+        let Some(cred) = replaced.filter(|_| !leaked && !asked && moved < EVIDENCE_MAX) else { return Ok(()) };
+        let shown = match self.config.evidence {
+            Evidence::Nothing => true,
+            Evidence::Confirmed => aws.confirmed == aws.current,
+            // An hour until the latest promotion, and another for consumers to refresh.
+            Evidence::Unused => place.is_some_and(|place| {
+                let one = place.cred(cred);
+                !one.live || !one.used || self.config.scale.of(one.idle) + 120 >= moved
+            }),
+        };
+        if shown { Ok(()) } else { Err(format!("\"{act}\" without the evidence that is asked for")) }
+    }
+
+    /// What ends because it is retired, by a declaration that says so and after its consumers'
+    /// time.
+    fn judge_retired(&self, aws: &Aws, act: Act, retired: bool) -> Result<(), String> {
+        let ends = match act {
+            Act::Revoke { cred, tracked: true } => aws.cred(aws.current) == Some(cred),
+            Act::MarkEnding { .. } => true,
+            Act::DeleteSecret => {
+                if aws.slots.iter().flatten().any(|slot| slot.lease.is_some()) {
+                    return Err("the secret is deleted while it tracks a live credential (invariant 4)".into());
+                }
+                true
+            }
+            _ => false,
+        };
+        let over = |tag: RetiringV| self.config.scale.of(tag.since) > self.config.scale.overlap();
+        if !ends || (retired && aws.retiring.is_some_and(over)) {
+            return Ok(());
+        }
+        Err(format!("\"{act}\" before the overlap of what is retired is over"))
+    }
+
     /// The version that another was made to replace.
     pub fn base(&self, code: Code) -> Code {
         if code == NONE { NONE } else { self.names.row(row_of(code)).base }
@@ -110,6 +183,12 @@ impl Lens {
         NOW.minus(Duration::from_secs(60 * u64::from(self.config.scale.of(age)) + at_once))
     }
 
+    /// The age of a date that was made from one.
+    fn age(&self, date: Timestamp) -> Age {
+        let ages = 0..=self.config.scale.oldest();
+        ages.clone().find(|age| self.date(*age) == date).unwrap_or(*ages.end())
+    }
+
     fn id(&self, code: Code) -> VersionId {
         self.names.id(code).expect("a version")
     }
@@ -119,6 +198,7 @@ impl Lens {
         let mut view = View {
             secret: aws.exists.then(|| self.secret(aws)),
             listing: place.map(|place| self.listing(place)),
+            unprovable: false,
             request: ask.request,
             hand: self.hand(ask.hand),
             feeding: Feeding::default(),
@@ -168,7 +248,7 @@ impl Lens {
             arn: self.names.arn.clone(),
             versions,
             changed: self.date(aws.changed),
-            obstacle: None,
+            obstacle: aws.deleted.then_some(Obstacle::ScheduledForDeletion(NOW)),
             owner: if aws.owned { Owner::Us } else { Owner::Nobody },
             bootstrap: aws.tag.map(|tag| Bootstrap {
                 number: u32::from(tag.number),
@@ -183,7 +263,15 @@ impl Lens {
                 at: (!self.config.labels_date && !self.config.undated).then(|| self.date(age)),
             }),
             place: None,
+            at: None,
+            former: None,
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
+            confirmed: (aws.confirmed != NONE)
+                .then(|| Accepted { version: self.id(aws.confirmed), at: Some(self.date(0)) }),
+            retiring: aws.retiring.map(|tag| Retiring {
+                since: self.date(tag.since),
+                ending: tag.ending.map(|(code, age)| Ending { at: self.date(age), version: self.id(code) }),
+            }),
             claims,
         }
     }
@@ -252,8 +340,9 @@ impl Lens {
                 Vendor::Named => Marked::Ours(row.attempt),
                 Vendor::Unnamed | Vendor::InPlace => Marked::No,
             };
-            let last_used = one.used.then_some(created);
-            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used }
+            let idle = if self.config.evidence == Evidence::Unused { one.idle } else { one.age };
+            let last_used = one.used.then(|| self.date(idle).plus(VENDOR_AHEAD));
+            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used, fit: Fit::Declared }
         };
         place.live().map(seen).collect()
     }
@@ -268,7 +357,7 @@ impl Lens {
             (false, _) => Marked::Ours(row.attempt),
         };
         let id = VendorId::new("record").expect("an id");
-        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None })
+        Some(Seen { id, marked, created: self.date(self.config.scale.oldest()), last_used: None, fit: Fit::Declared })
     }
 
     fn hand(&self, hand: Hand) -> RealHand {
@@ -316,9 +405,17 @@ impl Lens {
             Step::Wait => Act::Wait,
             Step::CreateSecret { before } => Act::CreateSecret { before: known(before) },
             Step::TakeOver => Act::TakeOver,
+            // No secret of the model has a place.
+            Step::Move { .. } | Step::Arrive => Act::Beyond,
             Step::Tag { number, .. } if *number > u32::from(firsts) => Act::Beyond,
             Step::Tag { number, before } => Act::Tag { number: *number as u8, before: known(before) },
             Step::Untag => Act::Untag,
+            Step::MarkRetiring => Act::MarkRetiring,
+            Step::MarkEnding { version, since } => {
+                Act::MarkEnding { code: self.code(version), since: self.age(*since) }
+            }
+            Step::UnmarkRetiring => Act::UnmarkRetiring,
+            Step::DeleteSecret => Act::DeleteSecret,
             Step::Claim { attempt, cause, before, .. } => match self.row(*attempt) {
                 Some(row) => Act::Claim { row, leak: *cause == Cause::Leaked, before: listed(before) },
                 None => Act::Beyond,

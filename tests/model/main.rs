@@ -26,7 +26,11 @@
 //! | `weaken` | rules broken on purpose, each of which must be caught |
 //! | `tell` | traces in words |
 //!
-//! Not modelled: quotas, `retire_when`, the calendar (rotations are asked for at any time), listings
+//! Also: nothing happens while paused (13); evidence is there, or overdue, before a replaced credential
+//! ends; a retired one ends after its consumers' time, and nobody who wants it again is left with a
+//! dead value; why a leaked rotation was made is not forgotten.
+//!
+//! Not modelled: quotas, the calendar (rotations are asked for at any time), listings
 //! that miss an old credential, denied permissions, a secret deleted and made again. One tick stands
 //! for settle and everything longer, except where the scale is finer.
 
@@ -42,7 +46,7 @@ mod tell;
 mod weaken;
 mod world;
 
-use config::{BASE, Config, Scale, Start, Vendor};
+use config::{BASE, Config, Declared, Evidence, Scale, Start, Vendor};
 use explore::{Verdict, explore};
 use weaken::Weakening;
 
@@ -169,6 +173,59 @@ fn finer_clocks() {
     ]);
 }
 
+#[test]
+fn evidence_before_the_end() {
+    let days = Config { scale: Scale::Days, rollbacks: 0, late_calls: 0, ..BASE };
+    let unused = Config { evidence: Evidence::Unused, ..days };
+    let confirmed = Config { evidence: Evidence::Confirmed, ..days };
+    hold(&[
+        Config { name: "unused, named", ..unused },
+        Config { name: "unused, named, leaked, silent", leaks: 1, silent: true, tries: 1, ..unused },
+        Config { name: "unused, unnamed", vendor: Vendor::Unnamed, late_create: false, tries: 1, ..unused },
+        Config { name: "confirmed, named", rollbacks: 1, ..confirmed },
+        Config { name: "confirmed, 2 rotations", rotations: 2, tries: 1, ..confirmed },
+        Config {
+            name: "confirmed, AWSPREVIOUS taken off by hand, leaked",
+            unlabels: 1,
+            leaks: 1,
+            tries: 1,
+            ..confirmed
+        },
+    ]);
+}
+
+#[test]
+fn a_retired_credential() {
+    let one = Config { rollbacks: 0, declared: Declared::Retired, tries: 1, ..BASE };
+    let again = Config { declared: Declared::PresentAgain, ..one };
+    hold(&[
+        Config { name: "retired, named", ..one },
+        Config { name: "retired, unnamed", vendor: Vendor::Unnamed, late_create: false, ..one },
+        Config { name: "retired, in place", vendor: Vendor::InPlace, ..one },
+        Config { name: "retired, ticks of 40 minutes", scale: Scale::Medium, late_calls: 0, ..one },
+        Config { name: "retired, paused, leaked", pauses: 1, leaks: 1, late_calls: 0, ..one },
+        Config { name: "retired, 2 replicas", replicas: 2, late_calls: 0, ..one },
+        Config { name: "retired, before its first version", start: Start::Missing, rotations: 0, late_calls: 0, ..one },
+        Config { name: "retired and wanted again", ..again },
+        Config { name: "retired and wanted again, LastChangedDate stays", labels_date: false, ..again },
+        Config { name: "retired and wanted again, 2 replicas", replicas: 2, late_calls: 0, ..again },
+    ]);
+}
+
+#[test]
+fn a_leak_that_is_not_forgotten_and_a_pause_at_any_point() {
+    let leaked = Config { leaks: 1, rollbacks: 0, ..BASE };
+    hold(&[
+        Config { name: "named, leaked, crash at each point", ..leaked },
+        Config { name: "named, leaked, 2 rotations, dud", rotations: 2, duds: 1, tries: 1, ..leaked },
+        Config { name: "unnamed, leaked, crash at each point", vendor: Vendor::Unnamed, late_create: false, ..leaked },
+        Config { name: "named, leaked, paused, rolled back", pauses: 1, rollbacks: 1, tries: 1, ..leaked },
+        Config { name: "unnamed, pause", pauses: 1, tries: 1, ..UNNAMED },
+        Config { name: "in place, pause, leaked", pauses: 1, leaks: 1, tries: 1, ..IN_PLACE },
+        Config { name: "first version, pause", pauses: 1, late_calls: 0, ..FIRST },
+    ]);
+}
+
 /// Larger ones, by request only.
 #[test]
 fn full() {
@@ -260,6 +317,61 @@ fn full() {
             ..two
         },
         Config { name: "FULL named, leaked, 2 replicas, 2 tries", leaks: 1, ..two },
+        Config {
+            name: "FULL retired, 2 tries, paused, leaked",
+            rollbacks: 0,
+            declared: Declared::Retired,
+            pauses: 1,
+            leaks: 1,
+            ..large
+        },
+        Config {
+            name: "FULL retired, ticks of 40 minutes, 2 replicas",
+            rollbacks: 0,
+            tries: 1,
+            declared: Declared::Retired,
+            scale: Scale::Medium,
+            late_calls: 0,
+            ..two
+        },
+        Config {
+            name: "FULL retired and wanted again, 2 replicas, deep and torn reads",
+            rollbacks: 0,
+            declared: Declared::PresentAgain,
+            deep: true,
+            torn: true,
+            late_calls: 0,
+            ..two
+        },
+        Config {
+            name: "FULL unused, 2 replicas, leaked",
+            scale: Scale::Days,
+            evidence: Evidence::Unused,
+            rollbacks: 0,
+            leaks: 1,
+            late_calls: 0,
+            ..two
+        },
+        Config {
+            name: "FULL confirmed, 2 replicas, rolled back",
+            scale: Scale::Days,
+            evidence: Evidence::Confirmed,
+            late_calls: 0,
+            tries: 1,
+            ..two
+        },
+        Config {
+            name: "FULL named, leaked, dud, paused, 2 rotations, deep and torn reads",
+            leaks: 2,
+            duds: 1,
+            pauses: 1,
+            rollbacks: 0,
+            rotations: 2,
+            tries: 1,
+            deep: true,
+            torn: true,
+            ..large
+        },
     ]);
 }
 
@@ -269,6 +381,8 @@ fn every_weakened_protocol_is_caught() {
     let weak = |weak, name| Config { weak: Some(weak), name, ..BASE };
     let unnamed = |weak, name| Config { weak: Some(weak), name, ..UNNAMED };
     let first = |weak, name| Config { weak: Some(weak), name, replicas: 2, ..FIRST };
+    let again = Config { declared: Declared::PresentAgain, rollbacks: 0, tries: 1, ..BASE };
+    let retired = |weak, name| Config { weak: Some(weak), name, ..again };
     for config in [
         weak(OpenClaimsOfOtherBasesHidden, "claims looked for on the current base only"),
         weak(RevokeBeforePreviousIsOff, "previous revoked before AWSPREVIOUS is off"),
@@ -286,6 +400,20 @@ fn every_weakened_protocol_is_caught() {
         weak(TokenOverwrites, "the same token overwrites"),
         Config { duds: 1, ..weak(NoVerify, "promote without verify") },
         weak(OwnRevokesInDoubt, "own credential revoked while its put is in doubt"),
+        Config { leaks: 1, ..weak(LeakedRevokesFirst, "what leaked revoked before its successor is current") },
+        Config { leaks: 1, rollbacks: 0, ..weak(LeakForgotten, "a leak forgotten when its attempt has failed") },
+        Config { scale: Scale::Days, evidence: Evidence::Unused, ..weak(NoEvidence, "in use, and retired") },
+        Config { scale: Scale::Days, evidence: Evidence::Confirmed, ..weak(NoEvidence, "unconfirmed, and retired") },
+        Config {
+            scale: Scale::Days,
+            evidence: Evidence::Confirmed,
+            ..weak(AnyConfirmed, "another version's confirmation counts")
+        },
+        Config { scale: Scale::Medium, ..retired(RetiredAtOnce, "a retired one ends before the overlap") },
+        Config { pauses: 1, ..retired(PauseIgnored, "a retired one ends although paused") },
+        retired(EndingNotWritten, "the end of the current one is not written down first"),
+        retired(MarksNotFenced, "a late retiring tag is not fenced"),
+        Config { replicas: 2, ..retired(EndingNotSettled, "... and not everybody must have seen it") },
         weak(StaleForEver, "a view older than settle, or a date read after it"),
     ] {
         caught(&config);

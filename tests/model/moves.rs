@@ -1,12 +1,12 @@
 //! Everything that can happen next: time passes, and calls that were under way land. What people
 //! do is in `people`, what processes do in `process`.
 
-use keyferry::model::attempt::Cause;
 use keyferry::rotation::Turn;
 use rustc_hash::FxHashMap;
 
-use crate::config::{Config, Start, Vendor};
+use crate::config::{Config, Declared, Start, Vendor};
 use crate::lens::{Answer, Ask, Lens};
+use crate::names::Code;
 use crate::weaken::Weakening;
 use crate::world::{Act, Aws, Budget, Flying, Hand, Interner, NONE, Place, Process, REPLICAS, State, start};
 
@@ -36,10 +36,13 @@ pub enum Move {
     Prune(u8),
     Pause,
     Resume,
+    Uses(u8),
+    Confirms(Code),
+    Restore,
     Lands(Flying),
     Crash(Process, bool),
     Forget(Hand),
-    Sees { process: usize, aws: Glance, place: Glance, request: Option<Cause>, answer: Answer },
+    Sees { process: usize, aws: Glance, place: Glance, ask: Ask, answer: Answer },
     Does { process: usize, act: Act, how: How },
     Proves { process: usize, how: How },
     Puts { process: usize, how: How, stopping: bool },
@@ -204,6 +207,12 @@ impl World {
             Process::Idle(Hand::Claimed(_) | Hand::Proved(_) | Hand::Tagged(_)) if fenced => Process::Idle(Hand::Empty),
             Process::Idle(Hand::Refused(code, _)) => Process::Idle(Hand::Refused(code, true)),
             Process::Doing(Act::Promote { .. }) if fenced => Process::Idle(Hand::Empty),
+            // Signed with the date of the look.
+            Process::Doing(Act::MarkRetiring | Act::MarkEnding { .. } | Act::UnmarkRetiring | Act::DeleteSecret)
+                if self.config.weak != Some(Weakening::MarksNotFenced) =>
+            {
+                Process::Idle(Hand::Empty)
+            }
             // A login changes nothing: as well begin anew.
             Process::Doing(Act::Verify { .. }) => Process::Idle(Hand::Empty),
             Process::Doing(Act::Mint { .. } | Act::MintFirst { .. }) if !self.config.late_create => {
@@ -238,7 +247,9 @@ impl World {
                 return Err("AWSCURRENT is on a claim or a tombstone (invariant 8)".into());
             };
             let one = place.cred(cred);
-            if !one.live || one.dud {
+            // Written down beforehand, and still there: whoever wants it alive publishes a fresh one.
+            let retired = aws.deleted || aws.ending(aws.current);
+            if (!one.live && !retired) || one.dud {
                 return Err(format!("AWSCURRENT holds cred-{cred}, which does not work (invariant 1)"));
             }
         }
@@ -291,12 +302,20 @@ impl World {
     /// Whether everything has come to rest: nothing is under way or unresolved, nothing lives but
     /// what is current, and `decide` says that it is nobody's turn.
     pub fn clean(&mut self, state: &State) -> bool {
-        let ask = Ask { request: None, hand: Hand::Empty, read: true };
+        let ask = Ask { request: None, hand: Hand::Empty, read: true, retired: self.config.ends_retired() };
         self.swept(state)
             && self.decide(state.aws, state.place, ask).is_ok_and(|answer| match answer.act {
                 Act::Beyond => true,
-                act => act == Act::Wait && answer.reason.turn() == Turn::Nobody,
+                act => act == Act::Wait && answer.reason.turn() == Turn::Nobody && self.wanted_again(state),
             })
+    }
+
+    /// Where a retirement was called off: nothing says any more that it is under way, and what is
+    /// current works.
+    fn wanted_again(&self, state: &State) -> bool {
+        let (aws, place) = (self.aws.get(state.aws), self.places.get(state.place));
+        let works = aws.cred(aws.current).is_none_or(|cred| place.cred(cred).live);
+        self.config.declared != Declared::PresentAgain || (aws.retiring.is_none() && works)
     }
 
     fn swept(&self, state: &State) -> bool {
@@ -304,8 +323,19 @@ impl World {
         let place = self.places.get(state.place);
         let idle = |process: &Process| matches!(process, Process::Idle(Hand::Empty) | Process::Absent);
         let rest = state.processes.iter().all(idle) && state.flying.iter().all(|call| *call == Flying::Nothing);
-        let log = aws.pending == NONE && aws.claims.iter().flatten().all(|claim| !claim.open) && !aws.paused;
-        if !rest || !log {
+        // Where there is no room for another try, one for a value that leaked stays remembered.
+        let closed = |row: usize| {
+            let remembers = aws.slots[row].is_some() && aws.claims[row].is_some_and(|claim| claim.leak);
+            remembers && self.lens.names.row(row as u8).base == aws.current
+        };
+        let resolved = (0..aws.claims.len()).all(|row| aws.claims[row].is_none_or(|claim| !claim.open) || closed(row));
+        let log = aws.pending == NONE && resolved && !aws.paused;
+        let gone = aws.deleted || !aws.exists;
+        if rest && gone && self.config.ends_retired() {
+            let in_place = self.config.vendor == Vendor::InPlace;
+            return in_place || place.live().all(|cred| place.cred(cred).foreign);
+        }
+        if !rest || !log || gone || self.config.ends_retired() {
             return false;
         }
         let current = aws.cred(aws.current);

@@ -1,6 +1,6 @@
 //! What people do to a secret by hand, and what AWS forgets by itself.
 
-use crate::config::Vendor;
+use crate::config::{Declared, Evidence, Vendor};
 use crate::moves::{Move, Out, World};
 use crate::names::{claim_code, slot_code};
 use crate::world::{Act, Aws, CREDS, Cred, NONE, Process, ROWS, SlotV, State};
@@ -17,6 +17,19 @@ impl World {
             let to = self.tagged(&from, |aws| aws.paused = true);
             out.push(Move::Pause, to, false);
         }
+        // Wanted after all, or, by the status, not to be deleted yet.
+        // (Another declaration may have had a credential made at that very moment.)
+        let place = self.places.get(state.place);
+        let lives = self.config.vendor != Vendor::InPlace && place.live().any(|cred| !place.cred(cred).foreign);
+        if aws.deleted && (lives || self.config.declared == Declared::PresentAgain) {
+            let mut to = *state;
+            let mut restored = aws;
+            (restored.deleted, restored.changed) = (false, 0);
+            self.set_aws(&mut to, restored);
+            let to = self.settle(to);
+            out.push(Move::Restore, to, true);
+        }
+        self.evidence(state, &aws, out);
         if self.rolled_back(&aws) || self.strange(&aws) {
             let to = self.tagged(state, |aws| aws.accepted = Some((aws.current, 0)));
             out.push(Move::Accept, to, true);
@@ -45,6 +58,40 @@ impl World {
         }
     }
 
+    /// A consumer logs in with the replaced credential, or confirms a version.
+    fn evidence(&mut self, state: &State, aws: &Aws, out: &mut Out) {
+        match self.config.evidence {
+            Evidence::Nothing => {}
+            Evidence::Unused => {
+                let mut place = self.places.get(state.place);
+                // What was never published, nobody has.
+                let published =
+                    |code: u8| (code == aws.previous || code == self.lens.base(aws.current)) && code != NONE;
+                let slots = 0..aws.slots.len() as u8;
+                let codes: Vec<u8> = slots.map(slot_code).filter(|code| published(*code)).collect();
+                let replaced = |cred: u8| codes.iter().any(|code| aws.cred(*code) == Some(cred));
+                for cred in place.live().collect::<Vec<_>>() {
+                    if aws.cred(aws.current) == Some(cred) || !replaced(cred) {
+                        continue;
+                    }
+                    let mut to = *state;
+                    place.set(cred, |one| (one.used, one.idle) = (true, 0));
+                    self.set_place(&mut to, place);
+                    let to = self.settle(to);
+                    out.push(Move::Uses(cred), to, false);
+                }
+            }
+            Evidence::Confirmed => {
+                for code in [aws.current, aws.previous] {
+                    if code != NONE && aws.confirmed != code {
+                        let to = self.tagged(state, |aws| aws.confirmed = code);
+                        out.push(Move::Confirms(code), to, false);
+                    }
+                }
+            }
+        }
+    }
+
     /// Whether somebody else's version is current and nobody accepted that.
     fn strange(&self, aws: &Aws) -> bool {
         self.config.strangers > 0
@@ -63,7 +110,8 @@ impl World {
         }
         let mut to = *state;
         to.budget.strangers -= 1;
-        place.creds[usize::from(cred)] = Some(Cred { row, live: true, age: 0, dud: false, used: true, foreign: true });
+        place.creds[usize::from(cred)] =
+            Some(Cred { row, live: true, age: 0, dud: false, used: true, foreign: true, idle: 0 });
         aws.slots[usize::from(row)] = Some(SlotV { cred, age: 0, lease: None });
         aws.previous = aws.current;
         aws.current = slot_code(row);

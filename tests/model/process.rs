@@ -6,12 +6,13 @@ use keyferry::model::time::Timestamp;
 use keyferry::rotation::Reason;
 use keyferry::rotation::own::{self, Next, Own};
 
-use crate::config::Vendor;
+use crate::config::{Declared, Evidence, Vendor};
 use crate::effects::Reply;
 use crate::lens::{Answer, Ask};
 use crate::moves::{Glance, How, Move, Out, SILENT, World};
+use crate::names::slot_code;
 use crate::weaken::Weakening;
-use crate::world::{Act, Flying, Hand, Mark, NONE, OwnNext, Process, State};
+use crate::world::{Act, Flying, Hand, Mark, NONE, OwnNext, Place, Process, State};
 
 impl World {
     pub fn process(&mut self, state: &State, process: usize, out: &mut Out) {
@@ -61,6 +62,10 @@ impl World {
             | Act::TakeOver
             | Act::Tag { .. }
             | Act::Untag
+            | Act::MarkRetiring
+            | Act::MarkEnding { .. }
+            | Act::UnmarkRetiring
+            | Act::DeleteSecret
             | Act::Claim { .. }
             | Act::Promote { .. }
             | Act::Detach { .. }
@@ -113,18 +118,26 @@ impl World {
         let reads: &[bool] = if self.config.unread { &[true, false] } else { &[true] };
         let asks: Vec<Ask> = requests
             .iter()
-            .flat_map(|request| reads.iter().map(|read| Ask { request: *request, hand, read: *read }))
+            .flat_map(|request| reads.iter().map(|read| (*request, *read)))
+            .flat_map(|(request, read)| {
+                self.wanted().iter().map(move |retired| Ask { request, hand, read, retired: *retired })
+            })
             .collect();
         let mut acts: Vec<Act> = Vec::new();
         for &(aws, aws_glance) in &seen {
             for &(place, place_glance) in &places {
                 for &ask in &asks {
-                    let Ask { request, read, .. } = ask;
+                    let Ask { request, read, retired, .. } = ask;
+                    // Nobody retires the fresh value.
+                    let fresh = self.aws.get(aws).current != slot_code(0);
+                    if retired && fresh && self.config.declared == Declared::PresentAgain {
+                        continue;
+                    }
                     let answer = match self.decide(aws, place, ask) {
                         Ok(answer) => answer,
                         Err(complaint) => {
                             let answer = Answer { act: Act::Wait, reason: Reason::Healthy };
-                            let what = Move::Sees { process, aws: aws_glance, place: place_glance, request, answer };
+                            let what = Move::Sees { process, aws: aws_glance, place: place_glance, ask, answer };
                             out.push(what, Err(complaint), false);
                             return;
                         }
@@ -134,11 +147,33 @@ impl World {
                     }
                     acts.push(answer.act);
                     let to = self.with(state, process, Process::Doing(answer.act));
-                    let heals = aws == state.aws && place == state.place && request.is_none() && read;
-                    let what = Move::Sees { process, aws: aws_glance, place: place_glance, request, answer };
+                    let heals = aws == state.aws
+                        && place == state.place
+                        && request.is_none()
+                        && read
+                        && retired == self.config.ends_retired();
+                    let what = Move::Sees { process, aws: aws_glance, place: place_glance, ask, answer };
                     out.push(what, Ok(to), heals);
                 }
             }
+        }
+    }
+
+    /// Somebody logs in with a credential.
+    pub fn logged_in(&self, place: &mut Place, cred: u8) {
+        let looked_at = self.config.evidence == Evidence::Unused;
+        place.set(cred, |one| {
+            one.used = true;
+            one.idle = if looked_at { 0 } else { one.idle };
+        });
+    }
+
+    /// The declarations that a look may be made with, the final one first.
+    fn wanted(&self) -> &'static [bool] {
+        match self.config.declared {
+            Declared::Present => &[false],
+            Declared::Retired => &[true, false],
+            Declared::PresentAgain => &[false, true],
         }
     }
 
@@ -146,10 +181,7 @@ impl World {
         let key = (aws, place, ask);
         if !self.decisions.contains_key(&key) {
             let place = (place != SILENT).then(|| self.places.get(place));
-            let mut answer = self.lens.decide(&self.aws.get(aws), place.as_ref(), ask);
-            if let (Some(weakening), Ok(answer)) = (self.config.weak, &mut answer) {
-                answer.act = weakening.twist(answer.act, &self.aws.get(aws));
-            }
+            let answer = self.lens.decide(&self.aws.get(aws), place.as_ref(), ask);
             let answer = answer.map_err(|complaint| {
                 self.complaints.push(complaint);
                 self.complaints.len() as u32 - 1
@@ -269,12 +301,15 @@ impl World {
     fn verifying(&mut self, state: &State, process: usize, code: u8, out: &mut Out) {
         let act = Act::Verify { code };
         let aws = self.aws.get(state.aws);
-        let Some(cred) = aws.cred(code) else { return };
+        let Some(cred) = aws.cred(code).filter(|_| !aws.deleted) else {
+            let to = self.with(state, process, Process::Idle(Hand::Empty));
+            return out.push(Move::Does { process, act, how: How::Refused }, Ok(to), true);
+        };
         let mut place = self.places.get(state.place);
         let one = place.cred(cred);
         if one.live && (!one.dud || self.config.weak == Some(Weakening::NoVerify)) {
             let mut to = *state;
-            place.set(cred, |cred| cred.used = true);
+            self.logged_in(&mut place, cred);
             self.set_place(&mut to, place);
             let to = self.with(&to, process, Process::Idle(Hand::Proved(code)));
             out.push(Move::Does { process, act, how: How::Well }, Ok(to), true);
@@ -313,7 +348,7 @@ impl World {
         let one = place.cred(cred);
         if one.live && !one.dud {
             let mut to = *state;
-            place.set(cred, |cred| cred.used = true);
+            self.logged_in(&mut place, cred);
             self.set_place(&mut to, place);
             let next = OwnNext::Put;
             let to = self.with(&to, process, Process::Owning { row, cred, doubt: false, first: true, late, next });
@@ -336,7 +371,8 @@ impl World {
                 return out.push(what, Err(complaint), false);
             }
         };
-        let (answer, how) = match (reply, late) {
+        let deleted = self.aws.get(state.aws).deleted;
+        let (answer, how) = match (reply, late || deleted) {
             (Reply::Done, _) => (own::Answer::Stored, How::Well),
             (Reply::Refused | Reply::Gone, true) => (own::Answer::Refused, How::Refused),
             (Reply::Refused | Reply::Gone, false) => (own::Answer::Taken, How::Refused),

@@ -17,6 +17,9 @@ impl fmt::Display for Move {
             Self::Prune(code) => write!(out, "AWS forgets {}", Version(*code)),
             Self::Unlabel => write!(out, "a person takes AWSPREVIOUS off"),
             Self::Pause => write!(out, "a person pauses"),
+            Self::Uses(cred) => write!(out, "a consumer logs in with cred-{cred}"),
+            Self::Confirms(code) => write!(out, "a consumer confirms {}", Version(*code)),
+            Self::Restore => write!(out, "a person restores the secret"),
             Self::Resume => write!(out, "a person resumes"),
             Self::Lands(Flying::Put { row, cred }) => write!(out, "the put of cred-{cred} into slot {row} lands late"),
             Self::Lands(Flying::Call(act)) => write!(out, "late: {act}"),
@@ -24,10 +27,13 @@ impl fmt::Display for Move {
             Self::Crash(at, false) => write!(out, "a process dies or fails: {at:?}"),
             Self::Crash(at, true) => write!(out, "a process dies, its call is under way: {at:?}"),
             Self::Forget(hand) => write!(out, "a process forgets {hand:?}"),
-            Self::Sees { process, aws, place, request, answer } => {
+            Self::Sees { process, aws, place, ask, answer } => {
                 write!(out, "r{process} sees AWS {aws:?}, vendor {place:?}")?;
-                if let Some(request) = request {
+                if let Some(request) = ask.request {
                     write!(out, ", {request:?}")?;
+                }
+                if ask.retired {
+                    write!(out, ", retired")?;
                 }
                 write!(out, " => {} ({})", answer.act, answer.reason.code())
             }
@@ -51,6 +57,10 @@ impl fmt::Display for Act {
             Self::TakeOver => write!(out, "write the owner tags"),
             Self::Tag { number, .. } => write!(out, "tag the secret with try {number}"),
             Self::Untag => write!(out, "take the bootstrap tag off"),
+            Self::MarkRetiring => write!(out, "tag the secret as retiring"),
+            Self::MarkEnding { code, .. } => write!(out, "write down that {}'s credential ends", Version(code)),
+            Self::UnmarkRetiring => write!(out, "take the retiring tag off"),
+            Self::DeleteSecret => write!(out, "schedule the secret for deletion"),
             Self::Claim { row, leak, .. } => {
                 write!(out, "put the claim of attempt {row}{}", if leak { " (leaked)" } else { "" })
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyferry::model::attempt::Attempt;
+use keyferry::model::attempt::{Attempt, Cause};
 use keyferry::model::label::Label;
 use keyferry::model::time::Timestamp;
 use keyferry::rotation::view::{Role, Try, Version, View};
@@ -45,6 +45,24 @@ pub enum Weakening {
     BootstrapNotFenced,
     /// The first version's claim is put as a version.
     BootstrapClaim,
+    /// What leaked is revoked where its successor should be claimed.
+    LeakedRevokesFirst,
+    /// Only as long as its attempt is open does a claim say that the value leaked.
+    LeakForgotten,
+    /// The policy asks for evidence, and nobody looks.
+    NoEvidence,
+    /// Whatever version was confirmed, the current one counts as confirmed.
+    AnyConfirmed,
+    /// A retired credential's consumers are given no time.
+    RetiredAtOnce,
+    /// A pause is not seen.
+    PauseIgnored,
+    /// The current credential is revoked without writing that down first.
+    EndingNotWritten,
+    /// The retiring tag is written and taken off however long after the look.
+    MarksNotFenced,
+    /// ... and as soon as that is written, before everybody must have seen it.
+    EndingNotSettled,
 }
 
 impl Weakening {
@@ -82,6 +100,27 @@ impl Weakening {
                     }
                 }
             }
+            // The claim is there, and nobody knows any more why.
+            Self::LeakForgotten => {
+                let slots: Vec<Attempt> =
+                    secret.versions.iter().filter_map(|version| version.slot()).map(|of| of.attempt).collect();
+                for claim in secret.claims.iter_mut().filter(|claim| slots.contains(&claim.attempt)) {
+                    claim.cause = Cause::Asked;
+                }
+            }
+            Self::AnyConfirmed => {
+                let current = secret.with(&Label::Current).map(|version| version.id.clone());
+                if let (Some(confirmed), Some(current)) = (&mut secret.confirmed, current) {
+                    confirmed.version = current;
+                }
+            }
+            Self::PauseIgnored => secret.paused_until = None,
+            Self::EndingNotSettled => {
+                if let Some(ending) = secret.retiring.as_mut().and_then(|tag| tag.ending.as_mut()) {
+                    ending.at = ending.at.minus(settle * 3);
+                    secret.changed = secret.changed.minus(settle * 3);
+                }
+            }
             _ => {}
         }
     }
@@ -97,6 +136,10 @@ impl Weakening {
             (Self::LeaseEndsFirst, Act::Revoke { cred, tracked: true }) => {
                 let slot = aws.slots.iter().position(|slot| slot.is_some_and(|slot| slot.cred == cred));
                 slot.map_or(act, |row| Act::Detach { mark: Mark::Lease, code: slot_code(row as u8) })
+            }
+            (Self::LeakedRevokesFirst, Act::Claim { leak: true, .. })
+            | (Self::EndingNotWritten, Act::MarkEnding { .. }) => {
+                aws.cred(aws.current).map_or(act, |cred| Act::Revoke { cred, tracked: true })
             }
             (Self::OpenEndsFirst, Act::Wait) => {
                 let early = (0..aws.slots.len()).find(|row| {

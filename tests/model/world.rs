@@ -56,6 +56,15 @@ pub struct TagV {
     pub before: u8,
 }
 
+/// The retiring tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RetiringV {
+    /// Since when.
+    pub since: Age,
+    /// The version that is being ended, and since when.
+    pub ending: Option<(Code, Age)>,
+}
+
 /// A state of the AWS secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Aws {
@@ -83,6 +92,14 @@ pub struct Aws {
     pub accepted: Option<(Code, Age)>,
     /// `keyferry:pause`.
     pub paused: bool,
+    /// `keyferry:confirmed`.
+    pub confirmed: Code,
+    /// `keyferry:retiring`.
+    pub retiring: Option<RetiringV>,
+    /// Credentials whose end was ever written down (nobody sees this one).
+    pub doomed: u8,
+    /// Scheduled for deletion.
+    pub deleted: bool,
 }
 
 impl Aws {
@@ -104,6 +121,11 @@ impl Aws {
     /// Whether AWSCURRENT, AWSPENDING or AWSPREVIOUS refers to this credential.
     pub fn refers(&self, cred: u8) -> bool {
         [self.current, self.previous, self.pending].into_iter().any(|code| self.cred(code) == Some(cred))
+    }
+
+    /// Whether the end of a version's credential is written down.
+    pub fn ending(&self, code: Code) -> bool {
+        self.retiring.is_some_and(|tag| tag.ending.is_some_and(|(one, _)| one == code))
     }
 
     /// Whether a version is listed.
@@ -139,6 +161,9 @@ impl Aws {
         self.moved = age(self.moved);
         self.tag = self.tag.map(|tag| TagV { age: age(tag.age), ..tag });
         self.accepted = self.accepted.map(|(code, since)| (code, age(since)));
+        self.retiring = self
+            .retiring
+            .map(|tag| RetiringV { since: age(tag.since), ending: tag.ending.map(|(code, since)| (code, age(since))) });
         self
     }
 
@@ -148,6 +173,8 @@ impl Aws {
         self.tag = other.tag;
         self.accepted = other.accepted;
         self.paused = other.paused;
+        self.confirmed = other.confirmed;
+        self.retiring = other.retiring;
         self
     }
 }
@@ -167,6 +194,8 @@ pub struct Cred {
     pub used: bool,
     /// Nothing of ours made it.
     pub foreign: bool,
+    /// Since its last use, where that is looked at.
+    pub idle: Age,
 }
 
 /// A state of the vendor.
@@ -205,6 +234,7 @@ impl Place {
     pub fn aged(mut self, age: impl Fn(Age) -> Age) -> Self {
         for cred in self.creds.iter_mut().flatten() {
             cred.age = age(cred.age);
+            cred.idle = age(cred.idle);
         }
         self
     }
@@ -252,6 +282,13 @@ pub enum Act {
         before: u8,
     },
     Untag,
+    MarkRetiring,
+    MarkEnding {
+        code: Code,
+        since: Age,
+    },
+    UnmarkRetiring,
+    DeleteSecret,
     Claim {
         row: u8,
         leak: bool,
@@ -394,6 +431,10 @@ pub fn start(config: &Config) -> (Aws, Place) {
         tag: None,
         accepted: None,
         paused: false,
+        confirmed: NONE,
+        retiring: None,
+        doomed: 0,
+        deleted: false,
     };
     let mut place = Place { creds: [None; CREDS], record: NONE, applied: 0 };
     if config.start != Start::Missing {
@@ -401,7 +442,7 @@ pub fn start(config: &Config) -> (Aws, Place) {
         let lease = (!foreign && config.vendor != Vendor::InPlace).then_some(oldest);
         aws.slots[0] = Some(SlotV { cred: 0, age: oldest, lease });
         aws.current = slot_code(0);
-        place.creds[0] = Some(Cred { row: 0, live: true, age: oldest, dud: false, used: true, foreign });
+        place.creds[0] = Some(Cred { row: 0, live: true, age: oldest, dud: false, used: true, foreign, idle: oldest });
         if config.vendor == Vendor::InPlace {
             place.record = 0;
             place.applied = 1;

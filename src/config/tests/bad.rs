@@ -40,6 +40,12 @@ const ROWS: &[Row] = &[
     (Add(Credential), "window = { from = \"02:00\", to = \"05:00\", day = [\"mon\"] }", &[("KF0101 1:42", "days")]),
     (Add(Credential), "freeze = { from = \"2026-12-20\", to = \"2026-12-24\", until = 1 }", &[("KF0101 1:52", "unknown key `until`")]),
     (Add(Credential), "consumers = { refresh = \"1h\" }", &[("KF0101 1:15", "refresh_within")]),
+    // Types of Keycard that hold no secret.
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"url\"\napplication = \"app\"\nurl = \"https://a.example/c\"\nrotate = \"30d\"", &[("KF0112 7:10", "no secret in a `url` credential|remove `rotate`")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"token\"\napplication = \"app\"", &[("KF0103 1:1", "`provider`|Slug or id of the provider")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"public-key\"\napplication = \"app\"\njwks_uri = \"http://a.example/jwks\"", &[("KF0108 6:12", "plain http")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"public\"\napplication = \"app\"\nsubject = \"x\"", &[("KF0101 6:1", "unknown key `subject`")]),
+    (Instead(Credential), "[[credential]]\nname = \"a\"\nvendor = \"keycard\"\ntype = \"url\"\napplication = \"app\"\nurl = \"https://a.example/c\"\n[credential.secret]\nvalue = \"{client_id}\"", &[("KF0116 8:9", "lacks `credential_id`")]),
     // Types.
     (Instead(Root), "deployment = 1", &[("KF0102 1:14", "must be a string|this is an integer|deployment = ")]),
     (Add(Root), "include = \"x.toml\"", &[("KF0102 1:11", "must be an array of strings")]),
@@ -52,6 +58,8 @@ const ROWS: &[Row] = &[
     (Add(Credential), "overlap = 24", &[("KF0102 1:11", "must be a string|this is an integer")]),
     (Add(Credential), "secret = \"CANARY\"", &[("KF0102 1:10", "must be a table")]),
     (Add(Credential), "[credential.secret]\ncreate = \"no\"", &[("KF0102 2:10", "`true` or `false`|this is a string")]),
+    (Add(Credential), "ownership = \"exclusive\"", &[("KF0112 1:1", "means nothing for a `password`|remove it")]),
+    (Add(Credential), "verify = \"never\"", &[("KF0104 1:10", "can't be `never`|required")]),
     (Add(Credential), "[credential.secret]\nvalue = [\"{client_id}\"]", &[("KF0102 2:9", "a string or a table")]),
     (Add(Credential), "[credential.secret]\nvalue = { A = 1 }", &[("KF0102 2:15", "must be a string")]),
     (Add(Credential), "[credential.secret]\ntags = { A = 1 }", &[("KF0102 2:14", "must be a string")]),
@@ -196,8 +204,22 @@ const ROWS: &[Row] = &[
     (Add(Credential), "[credential.secret]\nvalue = \"{client_id}{client_secret}\"", &[("KF0115 2:9", "text between them")]),
     (Add(Credential), "[credential.secret]\nvalue = \"{client_id}:{client_secre}\"", &[("KF0115 2:9", "did you mean `client_secret`")]),
     (Add(Credential), "[credential.secret]\nvalue = \"{client_id}:{client_secret\"", &[("KF0115 2:9", "brace without its partner")]),
-    // Not yet.
-    (Add(Credential), "state = \"retired\"", &[("KF0117 1:9", "this release can't retire|by hand")]),
+    // How a replaced credential ends, and whether the credential is wanted.
+    (Add(Credential), "state = \"retird\"", &[("KF0104 1:9", "`state` can't be `retird`|did you mean `retired`")]),
+    (Add(Credential), "state = \"absent\"", &[("KF0104 1:9", "one of: `present`, `retired`")]),
+    (Add(Credential), "state = false", &[("KF0102 1:9", "must be a string")]),
+    (Add(Credential), "retire_when = \"unused\"", &[("KF0117 1:15", "does not show when|`password`|`confirmed`|`overlap`")]),
+    (Add(Defaults), "retire_when = \"unused\"", &[("KF0117 1:15", "does not show when")]),
+    (Add(Credential), "retire_when = \"confirmd\"", &[("KF0104 1:15", "did you mean `confirmed`")]),
+    (Add(Credential), "retire_when = \"never\"", &[("KF0104 1:15", "`overlap`, `unused`, `confirmed`")]),
+    (Add(Credential), "retire_when = 7", &[("KF0102 1:15", "a string or a table")]),
+    (Add(Credential), "retire_when = { max = \"9d\" }", &[("KF0103 1:15", "`retire_when` has no `when`")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", maximum = \"9d\" }", &[("KF0101 1:37", "`maximum`")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", max = \"9\" }", &[("KF0109 1:44", "not a duration")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", max = \"12h\" }", &[("KF0112 1:43", "shorter than the overlap|at most 12h")]),
+    (Add(Credential), "retire_when = { when = \"confirmed\", max = \"30d\" }", &[("KF0112 1:43", "still waits for evidence|every 30d")]),
+    (Add(Credential), "retire_when = \"confirmed\"\nrotate = \"7d\"", &[("KF0112 1:15", "up to 7d (the standard)|every 7d|less often than every 7d 1h")]),
+    (Add(Credential), "retire_when = { when = \"overlap\", max = \"9d\" }", &[("KF0112 1:41", "means nothing|remove `max`")]),
     // Nothing at all is only a warning, and everything wrong comes at once.
     (Instead(Credential), "discovery = \"list\"", &[("KF0200 -", "no credential"), ("KF0101 1:1", "does not belong here|the top of the file")]),
     (Add(Credential), "rotat = 1\noverlap = \"x\"\nstate = \"gone\"\ntakeover = \"no\"\nzone = 1\n[credential.secret]\nname = \"{x}\"\nvalue = \"CANARY\"", &[

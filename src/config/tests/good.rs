@@ -7,7 +7,7 @@ use super::How::{Add, Instead};
 use super::Part::{Aws, Credential, Defaults, Vendor};
 use super::*;
 use crate::model::option::Reference;
-use crate::model::policy::{Rotate, Takeover};
+use crate::model::policy::{RetireWhen, Rotate, Takeover, Wanted};
 use crate::model::time::Timestamp;
 use crate::vendors;
 
@@ -20,8 +20,9 @@ fn only(how: How, fragment: &str) -> Arc<crate::model::credential::Credential> {
 #[test]
 fn the_shipped_files_load_without_a_word() {
     for (path, text, count) in [
-        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 8),
-        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 9),
+        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 12),
+        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 14),
+        ("config/workos.toml", include_str!("../../../config/workos.toml"), 1),
     ] {
         let loaded = load_text(&[(path, text)]).unwrap_or_else(|report| panic!("{report}"));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
@@ -45,9 +46,9 @@ fn the_sandbox_stays_on_this_machine_and_keeps_its_well_known_secret() {
     let google =
         declaration.credentials.iter().find(|own| own.options.text("application") == Some("google-mcp-server"));
     assert_eq!(google.unwrap().destination.name.as_str(), "google-mcp-oauth-credentials");
-    let passwords = declaration.credentials.iter().filter(|own| own.type_name == "password");
-    let custom = passwords.filter(|own| {
-        own.destination.shape != crate::model::payload::Shape::of_outputs(&["client_id", "client_secret"])
+    let custom = declaration.credentials.iter().filter(|own| {
+        own.type_name == "password"
+            && own.destination.shape != crate::model::payload::Shape::of_outputs(&["client_id", "client_secret"])
     });
     assert_eq!(custom.count(), 1);
 }
@@ -82,6 +83,28 @@ fn a_credential_takes_what_it_leaves_out_from_vendor_and_defaults() {
 }
 
 #[test]
+fn what_the_end_of_a_credential_waits_for_is_read_in_every_form() {
+    let week = Duration::from_secs(7 * 86_400);
+    let own = only(Add(Credential), "consumers = { refresh_within = \"3h\" }");
+    assert_eq!((own.policy.retire_when, own.policy.wanted), (RetireWhen::OverlapOver, Wanted::Present));
+    assert_eq!(own.policy.refresh, Duration::from_secs(3 * 3_600));
+    for (how, fragment, expected) in [
+        (Add(Credential), "retire_when = \"confirmed\"", RetireWhen::Confirmed { max: week }),
+        (Add(Credential), "retire_when = { when = \"confirmed\" }", RetireWhen::Confirmed { max: week }),
+        (
+            Add(Credential),
+            "retire_when = { when = \"confirmed\", max = \"2w\" }",
+            RetireWhen::Confirmed { max: 2 * week },
+        ),
+        (Add(Defaults), "retire_when = \"confirmed\"", RetireWhen::Confirmed { max: week }),
+        (Add(Credential), "retire_when = \"overlap\"", RetireWhen::OverlapOver),
+    ] {
+        assert_eq!(only(how, fragment).policy.retire_when, expected, "{fragment}");
+    }
+    assert_eq!(only(Add(Credential), "state = \"retired\"").policy.wanted, Wanted::Retired);
+}
+
+#[test]
 fn own_tags_win_over_the_defaults() {
     let text = format!(
         "{}[defaults.secret]\ntags = {{ A = \"1\", B = \"2\" }}\n",
@@ -95,7 +118,7 @@ fn own_tags_win_over_the_defaults() {
         write!(many, "t{number} = \"\", ").unwrap();
     }
     let report = load_with(Add(Credential), &format!("{many}}} }}")).unwrap_err();
-    assert_eq!(report.problems[0].message, "46 tags are too many: at most 44");
+    assert_eq!(report.problems[0].message, "46 tags are too many: at most 42");
 }
 
 #[test]
@@ -263,6 +286,34 @@ fn a_wrong_default_is_told_once_for_all_credentials() {
 }
 
 #[test]
+fn what_holds_no_secret_has_no_schedule_and_stores_all_that_its_users_need() {
+    let typed = |fragment: &str| {
+        only(Instead(Credential), &format!("[[credential]]\nname = \"a\"\nvendor = \"keycard\"\n{fragment}"))
+    };
+    for (fragment, outputs) in [
+        ("type = \"public\"\napplication = \"app\"", 6),
+        ("type = \"public\"\napplication = \"app\"\nrotate = \"manual\"", 6),
+        ("type = \"url\"\napplication = \"app\"\nurl = \"https://a.example/c.json\"", 6),
+        ("type = \"public-key\"\napplication = \"app\"\njwks_uri = \"https://a.example/jwks\"", 7),
+        ("type = \"token\"\napplication = \"app\"\nprovider = \"ci\"", 7),
+    ] {
+        let own = typed(fragment);
+        assert!(matches!(own.policy.rotate, Rotate::Manual), "the default of 30d is not for it: {fragment}");
+        assert_eq!(own.destination.shape.names().count(), outputs, "{fragment}");
+    }
+    let places: std::collections::BTreeSet<String> = [
+        "provider = \"ci\"",
+        "provider = \"cd\"",
+        "provider = \"ci\"\nsubject = \"x\"",
+        "provider = \"ci\"\nzone = \"z\"",
+    ]
+    .into_iter()
+    .map(|more| typed(&format!("type = \"token\"\napplication = \"app\"\n{more}")).policy.place.clone())
+    .collect();
+    assert_eq!(places.len(), 4, "each of these makes another credential of it");
+}
+
+#[test]
 fn no_vendor_option_hides_a_key_of_ours() {
     for spec in vendors::ALL {
         assert!(spec.fields.iter().all(|field| field.name != "kind"), "{}", spec.kind);
@@ -270,7 +321,65 @@ fn no_vendor_option_hides_a_key_of_ours() {
             for field in kind.fields {
                 assert!(!credential::KEYS.contains(&field.name), "{} {}", spec.kind, field.name);
             }
+            let named = kind.place.iter().chain(kind.content);
+            assert!(named.clone().all(|name| kind.fields.iter().any(|field| field.name == *name)), "{}", kind.name);
             assert!(kind.proof_outputs.iter().all(|name| kind.outputs.contains(name)), "{}", kind.name);
         }
     }
+}
+
+#[test]
+fn an_unnamed_vendor_s_credential_says_who_else_is_there_and_what_must_be_proved() {
+    use crate::model::policy::{Ownership, Verify};
+    let vendor = "[vendors.workos]\nkind = \"workos\"\napi_key = { env = \"KEY\" }\n";
+    let one = |name: &str, more: &str| {
+        format!(
+            "[[credential]]\nname = \"{name}\"\nvendor = \"workos\"\ntype = \"client-secret\"\n\
+             application = \"app\"\n{more}\n[credential.secret]\nname = \"{name}\"\n"
+        )
+    };
+    let load = |vendor: &str, defaults: &str, credentials: &[String]| {
+        let head = "deployment = \"prod\"\n[aws]\nregion = \"eu-central-1\"\n";
+        let text = format!("{head}{vendor}[defaults]\nrotate = \"30d\"\n{defaults}\n{}", credentials.concat());
+        load_text(&[("x.toml", &text)])
+    };
+    let domain = format!("{vendor}authkit_domain = \"https://a.authkit.app\"\n");
+    let policies = |loaded: &Loaded| -> Vec<_> {
+        loaded.declaration.credentials.iter().map(|one| (one.policy.verify, one.policy.ownership)).collect()
+    };
+    let standard = load(&domain, "", &[one("a", "")]).unwrap();
+    assert_eq!(policies(&standard), [(Verify::Required, Ownership::Shared)]);
+    let said = load(&domain, "verify = \"best-effort\"", &[one("a", "ownership = \"exclusive\"")]).unwrap();
+    assert_eq!(policies(&said), [(Verify::BestEffort, Ownership::Exclusive)]);
+    assert!(said.warnings.is_empty());
+    // The address of the domain is not where a secret lives.
+    let moved = domain.replace("a.authkit", "b.authkit");
+    let moved = load(&moved, "", &[one("a", "")]).unwrap();
+    assert_eq!(moved.declaration.credentials[0].policy.place, standard.declaration.credentials[0].policy.place);
+
+    for (vendor, defaults, credentials, words) in [
+        (vendor, "", vec![one("a", "")], &["without `authkit_domain` no login can prove", "best-effort"][..]),
+        (&domain, "verify = \"maybe\"", vec![one("a", "")], &["`verify` can't be `maybe`", "required"]),
+        (&domain, "", vec![one("a", "ownership = \"mine\"")], &["`ownership` can't be `mine`", "exclusive"]),
+        (
+            &domain,
+            "",
+            vec![one("a", "ownership = \"exclusive\""), one("b", "")],
+            &["two credentials are made here", "the other one", "shared"],
+        ),
+        (
+            &domain,
+            "",
+            vec![one("a", ""), one("b", "ownership = \"exclusive\"")],
+            &["two credentials are made here", "the other one"],
+        ),
+    ] {
+        let report = load(vendor, defaults, &credentials).unwrap_err().to_string();
+        for word in words {
+            assert!(report.contains(word), "{word}: {report}");
+        }
+    }
+    assert!(load(&domain, "", &[one("a", ""), one("b", "")]).is_ok(), "both may be shared");
+    let unproved = load(vendor, "verify = \"best-effort\"", &[one("a", "")]).unwrap();
+    assert!(unproved.warnings.to_string().contains("published unverified"), "{}", unproved.warnings);
 }

@@ -37,6 +37,48 @@ fn two_settings_that_disagree() {
 }
 
 #[test]
+fn a_state_that_is_none() {
+    assert_snapshot!(rendered("state = \"retire\""), @r#"
+    error[KF0104]: `state` can't be `retire`
+      --> keyferry.toml:16:9
+       |
+    16 | state = "retire"
+       |         ^^^^^^^^
+       |
+       = help: did you mean `retired`?
+    "#);
+}
+
+#[test]
+fn evidence_that_the_vendor_does_not_give() {
+    assert_snapshot!(rendered("retire_when = \"unused\""), @r#"
+    error[KF0117]: the vendor does not show when a credential of type `password` was last used
+      --> keyferry.toml:16:15
+       |
+    16 | retire_when = "unused"
+       |               ^^^^^^^^ nobody could tell when it is unused
+       |
+       = help: write `confirmed`, and have consumers say so with `keyferry confirm`; or `overlap`, and wait for nothing else
+    "#);
+}
+
+#[test]
+fn a_longest_wait_beyond_the_next_rotation() {
+    let fragment = "rotate = \"7d\"\nretire_when = { when = \"confirmed\", max = \"7d\" }";
+    assert_snapshot!(rendered(fragment), @r#"
+    error[KF0112]: the next rotation may come while the old credential still waits for evidence
+      --> keyferry.toml:17:43
+       |
+    16 | rotate = "7d"
+       |          ---- every 7d
+    17 | retire_when = { when = "confirmed", max = "7d" }
+       |                                           ^^^^ for up to 7d
+       |
+       = help: rotate less often than every 7d 1h, or wait less: `retire_when = { when = "…", max = "…" }`
+    "#);
+}
+
+#[test]
 fn two_settings_in_two_files() {
     let main = compose(How::Add(Part::Root), "include = [\"b.toml\"]").0;
     let report = load_text(&[("keyferry.toml", &main), ("b.toml", STANDARD[4].1)]).unwrap_err();

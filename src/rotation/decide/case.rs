@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::attempt::{Attempt, Cause};
 use crate::model::capability::Marking;
 use crate::model::label::{Label, Lease, Tracked};
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::Reason;
 use crate::rotation::decide::{Decision, FRESH_MAX, Step};
@@ -17,8 +17,6 @@ use crate::rotation::view::{Hand, Marked, Secret, Version, View};
 /// A candidate that the vendor refuses is tried for this long: it may not have reached all of the
 /// vendor yet.
 const REFUSED_MAX: Duration = Duration::from_secs(120);
-/// How long past its overlap a credential lives on for those that it feeds.
-const FOLLOWERS_WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Ages are compared with "older than": one second past a date is past it.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
@@ -41,27 +39,74 @@ impl Case<'_> {
         self.policy.capabilities.marking == Marking::InPlace
     }
 
-    fn age(&self, date: Timestamp) -> Duration {
+    pub(super) fn age(&self, date: Timestamp) -> Duration {
         self.now.store.since(date)
+    }
+
+    /// Whether the rotation that made the current version, or the next one, is for a value that
+    /// leaked: nothing is owed to what is older.
+    fn leaked(&self) -> bool {
+        self.made_for_leak() || self.leak_asked()
+    }
+
+    /// Whether the current value is said to have leaked. A person says so once; from the first
+    /// claim on, that stands in it, and the claim keeps `kf-open` until something newer is
+    /// current. So neither a crash nor an attempt that fails forgets it.
+    pub(super) fn leak_asked(&self) -> bool {
+        self.view.request == Some(Cause::Leaked) || self.opened().any(|(attempt, _)| self.leaks_current(attempt))
+    }
+
+    /// Whether an attempt was to replace the current version because that leaked. A person who
+    /// accepted it after the claim has decided otherwise.
+    fn leaks_current(&self, attempt: Attempt) -> bool {
+        let claim = self.secret.claim_of(attempt);
+        let leaks =
+            claim.is_some_and(|claim| claim.cause == Cause::Leaked && claim.base.as_ref() == Some(&self.current.id));
+        let claimed =
+            self.secret.versions.iter().find(|version| version.claim().is_some_and(|of| of.attempt == attempt));
+        let accepted = self.secret.accepted.as_ref().filter(|accepted| accepted.version == self.current.id);
+        let at = accepted.and_then(|accepted| accepted.at);
+        leaks && at.zip(claimed).is_none_or(|(at, claimed)| at <= claimed.created)
+    }
+
+    /// Whether an attempt is over and only its claim is still needed, because it says that the
+    /// current value leaked. The newest such claim is enough; and where all of the credential ends,
+    /// none is needed.
+    fn remembered(&self, attempt: Attempt) -> bool {
+        let number = |of: Attempt| self.secret.claim_of(of).map(|claim| claim.number);
+        let newer = |(other, _): (Attempt, &Version)| self.leaks_current(other) && number(other) > number(attempt);
+        let needed = self.policy.wanted == Wanted::Present && self.leaks_current(attempt);
+        needed && self.done(attempt) && !self.opened().any(newer)
+    }
+
+    /// Whether no untracked leftover of an attempt can exist: what was created is in the slot, or
+    /// was looked for after the slot was closed.
+    fn done(&self, attempt: Attempt) -> bool {
+        let Some(slot) = self.secret.slot_of(attempt) else { return false };
+        slot.lease().is_some() || self.in_place() || self.swept(attempt, slot)
+    }
+
+    /// Attempts that still carry `kf-open` and are not over.
+    pub(super) fn unresolved(&self) -> bool {
+        self.opened().any(|(attempt, _)| !self.remembered(attempt))
     }
 
     /// Whether the rotation that made the current version was asked for because the one before it
     /// leaked. Its claim keeps `kf-open` until the old ones are gone, so that a crash doesn't
     /// forget it.
-    fn leaked(&self) -> bool {
+    pub(super) fn made_for_leak(&self) -> bool {
         let made_by = self.current.slot().map(|of| of.attempt);
-        let cause = made_by.and_then(|attempt| self.secret.claim_of(attempt)).map(|claim| claim.cause);
-        cause == Some(Cause::Leaked) || self.view.request == Some(Cause::Leaked)
+        made_by.and_then(|attempt| self.secret.claim_of(attempt)).is_some_and(|claim| claim.cause == Cause::Leaked)
     }
 
-    /// When the current version's base may go: a candidate's longest life after the claim, then
-    /// the overlap; from its acceptance where a person accepted the current version.
-    pub(super) fn overlap_ends(&self) -> Timestamp {
-        let after_claim = published(self.current).plus(self.policy.candidate_age_max).plus(self.policy.overlap);
+    /// The latest moment at which the current version may have been promoted: a candidate's longest
+    /// life after its claim; or its acceptance, where a person accepted the current version.
+    pub(super) fn published_by(&self) -> Timestamp {
+        let after_claim = published(self.current).plus(self.policy.candidate_age_max);
         match &self.secret.accepted {
             Some(accepted) if accepted.version == self.current.id => {
                 let accepted_at = accepted.at.map_or(self.secret.changed, |at| at.max(self.secret.changed));
-                after_claim.max(accepted_at.plus(self.policy.overlap))
+                after_claim.max(accepted_at)
             }
             Some(_) | None => after_claim,
         }
@@ -69,8 +114,10 @@ impl Case<'_> {
 
     pub(super) fn in_hand(&self) -> Option<Decision> {
         match &self.view.hand {
-            Hand::Claimed { attempt, at } => (self.age(*at) < FRESH_MAX && self.secret.slot_of(*attempt).is_none())
-                .then(|| Decision::act(Step::Mint { attempt: *attempt, since: *at }, Reason::ClaimWon)),
+            Hand::Claimed { attempt, at } => (self.policy.wanted == Wanted::Present
+                && self.age(*at) < FRESH_MAX
+                && self.secret.slot_of(*attempt).is_none())
+            .then(|| Decision::act(Step::Mint { attempt: *attempt, since: *at }, Reason::ClaimWon)),
             Hand::Ended { tracked } => {
                 self.leased(|lease| lease.tracked == *tracked).map(|version| self.end_lease(version))
             }
@@ -95,13 +142,16 @@ impl Case<'_> {
             | Hand::Tagged { .. }
             | Hand::Proved { .. }
             | Hand::Refused { .. }
+            | Hand::Untold { .. }
             | Hand::Restored { .. } => None,
         }
     }
 
-    /// The unreferenced version whose lease fulfils `wanted`.
+    /// The version whose lease fulfils `wanted`, and which nothing refers to; or which is being
+    /// ended although it is current, because the declaration retired it.
     fn leased(&self, wanted: impl Fn(&Lease) -> bool) -> Option<&Version> {
-        self.secret.versions.iter().find(|version| !version.referenced() && version.lease().is_some_and(&wanted))
+        let may_end = |version: &Version| !version.referenced() || self.secret.ending(&version.id);
+        self.secret.versions.iter().find(|version| may_end(version) && version.lease().is_some_and(&wanted))
     }
 
     fn end_lease(&self, version: &Version) -> Decision {
@@ -135,11 +185,18 @@ impl Case<'_> {
             Hand::Refused { version, since } if *version == pending.id => self.age(*since) >= REFUSED_MAX,
             _ => false,
         };
-        let given_up = match (superseded, aged, refused) {
-            (true, _, _) => Some(Reason::CandidateSuperseded),
-            (_, true, _) => Some(Reason::CandidateAged),
-            (_, _, true) => Some(Reason::CandidateRefused),
-            (false, false, false) => None,
+        let untold_at = match &self.view.hand {
+            Hand::Untold { version, at } if *version == pending.id && self.age(*at) < FRESH_MAX => Some(*at),
+            _ => None,
+        };
+        let unproved = untold_at.is_some() && self.policy.verify == Verify::Required;
+        let given_up = match (superseded, aged, refused, unproved, self.policy.wanted) {
+            (true, ..) => Some(Reason::CandidateSuperseded),
+            (_, true, ..) => Some(Reason::CandidateAged),
+            (_, _, true, ..) => Some(Reason::CandidateRefused),
+            (_, _, _, true, _) => Some(Reason::CandidateUntold),
+            (false, false, false, false, Wanted::Retired) => Some(Reason::Retiring),
+            (false, false, false, false, Wanted::Present) => None,
         };
         let version = pending.id.clone();
         match given_up {
@@ -149,10 +206,11 @@ impl Case<'_> {
                 Some(Decision::act(Step::Restore { version }, reason))
             }
             Some(reason) => detach(reason),
-            None => Some(match proved_at {
+            None => Some(match proved_at.or(untold_at) {
                 Some(proved) => {
                     let from = Some(self.current.id.clone());
-                    Decision::act(Step::Promote { version, from, proved }, Reason::CandidateProved)
+                    let reason = if proved_at.is_some() { Reason::CandidateProved } else { Reason::CandidateUntold };
+                    Decision::act(Step::Promote { version, from, proved }, reason)
                 }
                 None if self.in_place() => Decision::act(Step::Apply { version }, Reason::CandidateUnproved),
                 None => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
@@ -190,13 +248,11 @@ impl Case<'_> {
             return Some(Decision::act(Step::Untag, Reason::BootstrapDone));
         }
         let (attempt, version) = self.opened().find(|(attempt, _)| {
-            let Some(slot) = self.secret.slot_of(*attempt) else { return false };
-            let stored = slot.lease().is_some() || self.in_place();
             // A leaked rotation's claim remembers why until every older one is gone.
-            let remembers = slot.id == self.current.id
+            let remembers = self.secret.slot_of(*attempt).is_some_and(|slot| slot.id == self.current.id)
                 && self.secret.claim_of(*attempt).is_none_or(|claim| claim.cause == Cause::Leaked)
                 && (self.secret.with(&Label::Previous).is_some() || self.base_lives());
-            (stored && !remembers) || (!stored && self.swept(*attempt, slot))
+            self.done(*attempt) && !remembers && !self.remembered(*attempt)
         })?;
         Some(Decision::act(
             Step::Detach { label: Label::Open(attempt), version: version.id.clone() },
@@ -240,25 +296,23 @@ impl Case<'_> {
         until.map(|until| Decision::wait(Reason::AttemptOpen, Some(until)))
     }
 
+    /// AWSPREVIOUS comes off when the overlap is over and what it waits for besides is there. Here
+    /// a credential that nothing refers to any more becomes one that may be revoked.
     pub(super) fn previous(&self) -> Option<Decision> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id)?;
+        let end = self.previous_end(previous);
         // In place, the previous value is dead already: a new one must not wait for its overlap.
         let moved = self.view.feeding.source_moved && self.in_place();
-        let reason = match (self.leaked(), moved) {
-            (true, _) => Reason::Leaked,
-            (false, true) => Reason::SourceMoved,
-            (false, false) => Reason::OverlapOver,
+        let reason = if self.made_for_leak() {
+            Reason::Leaked
+        } else if self.time_given() {
+            Reason::Retiring
+        } else if moved {
+            Reason::SourceMoved
+        } else {
+            (self.now.store >= end.at).then_some(end.because)?
         };
-        let over = self.now.store >= self.overlap_ends() && !self.followers_wait();
-        let due = reason != Reason::OverlapOver || over;
-        due.then(|| Decision::act(Step::Detach { label: Label::Previous, version: previous.id.clone() }, reason))
-    }
-
-    /// Whether the previous credential must outlive its overlap, because one that is fed by this
-    /// secret still holds it. That a follower can't follow for a week is not a reason to keep an old
-    /// credential alive for ever.
-    pub(super) fn followers_wait(&self) -> bool {
-        self.view.feeding.followers_wait && self.now.store < self.overlap_ends().plus(FOLLOWERS_WAIT_MAX)
+        Some(Decision::act(Step::Detach { label: Label::Previous, version: previous.id.clone() }, reason))
     }
 
     pub(super) fn unreferenced(&self) -> Option<Decision> {
@@ -276,12 +330,12 @@ impl Case<'_> {
     pub(super) fn ends(&self, version: &Version) -> Timestamp {
         let quiet = self.secret.changed.plus(self.policy.settle);
         let unsigned = published(version).plus(self.policy.candidate_age_max).plus(self.policy.settle);
-        let replaced = self.current.base() == Some(&Some(version.id.clone())) && !self.leaked();
-        let overlap = if replaced { self.overlap_ends() } else { unsigned };
+        let replaced = self.current.base() == Some(&Some(version.id.clone())) && !self.leaked() && !self.time_given();
+        let overlap = if replaced { self.previous_end(version).at } else { unsigned };
         quiet.max(unsigned).max(overlap)
     }
 
-    fn revoke(&self, version: &Version, reason: Reason) -> Option<Decision> {
+    pub(super) fn revoke(&self, version: &Version, reason: Reason) -> Option<Decision> {
         let tracked = &version.lease()?.tracked;
         let id = match tracked {
             Tracked::Plain(id) => Some(id.clone()),

@@ -3,67 +3,106 @@
 use crate::model::attempt::{Attempt, Cause};
 use crate::model::capability::Marking;
 use crate::model::label::Label;
+use crate::model::policy::Verify;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK, published};
+use crate::rotation::decide::evidence::End;
 use crate::rotation::decide::{Decision, Step, published_by_us};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Role, Seen};
+use crate::rotation::view::{Fit, Role, Seen, Version};
 use crate::rotation::{Reason, calendar, sweep};
 
+/// Why no attempt begins now, and until when, where that is known.
+type Held = (Reason, Option<Timestamp>);
+
 impl Case<'_> {
+    /// What does not wait for anything to be cleaned up first: a value that leaked, or that may be
+    /// dead already. AWSPREVIOUS is taken off before the claim, so that its credential ends at once
+    /// and does not wait for the next label to settle; but only where the claim can follow.
+    pub(super) fn urgent(&self) -> Option<Decision> {
+        let dead = self.secret.ending(&self.current.id);
+        let cause = if self.leak_asked() { Cause::Leaked } else { dead.then_some(Cause::Due)? };
+        match self.begin(cause) {
+            Ok(claim) if cause == Cause::Leaked => Some(self.older_label().unwrap_or(claim)),
+            Ok(claim) => Some(claim),
+            Err((Reason::VendorSilent, until)) => Some(Decision::wait(Reason::VendorSilent, until)),
+            Err(_) => None,
+        }
+    }
+
+    fn older_label(&self) -> Option<Decision> {
+        let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id)?;
+        let version = previous.id.clone();
+        Some(Decision::act(Step::Detach { label: Label::Previous, version }, Reason::Leaked))
+    }
+
     /// Nothing is left to clean up: begin the next attempt, or say what it waits for.
     pub(super) fn due(&self) -> Decision {
         let cleanup = self.next_cleanup();
         let wait = |reason, until| Decision::wait(reason, earlier(until, cleanup));
-        let asked = self.view.request;
         // A version that a person put or accepted, or that is being taken over, is replaced when
-        // its own age says so; one being taken over, at once.
+        // its own age says so; one being taken over, or ended, at once.
         let taking_over = !published_by_us(self.current, self.policy)
             && self.secret.accepted.as_ref().is_none_or(|accepted| accepted.version != self.current.id);
-        let due = if taking_over { Some(self.now.store) } else { calendar::due(self.policy, published(self.current)) };
-        let retires = self.secret.with(&Label::Previous).is_some_and(|previous| previous.id != self.current.id);
-        let moved = self.view.feeding.source_moved;
-        let resting = if retires && self.followers_wait() && self.now.store >= self.overlap_ends() {
-            Reason::FollowersWait
-        } else if self.secret.with(&Label::Previous).is_some() || self.base_lives() {
-            Reason::InOverlap
-        } else if due.is_none() {
-            Reason::HealthyManual
-        } else {
-            Reason::Healthy
+        let at_once = taking_over || self.secret.ending(&self.current.id);
+        let due = match at_once {
+            true => Some(self.now.store),
+            false => earlier(self.strays(), calendar::due(self.policy, published(self.current))),
         };
-        let due_now = moved || due.is_some_and(|due| due <= self.now.store);
-        if asked.is_none() && !due_now {
-            return wait(resting, due);
+        let due_now = self.view.feeding.source_moved || due.is_some_and(|due| due <= self.now.store);
+        let request = if self.leak_asked() { Some(Cause::Leaked) } else { self.view.request };
+        let Some(cause) = request.or(due_now.then_some(Cause::Due)) else {
+            return wait(self.overlapping().unwrap_or(resting(due)), due);
+        };
+        let labelled = self.secret.with(&Label::Previous).is_some_and(|previous| previous.id != self.current.id);
+        if labelled && cause != Cause::Leaked {
+            return wait(self.overlapping().unwrap_or(Reason::InOverlap), None);
         }
-        if retires {
-            return wait(if resting == Reason::FollowersWait { resting } else { Reason::InOverlap }, None);
+        self.begin(cause).unwrap_or_else(|(reason, until)| wait(reason, until))
+    }
+
+    /// What is told while the credential that the current version replaced still lives.
+    fn overlapping(&self) -> Option<Reason> {
+        let is_base = |version: &&Version| self.current.base() == Some(&Some(version.id.clone()));
+        let base = || self.secret.versions.iter().find(is_base).filter(|base| base.lease().is_some());
+        let replaced = self.secret.with(&Label::Previous).or_else(base)?;
+        let waits_for = self.previous_end(replaced).waits_for;
+        Some(if self.made_for_leak() { Reason::LeakedEnding } else { waits_for.unwrap_or(Reason::InOverlap) })
+    }
+
+    /// The claim of the next attempt, or why there is none now.
+    fn begin(&self, cause: Cause) -> Result<Decision, Held> {
+        if self.unresolved() {
+            return Err((Reason::Settling, Some(self.now.store.plus(self.policy.settle))));
         }
-        if self.opened().next().is_some() {
-            return wait(Reason::Settling, Some(self.now.store.plus(self.policy.settle)));
-        }
-        let Some(listing) = &self.view.listing else { return wait(Reason::VendorSilent, None) };
+        let Some(listing) = &self.view.listing else { return Err((Reason::VendorSilent, None)) };
         if !self.room(listing) {
-            return wait(Reason::NoRoom, None);
+            return Err((Reason::NoRoom, None));
+        }
+        if self.view.unprovable && self.policy.verify == Verify::Required {
+            return Err((Reason::Unprovable, None));
         }
         let (number, last) = self.next_number();
         if let Some(over) = last.map(|last| last.plus(calendar::backoff(self.policy, number - 1)))
             && self.now.store < over
         {
-            return wait(Reason::BackingOff, Some(over));
+            return Err((Reason::BackingOff, Some(over)));
         }
+        let dead = self.secret.ending(&self.current.id);
         // A source has moved on already: its old credential is about to end, window or not.
-        if asked.is_none() && !moved {
+        let moved = self.view.feeding.source_moved;
+        if cause == Cause::Due && !dead && !moved {
             let opens = calendar::opens(self.policy, self.now.store);
             if opens != Some(self.now.store) {
-                return wait(Reason::WindowClosed, opens);
+                return Err((Reason::WindowClosed, opens));
             }
         }
-        let cause = asked.unwrap_or(Cause::Due);
         let base = Some(self.current.id.clone());
         let attempt = Attempt::derive(&self.secret.arn, &base, number);
         let reason = match cause {
+            Cause::Due if dead => Reason::PresentAgain,
             Cause::Due if moved => Reason::SourceMoved,
+            Cause::Due if self.strays().is_some() => Reason::Strays,
             Cause::Due => Reason::Due,
             Cause::Asked => Reason::Asked,
             Cause::Leaked => Reason::Leaked,
@@ -73,15 +112,16 @@ impl Case<'_> {
             Marking::Unnamed => listing.iter().map(|seen| seen.id.clone()).collect(),
             Marking::Named | Marking::InPlace => Vec::new(),
         };
-        Decision::act(Step::Claim { attempt, base, number, cause, before }, reason)
+        Ok(Decision::act(Step::Claim { attempt, base, number, cause, before }, reason))
     }
 
     /// The next date at which something older can be cleaned up.
     fn next_cleanup(&self) -> Option<Timestamp> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id);
-        let retire = previous.map(|_| match self.followers_wait() {
-            true => self.overlap_ends().max(self.now.store.plus(self.policy.settle)),
-            false => self.overlap_ends(),
+        let retire = previous.map(|previous| match self.previous_end(previous) {
+            // Nothing wakes it when they have followed: it looks again.
+            End { waits_for: Some(Reason::FollowersWait), at, .. } => at.min(self.now.store.plus(self.policy.settle)),
+            End { at, .. } => at,
         });
         let revoke = self
             .secret
@@ -95,19 +135,23 @@ impl Case<'_> {
         earlier(earlier(retire, revoke), earlier(sweep, leftover))
     }
 
-    fn room(&self, listing: &[Seen]) -> bool {
+    pub(super) fn room(&self, listing: &[Seen]) -> bool {
         if self.in_place() {
             return true;
         }
         let leased = self.secret.versions.iter().filter(|version| version.lease().is_some()).count();
         let untracked = listing.iter().filter(|seen| sweep::ours(seen) && !self.secret.tracks(&seen.id)).count();
-        let vendor_has_room =
-            self.policy.capabilities.live_max.is_none_or(|max| listing.len() < usize::from(max.get()));
-        leased + untracked < self.policy.live_max && vendor_has_room
+        // Where the value leaked, the one before it ends before the claim.
+        let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id);
+        let goes = usize::from(self.leak_asked() && previous.is_some_and(|previous| previous.lease().is_some()));
+        let vendor_max = self.policy.capabilities.live_max.map(|max| usize::from(max.get()));
+        let here = listing.iter().filter(|seen| seen.fit != Fit::Away).count();
+        let vendor_has_room = vendor_max.is_none_or(|max| here.saturating_sub(goes) < max);
+        (leased + untracked).saturating_sub(goes) < self.policy.live_max && vendor_has_room
     }
 
     /// The number of the next attempt on the current version, and the date of the last one's claim.
-    fn next_number(&self) -> (u32, Option<Timestamp>) {
+    pub(super) fn next_number(&self) -> (u32, Option<Timestamp>) {
         let mut highest = 0;
         let mut last = None;
         for version in &self.secret.versions {
@@ -120,4 +164,9 @@ impl Case<'_> {
         }
         (highest + 1, last)
     }
+}
+
+/// What is told where nothing waits and nothing is left over.
+fn resting(due: Option<Timestamp>) -> Reason {
+    if due.is_none() { Reason::HealthyManual } else { Reason::Healthy }
 }

@@ -8,11 +8,19 @@
 //!          ├ record     in place: the record holds what is current
 //!          └ resolved   kf-open off where no leftover can exist
 //!             └ open    close what was begun and never finished, or wait for it
-//!                └ previous     retire it when the overlap is over
+//!                ├ urgent       claim at once what leaked, or what may be dead
+//!                └ previous     retire it when the overlap is over, and `retire_when` content
 //!                   └ unreferenced    revoke what nothing refers to
 //!                      └ leftovers    revoke what is provably ours and untracked
-//!                         └ due       claim the next attempt
+//!                         ├ arrived   nothing of ours is left in a former place
+//!                         ├ due       claim the next attempt
+//!                         └ retired   `state = "retired"`: end the current one, delete the secret
 //! ```
+//!
+//! Who asks overrides the calendar: what a person asks for (`rotate`, with or without `--leaked`)
+//! begins outside windows and inside freezes. It never overrides a pause, nor anything that is
+//! parked or held, nor the backoff after a failed attempt. A value that leaked moreover skips the
+//! overlap and `retire_when`, and goes before all cleaning up; settle holds for it too.
 
 use std::time::Duration;
 
@@ -21,15 +29,22 @@ use crate::model::capability::Marking;
 use crate::model::label::{Label, Tracked};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::Obstacle;
-use crate::model::policy::{Policy, Takeover};
+use crate::model::place::At;
+use crate::model::policy::{Policy, Takeover, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::view::{FOR_EVER, Hand, Owner, Role, Secret, Version, View};
 use crate::rotation::{Reason, Turn, bootstrap};
 
 use case::Case;
+pub(crate) use evidence::{LOOK_EVERY, LOOK_FOR};
+pub(crate) use retired::over;
 
 mod case;
+pub mod checks;
 mod due;
+mod evidence;
+mod moving;
+mod retired;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +63,13 @@ pub enum Step {
     },
     /// Write the owner tags, and nothing else.
     TakeOver,
+    /// Write into the tags that credentials are made in the declared place from now on.
+    Move {
+        /// Where they were made before.
+        former: At,
+    },
+    /// Take the tag of the former place off.
+    Arrive,
     /// Write the bootstrap tag of this try.
     Tag {
         /// Which try.
@@ -127,6 +149,19 @@ pub enum Step {
     },
     /// Take the bootstrap tag off.
     Untag,
+    /// Write the retiring tag: consumers' time counts from now.
+    MarkRetiring,
+    /// Write ahead into the retiring tag that the current credential is about to end.
+    MarkEnding {
+        /// The version that is current.
+        version: VersionId,
+        /// The date in the tag so far.
+        since: Timestamp,
+    },
+    /// Take the retiring tag off.
+    UnmarkRetiring,
+    /// Schedule the secret for deletion, with a recovery window of 30 days; never at once.
+    DeleteSecret,
 }
 
 /// What to do, why, and when to look again if there is nothing to do (AWS's date; `None` when only
@@ -156,7 +191,7 @@ impl Decision {
 /// Decides the one next step. Pure: the same view, policy and dates give the same decision.
 pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
     let Some(secret) = &view.secret else { return bootstrap::without_secret(view, policy, now) };
-    if let Some(parked) = parked(secret, policy, now.store) {
+    if let Some(parked) = parked(secret, policy, now.store).or_else(|| moving::moved(secret, view, policy)) {
         return parked;
     }
     let Some(current) = secret.with(&Label::Current) else {
@@ -166,21 +201,62 @@ pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
         return Decision::wait(reason, None);
     }
     let case = Case { secret, current, view, policy, now };
-    case.in_hand()
-        .or_else(|| case.candidate())
-        .or_else(|| case.record())
-        .or_else(|| case.resolved())
-        .or_else(|| case.open())
-        .or_else(|| case.previous())
-        .or_else(|| case.unreferenced())
-        .or_else(|| case.leftovers())
-        .unwrap_or_else(|| case.due())
+    match policy.wanted {
+        Wanted::Present => case
+            .present_again()
+            .or_else(|| case.begun())
+            .or_else(|| case.urgent())
+            .or_else(|| case.older())
+            .or_else(|| case.arrived())
+            .unwrap_or_else(|| case.due()),
+        Wanted::Retired => {
+            case.retire().or_else(|| case.begun()).or_else(|| case.older()).unwrap_or_else(|| case.end_current())
+        }
+    }
+}
+
+/// When the last credential that nothing refers to may be revoked; `None` where there is none.
+pub(crate) fn last_end(view: &View, policy: &Policy, now: Now) -> Option<Timestamp> {
+    let secret = view.secret.as_ref()?;
+    let case = Case { secret, current: secret.with(&Label::Current)?, view, policy, now };
+    let older = secret.versions.iter().filter(|version| version.id != case.current.id && version.lease().is_some());
+    older.map(|version| case.ends(version).max(now.store)).max()
+}
+
+/// Whether the value that is current is said to have leaked.
+pub(crate) fn leak_asked(view: &View, policy: &Policy, now: Now) -> bool {
+    let current = view.secret.as_ref().and_then(|secret| Some((secret, secret.with(&Label::Current)?)));
+    let asked = view.request == Some(Cause::Leaked);
+    asked || current.is_some_and(|(secret, current)| Case { secret, current, view, policy, now }.leak_asked())
+}
+
+impl Case<'_> {
+    /// What this process holds, and attempts that are under way.
+    fn begun(&self) -> Option<Decision> {
+        self.in_hand()
+            .or_else(|| self.candidate())
+            .or_else(|| self.record())
+            .or_else(|| self.resolved())
+            .or_else(|| self.open())
+    }
+
+    /// Credentials that were replaced, and leftovers.
+    fn older(&self) -> Option<Decision> {
+        self.previous().or_else(|| self.unreferenced()).or_else(|| self.leftovers())
+    }
 }
 
 /// States in which keyferry touches nothing and nothing it does would heal them.
-fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> {
+pub(super) fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> {
     let blocked = |reason| Some(Decision::wait(reason, None));
+    let retired = policy.wanted == Wanted::Retired;
     match &secret.obstacle {
+        // What it tracks may live: nobody ends that while it is scheduled.
+        Some(Obstacle::ScheduledForDeletion(_))
+            if retired && !secret.versions.iter().any(|one| one.lease().is_some()) =>
+        {
+            return blocked(Reason::Retired);
+        }
         Some(Obstacle::ScheduledForDeletion(_)) => return blocked(Reason::ScheduledForDeletion),
         Some(Obstacle::NativeRotation) => return blocked(Reason::NativeRotation),
         Some(Obstacle::PartnerType(_) | Obstacle::ManagedBy(_)) => return blocked(Reason::ManagedElsewhere),
@@ -192,14 +268,12 @@ fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> 
         Owner::Other { .. } => return blocked(Reason::OtherOwner),
         // An empty secret that someone else creates and keyferry fills has no value to overwrite.
         Owner::Nobody if secret.versions.is_empty() && !policy.create_secret => {}
+        // Nothing of ours is in it.
+        Owner::Nobody if retired => return blocked(Reason::NotOurs),
         Owner::Nobody => match policy.takeover {
             Takeover::Refuse => return blocked(Reason::NotOurs),
             Takeover::Rotate => return Some(Decision::act(Step::TakeOver, Reason::TakeOver)),
         },
-    }
-    // What lives in another place can neither be found nor ended in the declared one.
-    if secret.place.as_ref().is_some_and(|place| *place != policy.place) {
-        return blocked(Reason::OtherPlace);
     }
     match secret.paused_until {
         Some(until) if now < until => {
@@ -211,6 +285,10 @@ fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option<Decision> 
 
 /// Whether a person has to decide before anything moves.
 fn held(secret: &Secret, current: &Version, policy: &Policy) -> Option<Reason> {
+    // Retired: we ended it ourselves, and its lease may be off.
+    if secret.ending(&current.id) {
+        return None;
+    }
     if secret.accepted.as_ref().is_some_and(|accepted| accepted.version == current.id) {
         return None;
     }
@@ -221,7 +299,9 @@ fn held(secret: &Secret, current: &Version, policy: &Policy) -> Option<Reason> {
             secret.versions.iter().all(|version| !published_by_us(version, policy) || replaces_current(version));
         let taking_over = policy.takeover == Takeover::Rotate && current.role == Role::Other && untouched;
         if !taking_over {
-            return Some(Reason::ForeignCurrent);
+            // A version of ours without its lease: what was in it is gone.
+            let ours = current.role != Role::Other;
+            return Some(if ours { Reason::DeadCurrent } else { Reason::ForeignCurrent });
         }
     }
     let rolled_back = |previous: &Version| replaces_current(previous) && published_by_us(previous, policy);
@@ -239,12 +319,42 @@ fn published_by_us(version: &Version, policy: &Policy) -> bool {
 }
 
 impl Step {
+    /// Whether it must follow the look that it was decided on soon: what it does can't be undone,
+    /// and somebody may have paused the secret, or moved a label, while the process slept.
+    pub fn irrevocable(&self) -> bool {
+        match self {
+            Self::Mint { .. }
+            | Self::MintFirst { .. }
+            | Self::Promote { .. }
+            | Self::Revoke { .. }
+            | Self::DeleteSecret => true,
+            Self::Wait
+            | Self::CreateSecret { .. }
+            | Self::TakeOver
+            | Self::Tag { .. }
+            | Self::Move { .. }
+            | Self::Arrive
+            | Self::Claim { .. }
+            | Self::Verify { .. }
+            | Self::Apply { .. }
+            | Self::Restore { .. }
+            | Self::Detach { .. }
+            | Self::Close { .. }
+            | Self::Untag
+            | Self::MarkRetiring
+            | Self::MarkEnding { .. }
+            | Self::UnmarkRetiring => false,
+        }
+    }
+
     /// The step's word, for logs and machines: stable, kebab-case.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Wait => "wait",
             Self::CreateSecret { .. } => "create-secret",
             Self::TakeOver => "take-over",
+            Self::Move { .. } => "move",
+            Self::Arrive => "arrive",
             Self::Tag { .. } => "tag-attempt",
             Self::Claim { .. } => "claim",
             Self::Mint { .. } => "create-and-store",
@@ -260,8 +370,19 @@ impl Step {
             Self::Revoke { tracked: true, .. } => "revoke",
             Self::Revoke { tracked: false, .. } => "sweep",
             Self::Untag => "untag-attempt",
+            Self::MarkRetiring => "mark-retiring",
+            Self::MarkEnding { .. } => "mark-ending",
+            Self::UnmarkRetiring => "unmark-retiring",
+            Self::DeleteSecret => "delete-secret",
         }
     }
+}
+
+/// Whether a decision has to be made again once the vendor said whether it could prove what would
+/// be made: where a step begins a new credential and an unproved one must not be published.
+pub fn needs_proof(decision: &Decision, policy: &Policy) -> bool {
+    policy.verify == Verify::Required
+        && matches!(decision.step, Step::CreateSecret { .. } | Step::Tag { .. } | Step::Claim { .. })
 }
 
 /// Whether a decision made without the vendor's listing has to be made again with one. Listings
@@ -270,6 +391,10 @@ pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool 
     let goes_on_by_itself = matches!(decision.reason.turn(), Turn::Nobody | Turn::Keyferry);
     if view.listing.is_some() {
         return false;
+    }
+    if view.secret.as_ref().is_some_and(|secret| secret.former.is_some()) {
+        // What lives where tells what to replace, and where to end it.
+        return true;
     }
     if matches!(view.hand, Hand::Unknown { .. }) {
         // The vendor doesn't know what it was asked to end: only its listing tells whether it is gone.

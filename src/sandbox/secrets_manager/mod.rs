@@ -46,6 +46,7 @@ use auth::{Caller, SANDBOX_KEY, Signed};
 use errors::AwsError;
 use operation::Operation;
 use quota::Buckets;
+use settings::Opposite;
 use state::{Call, State};
 
 /// The service's name in fault rules and in the journal.
@@ -62,6 +63,7 @@ pub struct SecretsManager {
     state: Mutex<State>,
     buckets: Mutex<Buckets>,
     request_ids: Mutex<fastrand::Rng>,
+    began: Timestamp,
 }
 
 impl SecretsManager {
@@ -69,7 +71,8 @@ impl SecretsManager {
     pub fn new(world: Arc<World>) -> Self {
         let state = Mutex::new(State::new(world.seed));
         let request_ids = Mutex::new(fastrand::Rng::with_seed(world.seed));
-        Self { world, state, buckets: Mutex::default(), request_ids }
+        let began = world.now();
+        Self { world, state, buckets: Mutex::default(), request_ids, began }
     }
 
     /// Looks at or changes the state directly: for tests and the control port.
@@ -98,7 +101,8 @@ impl SecretsManager {
     /// Does one call, or refuses it: signature, quota, then the operation itself.
     fn perform(&self, parts: &Parts, body: &[u8], asked: &Asked, stale: bool) -> (String, Result<String, AwsError>) {
         let now_for = |key: &str| if key == SANDBOX_KEY { self.world.now() } else { self.world.real.wall() };
-        let caller = match auth::check(&parts.headers, asked.signed(), now_for) {
+        let skew_max = if self.does(Opposite::OldSignatures) { 3 * auth::SKEW_MAX } else { auth::SKEW_MAX };
+        let caller = match auth::check(&parts.headers, asked.signed(), skew_max, now_for) {
             Ok(caller) => caller,
             Err(error) => return (String::new(), Err(error)),
         };
@@ -127,6 +131,10 @@ impl SecretsManager {
         state.perform(&call, operation, &request).map(|answer| answer.to_string())
     }
 
+    fn does(&self, opposite: Opposite) -> bool {
+        locked(&self.state).settings.does(opposite)
+    }
+
     fn request_id(&self) -> String {
         let bytes: [u8; 16] = locked(&self.request_ids).u128(..).to_be_bytes();
         uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
@@ -136,7 +144,7 @@ impl SecretsManager {
         Response::builder()
             .status(status)
             .header("content-type", asked.content_type())
-            .header("date", http_date(self.world.now()))
+            .header("date", http_date(if self.does(Opposite::DateStands) { self.began } else { self.world.now() }))
             .header("x-amzn-requestid", self.request_id())
             .body(body.into())
             .expect("the headers are plain text")
@@ -270,6 +278,9 @@ async fn handle(
 
 fn throttle(service: &SecretsManager, asked: &Asked, retry_after: Option<&str>) -> Response {
     let error = match asked {
+        Asked::SecretsManager { .. } if service.does(Opposite::ThrottlingCode) => {
+            AwsError::new("TooManyRequestsException", "Rate exceeded")
+        }
         Asked::SecretsManager { .. } => quota::throttled(),
         Asked::Sts { .. } => AwsError::new("Throttling", "Rate exceeded"),
     };

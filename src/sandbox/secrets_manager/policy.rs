@@ -22,7 +22,7 @@ impl State {
         let text = required("resourcePolicy", &request.resource_policy)?;
         checks::hidden_size("resourcePolicy", text.len(), 1, 20_480)?;
         let secret = self.find(call, secret_id, "PutResourcePolicy")?;
-        secret.writable(call)?;
+        secret.writable(call, &self.settings)?;
         let policy = parse(text)?;
         if request.block_public_policy.unwrap_or(false) && is_public(&policy) {
             return Err(AwsError::new("PublicPolicyException", "The resource policy grants access to everyone."));
@@ -36,7 +36,7 @@ impl State {
 
     pub(super) fn delete_resource_policy(&mut self, call: &Call, request: &Request) -> Result<Value, AwsError> {
         let secret = self.find(call, required("secretId", &request.secret_id)?, "DeleteResourcePolicy")?;
-        secret.writable(call)?;
+        secret.writable(call, &self.settings)?;
         self.change(call, &secret, |secret| {
             Ok(if secret.policy.take().is_some() { Touched::Contents } else { Touched::Nothing })
         })?;

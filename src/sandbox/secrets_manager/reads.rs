@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::checks::{self, required};
 use super::errors::{self, AwsError};
 use super::list::{Cursor, Paging};
-use super::settings::KeyUse;
+use super::settings::{KeyUse, Opposite};
 use super::state::{Call, Content, Secret, State, Version, date};
 use super::wire::Request;
 
@@ -66,12 +66,13 @@ impl State {
         let secret_id = required("secretId", &request.secret_id)?;
         let secret = self.read(call, secret_id, "ListSecretVersionIds")?;
         let deprecated = request.include_deprecated.unwrap_or(false);
+        let hides = self.settings.does(Opposite::DeprecatedUnlisted);
         let paging = Paging::read(request, &format!("{} {deprecated}", secret.arn), 100, &self.settings)?;
         let entries = secret
             .versions
             .iter()
             .enumerate()
-            .filter(|(_, version)| deprecated || !version.stages.is_empty())
+            .filter(|(_, version)| (deprecated && !hides) || !version.stages.is_empty())
             // The place breaks ties between versions of one millisecond; pruning may shift it, but only with the date.
             .map(|(place, version)| (Cursor(version.created.millis(), format!("{place:04}")), listed(version)))
             .collect();
@@ -89,6 +90,7 @@ impl State {
         stage: Option<&str>,
     ) -> Result<Value, AwsError> {
         let secret = self.read(call, secret_id, "GetSecretValue")?;
+        self.settings.authorize_reading(call, id, stage, &secret.arn)?;
         secret.live()?;
         let (version, content) = selected(&secret, id, stage)?;
         self.settings.use_key(version.kms_key.as_deref(), KeyUse::Decrypt)?;

@@ -1,6 +1,6 @@
 //! What a test or a person can set about the service: quotas, an IAM-like deny list, KMS keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,65 @@ pub struct Settings {
     pub deny: Vec<Deny>,
     /// Keys that are not in order, by the text they are named with in the secret.
     pub kms: BTreeMap<String, KeyState>,
+    /// If set, `GetSecretValue` is allowed only with a `VersionStage` among these, as a policy with
+    /// a condition on `secretsmanager:VersionStage` does it; a `*` in the end stands for anything.
+    pub readable_stages: Option<Vec<String>>,
+    /// Where it does the opposite of what AWS is believed to do.
+    pub opposites: BTreeSet<Opposite>,
+}
+
+/// The opposite of something that AWS is believed to do, so that what leans on it can be seen to
+/// notice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Opposite {
+    /// A name that is taken is refused with another code.
+    NameTakenCode,
+    /// A secret's first version holds only the labels asked for.
+    FirstVersionUnpublished,
+    /// Every put publishes.
+    PutsPublish,
+    /// Labels must not have colons.
+    LabelsWithoutColons,
+    /// A secret has half as many labels.
+    FewLabels,
+    /// The labels of a repeated put are applied again.
+    RepeatedLabels,
+    /// Another value under a used token replaces the first.
+    TokensOverwrite,
+    /// A used token is refused with another code.
+    TokenTakenCode,
+    /// A label moves from whichever version holds it, if any version is named.
+    SwapsIgnoreFrom,
+    /// A label moves without its holder being named.
+    SwapsNeedNoFrom,
+    /// A label is taken off whichever version holds it, and taking it off twice is fine.
+    DetachesIgnoreFrom,
+    /// A refused label move has another code.
+    SwapCode,
+    /// AWSPREVIOUS stays where it is.
+    PreviousStays,
+    /// AWSPENDING goes when its version becomes current.
+    PendingGoes,
+    /// Versions without labels are not listed at all.
+    DeprecatedUnlisted,
+    /// `LastChangedDate` does not move when a version is put that does not become current.
+    PutsKeepDate,
+    /// A signature lives for fifteen minutes.
+    OldSignatures,
+    /// The `Date` of every answer is that of the first.
+    DateStands,
+    /// A policy's condition on labels is not asked where a version is named by its id alone.
+    ReadableById,
+    /// Lists of secrets never show a label.
+    ListWithoutLabels,
+    /// Throttling has another code.
+    ThrottlingCode,
+    /// Deleting without a recovery window is denied (not an opposite of AWS, but of a caller's rights:
+    /// IAM can deny it by `secretsmanager:ForceDeleteWithoutRecovery`).
+    ForcedDeletionDenied,
+    /// A secret that is scheduled for deletion is written to as any other.
+    ScheduledWrites,
 }
 
 /// One denied action.
@@ -64,6 +123,8 @@ impl Default for Settings {
             force_delete_lingers_ms: 5_000,
             deny: Vec::new(),
             kms: BTreeMap::new(),
+            readable_stages: None,
+            opposites: BTreeSet::new(),
         }
     }
 }
@@ -78,6 +139,34 @@ pub enum KeyUse {
 }
 
 impl Settings {
+    /// Whether it does this opposite.
+    pub fn does(&self, opposite: Opposite) -> bool {
+        self.opposites.contains(&opposite)
+    }
+
+    /// Whether a policy with a condition on labels lets `call` read what `id` and `stage` select.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_reading(
+        &self,
+        call: &Call,
+        id: Option<&str>,
+        stage: Option<&str>,
+        resource: &str,
+    ) -> Result<(), AwsError> {
+        let Some(patterns) = &self.readable_stages else { return Ok(()) };
+        let fits = |pattern: &str, stage: &str| match pattern.strip_suffix('*') {
+            Some(start) => stage.starts_with(start),
+            None => stage == pattern,
+        };
+        let fine = match stage {
+            Some(stage) => patterns.iter().any(|pattern| fits(pattern, stage)),
+            None => id.is_some() && self.does(Opposite::ReadableById),
+        };
+        if fine { Ok(()) } else { Err(not_authorized(call, "GetSecretValue", resource)) }
+    }
+
     /// Whether `call` may do `action` (without its prefix) to the secret of this name; `resource` is
     /// its ARN where it exists, as AWS's own message has it.
     ///
@@ -93,12 +182,7 @@ impl Settings {
         if !denied {
             return Ok(());
         }
-        let user = user_arn(&call.access_key);
-        let text = format!(
-            "User: {user} is not authorized to perform: secretsmanager:{action} on resource: {resource} \
-             with an explicit deny in an identity-based policy"
-        );
-        Err(AwsError::new("AccessDeniedException", text))
+        Err(not_authorized(call, action, resource))
     }
 
     /// Whether `key` (none for the account's default key) can be used.
@@ -123,6 +207,15 @@ impl Settings {
             }),
         }
     }
+}
+
+pub(super) fn not_authorized(call: &Call, action: &str, resource: &str) -> AwsError {
+    let user = user_arn(&call.access_key);
+    let text = format!(
+        "User: {user} is not authorized to perform: secretsmanager:{action} on resource: {resource} \
+         with an explicit deny in an identity-based policy"
+    );
+    AwsError::new("AccessDeniedException", text)
 }
 
 /// The account's default key, as a setting names it.

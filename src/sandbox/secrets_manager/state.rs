@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::checks;
 use super::errors::{self, AwsError};
 use super::operation::Operation;
-use super::settings::{ACCOUNT, Settings};
+use super::settings::{ACCOUNT, Opposite, Settings};
 use super::wire::Request;
 use crate::model::time::Timestamp;
 
@@ -102,6 +102,8 @@ pub enum Touched {
     Nothing,
     /// Only labels or tags.
     Labels,
+    /// Something, but the date is to stay as it is.
+    Undated,
     /// A value, the description, the key, …
     Contents,
 }
@@ -193,6 +195,7 @@ impl State {
         let moves_date = match edit(&mut copy)? {
             Touched::Nothing => return Ok(Arc::clone(secret)),
             Touched::Labels => self.settings.labels_move_last_changed,
+            Touched::Undated => false,
             Touched::Contents => true,
         };
         if moves_date {
@@ -343,8 +346,10 @@ impl Secret {
     }
 
     /// Refuses a secret whose value is not the caller's to write.
-    pub(super) fn writable(&self, call: &Call) -> Result<(), AwsError> {
-        self.live()?;
+    pub(super) fn writable(&self, call: &Call, settings: &Settings) -> Result<(), AwsError> {
+        if !settings.does(Opposite::ScheduledWrites) {
+            self.live()?;
+        }
         if self.owning_service.is_some() {
             return Err(errors::invalid_request(
                 "The secret is managed by another service, and you must use that service to update it.",

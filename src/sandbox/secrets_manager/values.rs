@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::checks::{self, STAGE_COUNT_MAX, required};
 use super::errors::{self, AwsError};
-use super::settings::{KeyUse, Settings};
+use super::settings::{KeyUse, Opposite, Settings};
 use super::state::{Call, Content, Secret, State, Touched, Version, not_here};
 use super::wire::Request;
 use crate::model::time::Timestamp;
@@ -47,9 +47,10 @@ impl State {
         if request.add_replica_regions.as_ref().is_some_and(|regions| !regions.is_empty()) {
             return Err(not_here("AddReplicaRegions"));
         }
+        let odd_code = self.settings.does(Opposite::NameTakenCode);
         let slot = self.slot(&call.region, name);
         if let Some(secret) = slot.present(call.now) {
-            return repeated_create(secret, token, content.as_ref());
+            return repeated_create(secret, token, content.as_ref()).map_err(|error| odd(error, odd_code));
         }
         if slot.is_kept(call.now) {
             return Err(errors::name_scheduled());
@@ -76,7 +77,7 @@ impl State {
         };
         let mut answer = json!({ "ARN": secret.arn, "Name": secret.name });
         if let Some(content) = content {
-            secret.add(token, content, &[CURRENT.to_owned()].into(), call.now)?;
+            secret.add(token, content, &[CURRENT.to_owned()].into(), call.now, &self.settings)?;
             answer["VersionId"] = json!(token);
         }
         self.slot(&call.region, name).replace(call.now, Some(Arc::new(secret)));
@@ -86,10 +87,16 @@ impl State {
     pub(super) fn put_secret_value(&mut self, call: &Call, request: &Request) -> Result<Value, AwsError> {
         let secret_id = required("secretId", &request.secret_id)?;
         let token = checks::token(request.client_request_token.as_ref())?;
-        let stages = asked_stages(request)?;
+        let mut stages = asked_stages(request)?;
+        if self.settings.does(Opposite::LabelsWithoutColons) && stages.iter().any(|stage| stage.contains(':')) {
+            return Err(errors::validation("A staging label must not have a colon."));
+        }
+        if self.settings.does(Opposite::PutsPublish) {
+            stages.insert(CURRENT.to_owned());
+        }
         let content = request.content()?;
         let secret = self.find(call, secret_id, "PutSecretValue")?;
-        secret.writable(call)?;
+        secret.writable(call, &self.settings)?;
         let Some(content) = content else {
             return Err(errors::invalid_request("You must provide either SecretString or SecretBinary."));
         };
@@ -109,7 +116,7 @@ impl State {
         let description = described(request)?;
         let kms_key = chosen_key(request)?;
         let secret = self.find(call, secret_id, "UpdateSecret")?;
-        secret.writable(call)?;
+        secret.writable(call, &self.settings)?;
         let settings = self.settings.clone();
         let stores = content.is_some();
         let secret = self.change(call, &secret, |secret| {
@@ -148,8 +155,11 @@ impl State {
             id.map_or(Ok(()), |id| checks::version_id(field, id))?;
         }
         let secret = self.find(call, secret_id, "UpdateSecretVersionStage")?;
-        secret.writable(call)?;
-        let secret = self.change(call, &secret, |secret| secret.move_stage(stage, from, to))?;
+        secret.writable(call, &self.settings)?;
+        let settings = self.settings.clone();
+        let odd_code = settings.does(Opposite::SwapCode);
+        let moved = self.change(call, &secret, |secret| secret.move_stage(stage, from, to, &settings));
+        let secret = moved.map_err(|error| odd(error, odd_code))?;
         Ok(json!({ "ARN": secret.arn, "Name": secret.name }))
     }
 }
@@ -166,15 +176,24 @@ impl Secret {
     ) -> Result<Touched, AwsError> {
         if let Some(known) = self.version(token).and_then(|version| version.content.as_deref()) {
             // The labels asked for are not applied again: "succeeds, but does nothing".
-            return if *known == content { Ok(Touched::Nothing) } else { Err(errors::token_taken(token, &self.arn)) };
+            let same = *known == content;
+            if !same && !settings.does(Opposite::TokensOverwrite) {
+                let odd_code = settings.does(Opposite::TokenTakenCode);
+                return Err(odd(errors::token_taken(token, &self.arn), odd_code));
+            }
+            if same && !settings.does(Opposite::RepeatedLabels) {
+                return Ok(Touched::Nothing);
+            }
+            return self.add(token, content, stages, now, settings).map(|()| Touched::Contents);
         }
         settings.use_key(self.kms_key.as_deref(), KeyUse::Encrypt)?;
         let mut stages = stages.clone();
-        if self.holder(CURRENT).is_none() {
+        if self.holder(CURRENT).is_none() && !settings.does(Opposite::FirstVersionUnpublished) {
             stages.insert(CURRENT.to_owned());
         }
-        self.add(token, content, &stages, now)?;
-        Ok(Touched::Contents)
+        self.add(token, content, &stages, now, settings)?;
+        let published = stages.contains(CURRENT);
+        Ok(if published || !settings.does(Opposite::PutsKeepDate) { Touched::Contents } else { Touched::Undated })
     }
 
     fn add(
@@ -183,6 +202,7 @@ impl Secret {
         content: Content,
         stages: &BTreeSet<String>,
         now: Timestamp,
+        settings: &Settings,
     ) -> Result<(), AwsError> {
         let content = Some(Arc::new(content));
         match self.versions.iter_mut().find(|version| version.id == token) {
@@ -198,9 +218,9 @@ impl Secret {
             }),
         }
         for stage in stages {
-            self.attach(stage, token);
+            self.attach(stage, token, settings);
         }
-        self.check_stage_count()?;
+        self.check_stage_count(settings)?;
         self.prune(now);
         if self.versions.len() > VERSION_COUNT_MAX {
             return Err(errors::limit("The secret has reached the maximum number of versions."));
@@ -208,7 +228,16 @@ impl Secret {
         Ok(())
     }
 
-    fn move_stage(&mut self, stage: &str, from: Option<&str>, to: Option<&str>) -> Result<Touched, AwsError> {
+    fn move_stage(
+        &mut self,
+        stage: &str,
+        from: Option<&str>,
+        to: Option<&str>,
+        settings: &Settings,
+    ) -> Result<Touched, AwsError> {
+        let ignores_from = from.is_some()
+            && settings.does(if to.is_some() { Opposite::SwapsIgnoreFrom } else { Opposite::DetachesIgnoreFrom });
+        let needs_from = !settings.does(Opposite::SwapsNeedNoFrom);
         let holder = self.holder(stage).map(|version| version.id.clone());
         match (from, to) {
             (None, None) => {
@@ -223,25 +252,30 @@ impl Secret {
                 ));
             }
             (_, Some(to)) if self.version(to).is_none() => return Err(errors::no_value_of(to)),
-            (Some(from), _) if holder.as_deref() != Some(from) => return Err(lost_swap(stage, holder.as_deref())),
-            (None, Some(to)) if holder.as_ref().is_some_and(|holder| holder != to) => {
+            (Some(from), _) if holder.as_deref() != Some(from) && !ignores_from => {
+                return Err(lost_swap(stage, holder.as_deref()));
+            }
+            (None, Some(to)) if needs_from && holder.as_ref().is_some_and(|holder| holder != to) => {
                 return Err(lost_swap(stage, holder.as_deref()));
             }
             (_, Some(to)) if holder.as_deref() == Some(to) => return Ok(Touched::Nothing),
-            (_, Some(to)) => self.attach(stage, to),
+            (_, Some(to)) => self.attach(stage, to, settings),
             (Some(_), None) => self.detach(stage),
         }
-        self.check_stage_count()?;
+        self.check_stage_count(settings)?;
         Ok(Touched::Labels)
     }
 
     /// Puts `stage` on the version `id`, away from whichever holds it. When AWSCURRENT leaves a
     /// version, AWSPREVIOUS comes to it; AWSPENDING and all others stay where they are.
-    fn attach(&mut self, stage: &str, id: &str) {
+    fn attach(&mut self, stage: &str, id: &str, settings: &Settings) {
         let left = self.holder(stage).map(|version| version.id.clone()).filter(|left| left != id);
         self.detach(stage);
-        if let Some(left) = left.filter(|_| stage == CURRENT) {
-            self.attach(PREVIOUS, &left);
+        if let Some(left) = left.filter(|_| stage == CURRENT && !settings.does(Opposite::PreviousStays)) {
+            self.attach(PREVIOUS, &left, settings);
+        }
+        if stage == CURRENT && settings.does(Opposite::PendingGoes) {
+            self.detach(PENDING);
         }
         if let Some(version) = self.versions.iter_mut().find(|version| version.id == id) {
             version.stages.insert(stage.to_owned());
@@ -254,12 +288,13 @@ impl Secret {
         }
     }
 
-    fn check_stage_count(&self) -> Result<(), AwsError> {
+    fn check_stage_count(&self, settings: &Settings) -> Result<(), AwsError> {
         let count: usize = self.versions.iter().map(|version| version.stages.len()).sum();
-        if count <= STAGE_COUNT_MAX {
+        let most = if settings.does(Opposite::FewLabels) { STAGE_COUNT_MAX / 2 } else { STAGE_COUNT_MAX };
+        if count <= most {
             return Ok(());
         }
-        Err(errors::limit(format!("A secret can have at most {STAGE_COUNT_MAX} staging labels over all its versions.")))
+        Err(errors::limit(format!("A secret can have at most {most} staging labels over all its versions.")))
     }
 
     fn prune(&mut self, now: Timestamp) {
@@ -287,6 +322,11 @@ impl Secret {
         self.kms_key = key;
         Ok(())
     }
+}
+
+/// The refusal, under a code that nobody expects if it `is_odd`.
+fn odd(error: AwsError, is_odd: bool) -> AwsError {
+    if is_odd { errors::invalid_request(error.message) } else { error }
 }
 
 /// A create whose name is taken: fine if it is the repetition of the very call that made the secret.

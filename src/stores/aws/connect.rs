@@ -32,7 +32,7 @@ const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(15);
 const LEAKY_VARIABLES: [&str; 2] = ["LOG_SIGNABLE_BODY", "LOG_SENSITIVE_BODIES"];
 
 /// One declared AWS target: an account and Region, and how to get there.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
     /// Its name in the declaration.
     pub name: TargetName,

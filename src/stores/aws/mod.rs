@@ -5,12 +5,13 @@
 //! | `connect` | from a declared target to a [`Store`]: Region, credentials, timeouts, identity |
 //! | `observe` | reading: the fleet, one secret, claims, candidates |
 //! | `write` | writing |
-//! | `proof` | what a write may be done to: [`Published`], [`Unpublished`], [`Removable`] |
+//! | `proof` | what a write may be done to: [`Published`], [`Unpublished`], [`Returnable`], [`Removable`] |
 //! | `claim` | what claims and tombstones look like |
 //! | `signing` | when requests are signed; [`Fence`] |
 //! | `classify` | from answers to faults |
 //! | `pacing` | how fast |
 //! | `wire` | how requests travel |
+//! | `preflight` | trials in a scratch secret of what the contract only assumes |
 //!
 //! The SDK retries nothing here. A read is sent again by us a few times; a write is sent once per
 //! call, and resending it, byte-identical, is the caller's decision: so that "in doubt" is known
@@ -21,6 +22,7 @@ mod classify;
 mod connect;
 mod observe;
 mod pacing;
+pub mod preflight;
 mod proof;
 mod signing;
 #[cfg(test)]
@@ -44,7 +46,7 @@ use crate::model::time::Timestamp;
 
 pub use self::connect::{AssumeRole, Credentials, Identity, Target, refuse_leaky_environment};
 pub use self::pacing::{Calls, Pacing};
-pub use self::proof::{Published, Removable, Unpublished};
+pub use self::proof::{Published, Removable, Returnable, Unpublished};
 pub use self::signing::Fence;
 pub use self::write::{Created, Owner};
 

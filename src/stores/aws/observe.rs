@@ -11,6 +11,7 @@ use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntr
 use aws_smithy_types::DateTime;
 
 use super::classify::Call;
+use super::proof::Returnable;
 use super::signing::Seen;
 use super::{Store, claim};
 use crate::model::attempt::Attempt;
@@ -51,7 +52,8 @@ impl Store {
                 .include_planned_deletion(true)
                 .max_results(PAGE_SIZE)
                 .set_next_token(token.clone());
-            let (page, seen) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
+            let page = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await;
+            let (page, seen) = page.map_err(may_not_list)?;
             for entry in page.secret_list.unwrap_or_default() {
                 let tags = tags(entry.tags());
                 // The filters match prefixes, and key and value of different tags.
@@ -187,6 +189,28 @@ impl Store {
         self.value(&call, arn, version, &Label::Current).await
     }
 
+    /// The current value, for a login check that a person asked for. Needs a permission that
+    /// rotating does not.
+    ///
+    /// # Errors
+    /// `Gone` when the version does not have AWSCURRENT (any more).
+    pub async fn current(&self, arn: &Arn, version: &VersionId) -> Result<SecretValue, Fault> {
+        let call = Call::read("secretsmanager:GetSecretValue", format!("read the current value of secret {arn}"));
+        self.value(&call, arn, version, &Label::Current).await.map_err(|fault| needs(fault, &Label::Current))
+    }
+
+    /// The value before, for the login check ahead of going back to it. Needs a permission that
+    /// rotating does not.
+    ///
+    /// # Errors
+    /// `Gone` when the version does not have AWSPREVIOUS (any more).
+    pub async fn previous(&self, of: &Returnable) -> Result<SecretValue, Fault> {
+        let call =
+            Call::read("secretsmanager:GetSecretValue", format!("read the previous value of secret {}", of.arn()));
+        let value = self.value(&call, of.arn(), of.version(), &Label::Previous).await;
+        value.map_err(|fault| needs(fault, &Label::Previous))
+    }
+
     async fn value(&self, call: &Call, arn: &Arn, version: &VersionId, label: &Label) -> Result<SecretValue, Fault> {
         let request = self
             .0
@@ -206,7 +230,7 @@ impl Store {
     ///
     /// # Errors
     /// `Gone` when there is no such secret, or no current value.
-    pub async fn current(&self, secret: &SecretName) -> Result<(VersionId, SecretValue), Fault> {
+    pub async fn current_by_name(&self, secret: &SecretName) -> Result<(VersionId, SecretValue), Fault> {
         let call = Call::read("secretsmanager:GetSecretValue", format!("read secret {secret} in {}", self.0.region));
         let stage = Label::Current.to_string();
         let request = self.0.client.get_secret_value().secret_id(secret.as_str()).version_stage(stage);
@@ -235,6 +259,29 @@ impl Store {
             Some(_) => Err(call.fault(Class::Rejected, format!("its member `{key}` is not a string"))),
             None => Err(call.fault(Class::Gone, format!("its value has no member `{key}`"))),
         }
+    }
+}
+
+/// Which permission is missing: the one for rotating does not reach this stage.
+fn needs(fault: Fault, stage: &Label) -> Fault {
+    let missing = fault.class == Class::Denied && fault.code.as_deref().is_some_and(|code| code.contains("Access"));
+    if !missing || fault.answer.contains("KMS") {
+        return fault;
+    }
+    fault.with_hint(format!(
+        "allow secretsmanager:GetSecretValue on this secret with the stage `{stage}` to this principal: rotating does \
+         not need it, this does (`keyferry plan` says which principal)"
+    ))
+}
+
+/// There is another way for roles that may not list.
+fn may_not_list(fault: Fault) -> Fault {
+    match (fault.class, &fault.hint) {
+        (Class::Denied, Some(hint)) if hint.contains("secretsmanager:ListSecrets") => {
+            let hint = format!("{hint}; a role that may not list can do with `discovery = \"declared\"`");
+            fault.with_hint(hint)
+        }
+        _ => fault,
     }
 }
 

@@ -28,7 +28,7 @@
 
 use crate::model::attempt::Attempt;
 use crate::model::label::{Label, Lease};
-use crate::model::name::Arn;
+use crate::model::name::{Arn, VersionId};
 use crate::model::observed::Secret;
 
 /// Proof that a secret was seen with a version that holds AWSCURRENT and nothing in the way: what
@@ -67,6 +67,34 @@ impl Unpublished {
     /// Which secret.
     pub fn arn(&self) -> &Arn {
         &self.arn
+    }
+}
+
+/// Proof that a version was seen with AWSPREVIOUS and a lease: it holds a credential of ours that
+/// lives, and no claim nor tombstone, so a person may make it current again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Returnable {
+    arn: Arn,
+    version: VersionId,
+}
+
+impl Returnable {
+    /// The proof for `version`, if `secret` gives it.
+    pub fn of(secret: &Secret, version: &VersionId) -> Option<Self> {
+        let seen = secret.versions.iter().find(|one| one.id == *version)?;
+        let leased = seen.labels.iter().any(|label| matches!(label, Label::Cred(_)));
+        let lives = leased && seen.labels.contains(&Label::Previous) && !seen.labels.contains(&Label::Closed);
+        (lives && secret.obstacle.is_none()).then(|| Self { arn: secret.arn.clone(), version: version.clone() })
+    }
+
+    /// Which secret.
+    pub fn arn(&self) -> &Arn {
+        &self.arn
+    }
+
+    /// Which version.
+    pub fn version(&self) -> &VersionId {
+        &self.version
     }
 }
 

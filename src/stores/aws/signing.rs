@@ -7,7 +7,6 @@
 //! clock-skew correction (`aws_runtime::service_clock_skew`) is switched off for every call.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::model::time::{Clock, Timestamp};
+
+/// An answer that took longer than this tells the time of a moment long past: the process slept
+/// while it lay in the socket, and a clock set by it would hide just that.
+const ANSWER_SPAN_MAX: Duration = Duration::from_secs(10);
 
 /// The moment a late call is measured against: when the candidate was verified, or when the
 /// attempt tag of a first version was sent. The call is sent once and signed with this moment.
@@ -56,8 +59,14 @@ impl AwsTime {
         Some(heard.date.plus(self.0.clock.monotonic().saturating_sub(heard.at)))
     }
 
-    fn hear(&self, date: Timestamp) {
+    /// Sets the clock by an answer to what was sent at `sent`, unless that is too long ago; one
+    /// that stands already goes on then.
+    fn hear(&self, date: Timestamp, sent: Option<Duration>) {
         let at = self.0.clock.monotonic();
+        let late = sent.is_some_and(|sent| at.saturating_sub(sent) > ANSWER_SPAN_MAX);
+        if late && self.now().is_some() {
+            return;
+        }
         *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Heard { date, at });
     }
 }
@@ -84,7 +93,8 @@ pub(super) fn system_time(moment: Timestamp) -> SystemTime {
 pub(super) struct Probe {
     time: AwsTime,
     seen: Arc<Mutex<Seen>>,
-    sent: Arc<AtomicBool>,
+    /// When the request was handed to the connection, on the monotonic clock.
+    sent: Arc<Mutex<Option<Duration>>>,
 }
 
 /// The part of an answer's head that matters to us.
@@ -107,7 +117,11 @@ impl Probe {
 
     pub(super) fn seen(&self) -> Seen {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Seen { sent: self.sent.load(Ordering::SeqCst), ..seen }
+        Seen { sent: self.sent_at().is_some(), ..seen }
+    }
+
+    fn sent_at(&self) -> Option<Duration> {
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,7 +136,8 @@ impl Intercept for Probe {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.sent.store(true, Ordering::SeqCst);
+        let now = self.time.0.clock.monotonic();
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         Ok(())
     }
 
@@ -137,7 +152,7 @@ impl Intercept for Probe {
         let fresh = headers.get("age").is_none();
         let date = headers.get("date").filter(|_| fresh).and_then(Timestamp::parse_http_date);
         if let Some(date) = date {
-            self.time.hear(date);
+            self.time.hear(date, self.sent_at());
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.date = date;

@@ -12,18 +12,20 @@ use uuid::Uuid;
 use super::Store;
 use super::claim::{self, TOMBSTONE, TooLong};
 use super::classify::Call;
-use super::proof::{Published, Removable, Stages, Unpublished};
+use super::proof::{Published, Removable, Returnable, Stages, Unpublished};
 use super::signing::{Fence, system_time};
 use crate::model::attempt::Attempt;
 use crate::model::credential::Destination;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE};
+use crate::model::label::{Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_PLACE};
 use crate::model::name::{Arn, Deployment, Name, VersionId};
 use crate::model::observed::Claim;
 use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
 
 const PUT: &str = "secretsmanager:PutSecretValue";
+/// How long a deleted secret can be restored: the longest that AWS offers.
+const RECOVERY_DAYS: i64 = 30;
 /// Namespace of the tokens of creates, so that a repeated create is the same create.
 const CREATE_NAMESPACE: Uuid = Uuid::from_u128(0x2d0a_5b7e_94c1_5f0e_b6a3_71c8_0c2f_4e19);
 
@@ -36,6 +38,8 @@ pub struct Owner<'a> {
     pub credential: &'a Name,
     /// Where at the vendor it is made, as a hash.
     pub place: &'a str,
+    /// The same in words, where a tag can hold them.
+    pub at: Option<&'a str>,
 }
 
 /// A secret that was just made.
@@ -56,12 +60,13 @@ impl Store {
     pub async fn create_secret(&self, wanted: &Destination, owner: Owner<'_>, attempt: &str) -> Result<Created, Fault> {
         let name = &wanted.name;
         let call = Call::write("secretsmanager:CreateSecret", format!("create secret {name}"));
-        let own = [
+        let mut own = vec![
             (TAG_DEPLOYMENT, owner.deployment.as_str()),
             (TAG_CREDENTIAL, owner.credential.as_str()),
             (TAG_PLACE, owner.place),
             (TAG_ATTEMPT, attempt),
         ];
+        own.extend(owner.at.map(|at| (TAG_AT, at)));
         check_tags(&call, &own)?;
         let theirs = wanted.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         // Ours last and theirs without our keys: one key must not stand there twice.
@@ -75,7 +80,7 @@ impl Store {
             .client_request_token(token.to_string())
             .set_description(wanted.description.clone())
             .set_kms_key_id(wanted.kms_key_id.clone())
-            .set_tags(Some(theirs.chain(own).map(|(key, value)| tag(key, value)).collect()));
+            .set_tags(Some(theirs.chain(own.iter().copied()).map(|(key, value)| tag(key, value)).collect()));
         let (answer, at, seen) = self.write(&call, |probe| request.customize().interceptor(probe).send()).await?;
         let arn = answer.arn().filter(|_| answer.name() == Some(name.as_str())).and_then(|arn| Arn::new(arn).ok());
         arn.map(|arn| Created { arn, at }).ok_or_else(|| call.lost(&seen, "an answer without the secret's ARN"))
@@ -91,6 +96,31 @@ impl Store {
         let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
         let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(tags));
         self.write(&call, |probe| request.customize().interceptor(probe).send()).await.map(|(_, at, _)| at)
+    }
+
+    /// Sets one of our own tags, decided on a look at the fence's moment: a call that comes late is
+    /// refused, for tags know no compare. Sent once.
+    ///
+    /// # Errors
+    /// As classified; `Retry` when it came too late.
+    pub async fn mark(&self, arn: &Arn, key: &str, value: &str, fence: Fence) -> Result<Timestamp, Fault> {
+        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn} with {key}"));
+        check_tags(&call, &[(key, value)])?;
+        let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(vec![tag(key, value)]));
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        self.write(&call, send).await.map(|(_, at, _)| at)
+    }
+
+    /// Removes one of our own tags, as [`Store::mark`] sets it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unmark(&self, arn: &Arn, key: &str, fence: Fence) -> Result<Timestamp, Fault> {
+        let call = Call::write("secretsmanager:UntagResource", format!("take the tag {key} off secret {arn}"));
+        let keys = Some(vec![key.to_owned()]);
+        let request = self.0.client.untag_resource().secret_id(arn.as_str()).set_tag_keys(keys);
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        self.write(&call, send).await.map(|(_, at, _)| at)
     }
 
     /// Removes tags; a key that is not there is no error.
@@ -195,6 +225,27 @@ impl Store {
         self.put(&call, put).await
     }
 
+    /// Schedules a secret for deletion, with a recovery window of 30 days. There is no way here to
+    /// delete one at once. Sent once, signed with the fence's moment.
+    ///
+    /// # Errors
+    /// `Taken` when the secret's state does not allow it: somebody scheduled it already, or made
+    /// it a replica; look again. `Retry` when it came too late.
+    pub async fn delete_secret(&self, arn: &Arn, fence: Fence) -> Result<Timestamp, Fault> {
+        let call = Call::write("secretsmanager:DeleteSecret", format!("schedule secret {arn} for deletion"));
+        let request = self.0.client.delete_secret().secret_id(arn.as_str()).recovery_window_in_days(RECOVERY_DAYS);
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        let (answer, at, seen) = self.write(&call, send).await.map_err(|fault| match fault.code.as_deref() {
+            Some("InvalidRequestException") if fault.class == Class::Rejected => Fault { class: Class::Taken, ..fault },
+            _ => fault,
+        })?;
+        if answer.arn() == Some(arn.as_str()) {
+            Ok(at)
+        } else {
+            Err(call.lost(&seen, "an answer about another secret"))
+        }
+    }
+
     async fn put(&self, call: &Call, put: Put<'_>) -> Result<Timestamp, Fault> {
         let request = self
             .0
@@ -236,6 +287,17 @@ impl Store {
         let doing = format!("make {to} the current version of secret {arn}");
         let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
         self.move_label(&call, arn, &Label::Current, Some(to), from, Some(fence)).await
+    }
+
+    /// Moves AWSCURRENT back to a version that lives, provided that it is on `from`: what a person
+    /// asks for, and no rule ever. Sent once, signed with the fence's moment.
+    ///
+    /// # Errors
+    /// `Taken` when AWSCURRENT is elsewhere; `Retry` when it came too late.
+    pub async fn roll_back(&self, to: &Returnable, from: &VersionId, fence: Fence) -> Result<Timestamp, Fault> {
+        let doing = format!("make {} the current version of secret {} again", to.version(), to.arn());
+        let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
+        self.move_label(&call, to.arn(), &Label::Current, Some(to.version()), Some(from), Some(fence)).await
     }
 
     /// Takes a label off a version, provided that it is there.
@@ -294,14 +356,14 @@ struct Put<'a> {
 }
 
 /// Signed with that moment and sent once, whatever the client is set to otherwise.
-fn fenced(fence: Fence) -> aws_sdk_secretsmanager::config::Builder {
+pub(super) fn fenced(fence: Fence) -> aws_sdk_secretsmanager::config::Builder {
     Config::builder()
         .time_source(StaticTimeSource::new(system_time(fence.signed_at)))
         .retry_config(RetryConfig::disabled())
         .disable_clock_skew_correction(true)
 }
 
-fn tag(key: &str, value: &str) -> Tag {
+pub(super) fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build()
 }
 

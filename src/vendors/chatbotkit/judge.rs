@@ -94,7 +94,7 @@ pub(super) fn judge(kind: &Type, options: &Options) -> Vec<Objection> {
 }
 
 /// Whether the pieces fit what is declared.
-pub(super) fn fits(doing: &str, options: &Options, outputs: &Outputs) -> Result<(), Fault> {
+pub(super) fn accepts(doing: &str, options: &Options, outputs: &Outputs) -> Result<(), Fault> {
     let usage = options.text("usage").unwrap_or("plain");
     for piece in options.pieces() {
         let name = piece.output;

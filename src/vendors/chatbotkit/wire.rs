@@ -116,6 +116,7 @@ impl Record {
             mark: self.mark().map(Into::into),
             created: Timestamp::from_millis(self.created_at),
             last_used: None,
+            fits: true,
         })
     }
 }
@@ -139,6 +140,7 @@ impl Token {
             mark: mark.or(self.name),
             created: Timestamp::from_millis(self.created_at),
             last_used: None,
+            fits: true,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Declared names to ids: a zone and an application by slug or id, and what a zone says about
+//! Declared names to ids: a zone, an application and a provider by slug or id, and what a zone says about
 //! itself. What was found is kept for the life of the process; a 404 from elsewhere makes the
 //! driver forget it.
 
@@ -9,9 +9,17 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::http::{Effect, Endpoint, Request};
+use super::types::{Content, Wanted};
 use super::{Keycard, Spot, Zone, lock, wire};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::Invalid;
+
+/// What a zone holds that is declared by slug or id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Collection {
+    Applications,
+    Providers,
+}
 
 impl Keycard {
     pub(super) async fn zone(&self, spot: &Spot<'_>) -> Result<Zone, Fault> {
@@ -39,14 +47,47 @@ impl Keycard {
     }
 
     pub(super) async fn application(&self, spot: &Spot<'_>, zone: &Zone) -> Result<String, Fault> {
-        let key = (zone.id.clone(), spot.application.to_owned());
-        if let Some(id) = lock(&self.applications).get(&key) {
+        self.named(spot, zone, Collection::Applications, spot.application).await
+    }
+
+    /// What is declared, its provider resolved.
+    pub(super) async fn content(&self, spot: &Spot<'_>, zone: &Zone) -> Result<Content, Fault> {
+        let lacking = |what: &str| {
+            let doing = format!("reading a credential's options {}", spot.at);
+            Fault::new(Class::Rejected, doing, format!("no `{what}`"))
+        };
+        Ok(match spot.wanted {
+            Wanted::Password { .. } => Content::Password,
+            Wanted::Public => Content::Public,
+            Wanted::PublicKey { jwks_uri } => {
+                Content::PublicKey { jwks_uri: jwks_uri.ok_or_else(|| lacking("jwks_uri"))?.into() }
+            }
+            Wanted::Url { url } => Content::Url { url: url.ok_or_else(|| lacking("url"))?.into() },
+            Wanted::Token { provider, subject } => {
+                let provider = provider.ok_or_else(|| lacking("provider"))?;
+                let provider_id = self.named(spot, zone, Collection::Providers, provider).await;
+                // Not the place is missing, but something that the declaration names beside it.
+                let provider_id = provider_id.map_err(|fault| match fault.class {
+                    Class::Gone => Fault { class: Class::Rejected, ..fault },
+                    _ => fault,
+                })?;
+                Content::Token { provider_id, subject: subject.map(Into::into) }
+            }
+        })
+    }
+
+    async fn named(&self, spot: &Spot<'_>, zone: &Zone, collection: Collection, text: &str) -> Result<String, Fault> {
+        let key = (zone.id.clone(), collection, text.to_owned());
+        if let Some(id) = lock(&self.named).get(&key) {
             return Ok(id.clone());
         }
-        let doing =
-            format!("resolving application `{}` at keycard `{}`, zone `{}`", spot.application, self.name, spot.zone);
-        let id = self.find(&doing, &["zones", &zone.id, "applications"], "filter[slug]", spot.application).await?;
-        lock(&self.applications).insert(key, id.clone());
+        let (path, noun) = match collection {
+            Collection::Applications => ("applications", "application"),
+            Collection::Providers => ("providers", "provider"),
+        };
+        let doing = format!("resolving {noun} `{text}` at keycard `{}`, zone `{}`", self.name, spot.zone);
+        let id = self.find(&doing, &["zones", &zone.id, path], "filter[slug]", text).await?;
+        lock(&self.named).insert(key, id.clone());
         Ok(id)
     }
 
@@ -85,7 +126,11 @@ impl Keycard {
     pub(super) fn forget(&self, spot: &Spot<'_>) {
         let zone = lock(&self.zones).remove(spot.zone);
         if let Some(zone) = zone {
-            lock(&self.applications).remove(&(zone.id, spot.application.to_owned()));
+            let mut named = lock(&self.named);
+            named.remove(&(zone.id.clone(), Collection::Applications, spot.application.to_owned()));
+            if let Wanted::Token { provider: Some(provider), .. } = spot.wanted {
+                named.remove(&(zone.id, Collection::Providers, provider.to_owned()));
+            }
         }
     }
 

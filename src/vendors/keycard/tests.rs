@@ -13,6 +13,7 @@ use crate::model::name::Arn;
 use crate::model::option::{Options, Value as Setting};
 use crate::model::secret::Read;
 use crate::model::time::{Sleep, Timestamp};
+use crate::vendors::Type;
 
 const RETRY: Class = Class::Retry { after: None };
 const CREATE: &str = "POST /zones/z1/application-credentials ";
@@ -54,6 +55,7 @@ struct Stage {
     hands: Arc<Hands>,
     options: Options,
     mark: Mark,
+    kind: &'static Type,
 }
 
 impl Stage {
@@ -82,18 +84,31 @@ impl Stage {
         });
         let arn = Arn::new("arn:aws:secretsmanager:eu-central-1:111122223333:secret:app-a1b2c3").unwrap();
         let mark = Mark::new(&arn, Attempt::derive(&arn, &None, 1));
-        let stage = Self { keycard: keycard.unwrap(), responder, hands, options: Options::default(), mark };
+        let stage = Self {
+            keycard: keycard.unwrap(),
+            responder,
+            hands,
+            options: Options::default(),
+            mark,
+            kind: &SPEC.types[0],
+        };
         stage.option("zone", "prod").option("application", "app")
     }
 
     fn option(mut self, name: &str, text: &str) -> Self {
-        let field = SPEC.types[0].fields.iter().find(|field| field.name == name).unwrap();
+        let field = self.kind.fields.iter().find(|field| field.name == name).unwrap();
         self.options.set(field, Setting::Text(text.into()));
         self
     }
 
+    /// Another type than `password`, with what it needs declared.
+    fn typed(mut self, name: &str, options: &[(&str, &str)]) -> Self {
+        self.kind = SPEC.types.iter().find(|kind| kind.name == name).unwrap();
+        options.iter().fold(self, |stage, (name, text)| stage.option(name, text))
+    }
+
     fn place(&self) -> Place<'_> {
-        Place { type_name: "password", options: &self.options }
+        Place { type_name: self.kind.name, options: &self.options }
     }
 
     async fn create(&self) -> Result<Minted, Fault> {
@@ -161,6 +176,8 @@ fn well(base: &str, seen: &Seen) -> Reply {
         return answer(200, &list_of(&[json!({"id": "a1", "slug": "app"}), json!({"id": "a2", "slug": "web"})]));
     } else if starts("GET /zones/z1/applications/a1 ") {
         return answer(200, &json!({"id": "a1", "slug": "app"}));
+    } else if starts("GET /zones/z1/providers?") {
+        return answer(200, &list_of(&[json!({"id": "p1", "slug": "ci"})]));
     } else if starts(LIST) {
         return answer(200, &list_of(&[entry("c1", "a1"), entry("c9", "a2")]));
     } else if starts(CREATE) {
@@ -198,6 +215,7 @@ async fn a_credential_is_created_listed_proved_and_revoked() {
         ("issuer", base),
         ("zone_id", "z1"),
         ("application_id", "a1"),
+        ("credential_id", "c1"),
     ] {
         assert_eq!(output(name).as_deref(), Some(value), "{name}");
     }
@@ -205,6 +223,7 @@ async fn a_credential_is_created_listed_proved_and_revoked() {
         "application_id",
         "client_id",
         "client_secret",
+        "credential_id",
         "issuer",
         "token_endpoint",
         "zone_id"
@@ -639,5 +658,134 @@ fn the_spec_is_consistent_and_a_bad_base_url_is_refused() {
         let client = Client::loopback_only(Limits::default());
         let outcome = connect(Instance { name, options, keyring: hands.clone(), client, clock: hands });
         assert_eq!(outcome.err().unwrap().class, Class::Rejected, "{bad}");
+    }
+}
+
+type Secretless = (&'static str, Vec<(&'static str, &'static str)>, Value, Value);
+
+/// Each type that holds no secret: what is declared, the rest of a create's body, and the rest of
+/// what is shown; `MARK` stands for our mark.
+fn secretless() -> [Secretless; 5] {
+    let jwks = "https://keys.example/jwks";
+    let token = |subject: Value| json!({"provider_id": "p1", "subject": subject});
+    let shown_token = |identifier: &str| json!({"provider_id": "p1", "identifier": identifier});
+    [
+        (
+            "public-key",
+            vec![("jwks_uri", jwks)],
+            json!({"identifier": "MARK", "jwks_uri": jwks}),
+            json!({"identifier": "MARK", "jwks_uri": jwks}),
+        ),
+        ("public", vec![], json!({"identifier": "MARK"}), json!({"identifier": "MARK"})),
+        ("token", vec![("provider", "ci"), ("subject", "repo:x")], token(json!("repo:x")), shown_token("repo:x")),
+        ("token", vec![("provider", "ci")], json!({"provider_id": "p1"}), shown_token("*")),
+        (
+            "url",
+            vec![("url", "https://app.example")],
+            json!({"identifier": "https://app.example"}),
+            json!({"identifier": "https://app.example/"}),
+        ),
+    ]
+}
+
+/// The whole object that the vendor shows.
+fn shown(kind: &str, rest: &Value, mark: &str) -> Value {
+    let mut object = json!({"id": "c1", "application_id": "a1", "type": kind, "created_at": "2026-11-20T10:00:00Z"});
+    for (name, value) in rest.as_object().unwrap() {
+        object[name] = if value == "MARK" { json!(mark) } else { value.clone() };
+    }
+    object
+}
+
+#[tokio::test]
+async fn what_holds_no_secret_is_made_listed_and_proved_by_what_the_vendor_shows() {
+    const GET: &str = "GET /zones/z1/application-credentials/c1 ";
+    let arn = Arn::new("arn:aws:secretsmanager:eu-central-1:111122223333:secret:app-a1b2c3").unwrap();
+    let mark = Mark::new(&arn, Attempt::derive(&arn, &None, 1));
+    for (kind, options, body, rest) in secretless() {
+        let object = shown(kind, &rest, mark.as_str());
+        let served = object.clone();
+        let stage = Stage::new(move |seen| {
+            let starts = |start: &str| seen.line.starts_with(start);
+            if starts(LIST) {
+                let mut other = served.clone();
+                (other["id"], other["type"]) = (json!("c2"), json!("password"));
+                return Some(answer(200, &list_of(&[served.clone(), other])));
+            }
+            (starts(CREATE) || starts(GET)).then(|| answer(200, &served))
+        });
+        let stage = stage.await.typed(kind, &options);
+        stage.check().await.unwrap();
+        let minted = stage.create().await.unwrap();
+        let sent = stage.responder.seen().into_iter().find(|seen| seen.line.starts_with(CREATE)).unwrap();
+        let mut expected = shown(kind, &body, mark.as_str());
+        for name in ["id", "created_at"] {
+            expected.as_object_mut().unwrap().remove(name);
+        }
+        assert_eq!(serde_json::from_str::<Value>(&sent.body).unwrap(), expected, "{kind}");
+        let outputs: Vec<_> = minted.outputs.names().collect();
+        let mut declared = stage.kind.outputs.to_vec();
+        declared.sort_unstable();
+        assert_eq!(outputs, declared, "{kind}");
+        let listing = stage.list().await.unwrap();
+        let fits: Vec<_> = listing.credentials.iter().map(|one| (one.id.as_str(), one.fits)).collect();
+        assert_eq!(fits, [("c1", true), ("c2", false)], "{kind}");
+        let verdict = quiet(stage.keycard.verify(stage.place(), &minted.outputs).await);
+        assert_eq!(verdict, Ok(Verdict::Good), "{kind}");
+        let by_name = Outputs::default().public("client_id", object["identifier"].as_str().unwrap());
+        assert_eq!(quiet(stage.keycard.verify(stage.place(), &by_name).await), Ok(Verdict::Good), "{kind}");
+        assert_eq!(stage.responder.count(LOGIN), 0, "there is nothing to log in with");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_as_declared_or_not_there_is_not_proved() {
+    const GET: &str = "GET /zones/z1/application-credentials/c1 ";
+    let token = [("provider", "ci"), ("subject", "repo:x")];
+    let good = json!({"provider_id": "p1", "identifier": "repo:x"});
+    let with = |name: &str, value: &str| {
+        let mut object = shown("token", &good, "");
+        object[name] = json!(value);
+        answer(200, &object)
+    };
+    for (reply, expected) in [
+        (with("type", "token"), Ok(None)),
+        (with("type", "url"), Ok(Some("its type is not as declared"))),
+        (with("provider_id", "p2"), Ok(Some("its provider is not as declared"))),
+        (with("identifier", "*"), Ok(Some("its subject is not as declared"))),
+        (with("application_id", "a2"), Ok(Some("it is not there"))),
+        (nothing(404, "not_found"), Ok(Some("it is not there"))),
+        (nothing(403, "forbidden"), Err(Class::Denied)),
+        (answer(200, &json!({"id": "c1"})), Err(RETRY)),
+    ] {
+        let stage = stage_where(GET, reply).await.typed("token", &token);
+        let outputs = Outputs::default().public("credential_id", "c1");
+        let verdict = quiet(stage.keycard.verify(stage.place(), &outputs).await);
+        let told = verdict.map_err(|fault| fault.class).map(|verdict| match verdict {
+            Verdict::Good => None,
+            Verdict::Bad { answer } | Verdict::CannotTell { answer } => Some(answer),
+        });
+        assert_eq!(told, expected.map(|told| told.map(Into::into)));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_there_stops_everything_before_a_create() {
+    let stage = Stage::new(|_| None).await.typed("token", &[("provider", "nobody")]);
+    for fault in [stage.check().await.err(), stage.list().await.err(), stage.create().await.err()] {
+        let fault = fault.unwrap();
+        assert_eq!(fault.class, Class::Rejected);
+        let told = "resolving provider `nobody` at keycard `main`, zone `prod`: there is none with this slug or id";
+        assert_eq!(fault.to_string(), told);
+    }
+    assert_eq!(stage.responder.count(CREATE), 0);
+}
+
+#[tokio::test]
+async fn a_double_is_in_doubt_where_our_mark_is_in_it_and_refused_where_not() {
+    for (kind, options, _, _) in secretless() {
+        let stage = stage_where(CREATE, nothing(409, "conflict")).await.typed(kind, &options);
+        let expected = if matches!(kind, "token" | "url") { Class::Rejected } else { Class::InDoubt };
+        assert_eq!(stage.create().await.err().unwrap().class, expected, "{kind}");
     }
 }

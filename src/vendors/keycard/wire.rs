@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::types::Content;
 use crate::model::name::VendorId;
 use crate::model::observed::Listed;
 use crate::model::secret::SecretValue;
@@ -110,18 +111,22 @@ pub(super) struct OAuth2 {
     pub token_endpoint: String,
 }
 
-/// One application credential of any type, in a list. There is no secret in it.
+/// One application credential of any type. There is no secret in it.
 #[derive(Deserialize)]
-struct Credential {
+pub(super) struct Credential {
     id: String,
-    application_id: String,
-    identifier: Option<String>,
+    pub application_id: String,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub identifier: Option<String>,
+    pub provider_id: Option<String>,
+    pub jwks_uri: Option<String>,
     created_at: String,
 }
 
 /// Reads an entry of a credential list: `Ok(None)` for another application's, whatever else is in
 /// it; `Err` for one that may be ours and can't be read.
-pub(super) fn listed(entry: &Value, application_id: &str) -> Result<Option<Listed>, ()> {
+pub(super) fn listed(entry: &Value, application_id: &str, content: Option<&Content>) -> Result<Option<Listed>, ()> {
     let owner = entry.get("application_id").and_then(Value::as_str);
     if owner.is_some_and(|owner| owner != application_id) {
         return Ok(None);
@@ -130,13 +135,19 @@ pub(super) fn listed(entry: &Value, application_id: &str) -> Result<Option<Liste
     debug_assert_eq!(credential.application_id, application_id, "others were left out above");
     Ok(Some(Listed {
         id: VendorId::new(&credential.id).map_err(drop)?,
-        mark: credential.identifier,
         created: Timestamp::parse_rfc3339(&credential.created_at).ok_or(())?,
         last_used: None,
+        fits: content.is_some_and(|content| content.differs(&credential).is_none()),
+        mark: credential.identifier,
     }))
 }
 
-/// Answer of a create: the only one that holds `password`.
+/// An entry of a credential list, if it has this identifier.
+pub(super) fn identified(entry: &Value, identifier: &str) -> Option<Credential> {
+    Credential::deserialize(entry).ok().filter(|one| one.identifier.as_deref() == Some(identifier))
+}
+
+/// Answer of a create: the only one that holds a `password`, where the type has one.
 #[derive(Deserialize)]
 pub(super) struct Created {
     pub id: String,
@@ -180,7 +191,7 @@ mod tests {
     fn an_entry_is_ours_anothers_or_unreadable() {
         let entry = |id: &str, owner: &str, created: &str| {
             let fields = json!({"id": id, "application_id": owner, "identifier": "m", "created_at": created});
-            listed(&fields, "app").map(|listed| listed.map(|listed| listed.id.to_string()))
+            listed(&fields, "app", None).map(|listed| listed.map(|listed| listed.id.to_string()))
         };
         let date = "2026-11-21T07:00:00Z";
         assert_eq!(entry("x/../y", "app", date), Ok(Some("x/../y".into())));
@@ -189,7 +200,7 @@ mod tests {
         assert_eq!(entry("", "app", date), Err(()));
         assert_eq!(entry("x", "app", "yesterday"), Err(()));
         for strange in [json!(null), json!([]), json!({"id": "x"}), json!({"application_id": "app"}), json!("x")] {
-            assert!(listed(&strange, "app").is_err(), "{strange}");
+            assert!(listed(&strange, "app", None).is_err(), "{strange}");
         }
     }
 }

@@ -10,24 +10,24 @@ use std::sync::Arc;
 use keyferry::clock::HostClock;
 use keyferry::sandbox::stage::{Ports, Sandbox};
 
-fn keyferry(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub fn keyferry(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
     command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
     command.envs(environment.iter().copied()).output().expect("the binary runs")
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-struct Folder(tempfile::TempDir);
+pub struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>, mode: u32) -> String {
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>, mode: u32) -> String {
         let path: PathBuf = self.0.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -36,7 +36,7 @@ impl Folder {
 }
 
 /// A declaration with one credential, for services at these addresses.
-fn declaration(aws: &str, keycard: &str) -> String {
+pub fn declaration(aws: &str, keycard: &str) -> String {
     format!(
         "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{aws}\"\n\
          credentials = \"sandbox\"\n[vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{keycard}\"\n\
@@ -106,8 +106,8 @@ fn a_declaration_or_command_line_that_is_wrong_is_told_and_ends_with_2() {
         assert!(document["error"].as_str().unwrap().contains(word), "{document}");
     }
     for (path, word) in [
-        ("config/keyferry.toml", "8 credentials, no problems"),
-        ("config/sandbox.toml", "9 credentials, no problems"),
+        ("config/keyferry.toml", "12 credentials, no problems"),
+        ("config/sandbox.toml", "14 credentials, no problems"),
         (folder.write("group", &good, 0o664).as_str(), "its group may write"),
     ] {
         let output = keyferry(&["check", "--config", path], &[]);
@@ -148,7 +148,7 @@ fn without_aws_credentials_it_ends_within_seconds_and_names_what_was_tried() {
 }
 
 /// The binary in the background of a runtime that serves its services.
-async fn served(arguments: Vec<String>, environment: Vec<(String, String)>) -> Output {
+pub async fn served(arguments: Vec<String>, environment: Vec<(String, String)>) -> Output {
     let run = move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -157,11 +157,11 @@ async fn served(arguments: Vec<String>, environment: Vec<(String, String)>) -> O
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     line.split(' ').map(Into::into).collect()
 }
 
-async fn sandbox() -> Sandbox {
+pub async fn sandbox() -> Sandbox {
     let clock = Arc::new(HostClock::real());
     let sandbox = Sandbox::start(Ports::default(), 1, clock.clone(), clock).await.unwrap();
     sandbox.keycard().seed_application("production", "app");

@@ -2,7 +2,7 @@
 //! state it leaves the credential, with which exit code; nothing is minted that can't be stored,
 //! nothing is lost, nothing that is not keyferry's is touched, and no message holds a secret.
 
-mod command;
+pub mod command;
 mod people;
 mod services;
 

@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const TOKEN: &str = "00000000-0000-4000-8000-00000000000";
 
 /// One thing that happens; `$current` in a call stands for the version that is current, `$previous`
-/// for the one before it.
+/// for the one before it, `$first` for the first of all.
 #[derive(Clone)]
 enum Does {
     /// A person's call in AWS.
@@ -78,6 +78,13 @@ async fn happens(stage: &Stage, does: &Does) {
                     }
                 }
             }
+            if text.contains("$first") {
+                let all = json!({ "SecretId": "app", "IncludeDeprecated": true });
+                let listed = stage.person("ListSecretVersionIds", all).await;
+                let age = |one: &&Value| one["CreatedDate"].as_f64().unwrap();
+                let first = listed["Versions"].as_array().unwrap().iter().min_by(|a, b| age(a).total_cmp(&age(b)));
+                text = text.replace("$first", first.unwrap()["VersionId"].as_str().unwrap());
+            }
             stage.person(operation, serde_json::from_str(&text).unwrap()).await;
         }
         Forces(forced) => stage.sandbox.secrets_manager.with_state(|state| {
@@ -112,8 +119,8 @@ fn declared(declared: &'static str, case: Case) -> Case {
 }
 
 fn cases() -> Vec<Case> {
-    const ACCEPT: &str = "`keyferry:base=00000000-0000-4000-8000-000000000001@";
-    const BACK: &str = "move AWSCURRENT forward again";
+    const ACCEPT: &str = "`keyferry resume app --accept 00000000-0000-4000-8000-000000000001`";
+    const BACK: &str = "to go forward again to the newer one: `keyferry rollback app`";
     let delete = || Calls("DeleteSecret", json!({ "SecretId": "app", "RecoveryWindowInDays": 7 }));
     let restore = Calls("RestoreSecret", json!({ "SecretId": "app" }));
     let strip = |keys: Value| Calls("UntagResource", json!({ "SecretId": "app", "TagKeys": keys }));
@@ -163,6 +170,9 @@ fn cases() -> Vec<Case> {
         case(vec![Passes, tagged("keyferry:deployment", "other")], blocked("other-owner"), "say whose it is", 1),
         case(vec![Passes, strip(json!(["keyferry:deployment", "keyferry:credential"]))], fine, "verified", 1),
         case(vec![Passes, tagged("keyferry:pause", "2099-01-01T00:00:00Z")], ("paused", 0, "paused"), "paused", 1),
+        // A pause that is over is none.
+        case(vec![Passes, tagged("keyferry:pause", "1000000000")], fine, "verified", 1),
+        case(vec![Passes, tagged("keyferry:pause", "2001-09-09T01:46:40Z")], fine, "verified", 1),
         // Values put, and labels moved, by hand.
         case(vec![Passes, put(1, None)], held("foreign-current"), ACCEPT, 1),
         case(vec![Passes, put(1, None), Lives(40 * DAY)], held("foreign-current"), ACCEPT, 1),
@@ -178,6 +188,13 @@ fn cases() -> Vec<Case> {
         case([rolled_back(), vec![Lives(3 * DAY)]].concat(), held("rolled-back"), BACK, 2),
         case([rolled_back(), vec![Passes, accept(), Lives(40 * DAY)]].concat(), fine, "verified", 1),
         case(vec![Passes, put(1, None), Passes, accept(), Lives(40 * DAY)], fine, "verified", 1),
+        // Back to a version whose credential is revoked.
+        case(
+            [rotated(), vec![Lives(2 * DAY), moved("AWSCURRENT", "$first", "$current")]].concat(),
+            ("held", 6, "dead-current"),
+            "nothing can bring a revoked credential back",
+            1,
+        ),
     ]
 }
 

@@ -182,7 +182,7 @@ async fn send(store: &Store, which: &str) -> Result<Timestamp, Fault> {
                 shape: Shape::of_outputs(&["client_id"]),
             };
             let (deployment, credential) = (Deployment::new("prod").unwrap(), Name::new("app").unwrap());
-            let owner = Owner { deployment: &deployment, credential: &credential, place: "0011223344556677" };
+            let owner = Owner { deployment: &deployment, credential: &credential, place: "0011223344556677", at: None };
             store.create_secret(&wanted, owner, "1:nonce:1795176000").await.map(|created| created.at)
         }
         other => panic!("{other}"),

@@ -215,3 +215,33 @@ fn only_labels_that_may_go_are_removable() {
         assert_eq!(Removable::of(&label).unwrap().label(), label);
     }
 }
+
+#[tokio::test]
+async fn going_back_is_for_a_version_that_holds_a_live_credential_and_is_fenced() {
+    let seen =
+        |labels: Vec<Label>| secret(vec![Version { id: base(), labels, created: Timestamp::from_seconds(START) }]);
+    let cred = || Label::Cred(lease());
+    // A claim and a tombstone carry no lease; what is current need not go back; what has no label of
+    // AWS's may be revoked at any moment.
+    for labels in [
+        vec![],
+        vec![Label::Previous],
+        vec![Label::Open(attempt())],
+        vec![Label::Closed],
+        vec![Label::Current, cred()],
+        vec![cred()],
+        vec![Label::Previous, Label::Closed, cred()],
+    ] {
+        assert_eq!(Returnable::of(&seen(labels.clone()), &base()), None, "{labels:?}");
+    }
+    let to = Returnable::of(&seen(vec![Label::Previous, cred()]), &base()).unwrap();
+    assert_eq!(Returnable::of(&seen(vec![Label::Previous, cred()]), &attempt().slot_id()), None);
+    let world = world([done("promote")]).await;
+    let from = attempt().slot_id();
+    world.store.roll_back(&to, &from, fence(START - 60)).await.unwrap();
+    let request = world.responder.last();
+    let body = json!({
+        "SecretId": ARN, "VersionStage": "AWSCURRENT", "MoveToVersionId": BASE, "RemoveFromVersionId": from.as_str(),
+    });
+    assert_eq!((request.operation.as_str(), &request.body), ("UpdateSecretVersionStage", &body));
+}

@@ -4,11 +4,14 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::*;
-use crate::model::policy::{Freeze, Ownership, Rotate};
+use crate::model::policy::{Freeze, Ownership, Rotate, Verify};
 use crate::rotation::story::{
     DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, told, tracked, unnamed,
 };
-use crate::rotation::view::{Accepted, Hand, Marked, Seen, short};
+use crate::rotation::tags::Retiring;
+use crate::rotation::view::{Accepted, Fit, Hand, Marked, Seen, short};
+
+mod ending;
 
 type Row = (&'static str, Told, &'static str, Reason);
 
@@ -125,8 +128,13 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
         move |told: &mut Told| {
             told.policy.capabilities.marking = Marking::Unnamed;
             told.policy.ownership = Ownership::Exclusive;
-            let seen =
-                Seen { id: id("lost"), marked: Marked::No, created: ago(40), last_used: Some(ago(40 - minutes)) };
+            let seen = Seen {
+                id: id("lost"),
+                marked: Marked::No,
+                created: ago(40),
+                last_used: Some(ago(40 - minutes)),
+                fit: Fit::Declared,
+            };
             told.view.listing = Some(vec![seen]);
         }
     };
@@ -258,6 +266,12 @@ fn parked_states_move_nothing_and_say_whose_turn_it_is() {
             "claim 1",
             Reason::Due,
         ),
+        (
+            "moved to a version that was revoked",
+            rolled_back().with(|told| told.secret().versions[0].labels.truncate(1)),
+            "wait",
+            Reason::DeadCurrent,
+        ),
         ("rolled back", rolled_back(), "wait", Reason::RolledBack),
         ("rolled back, accepted a moment ago", rolled_back().with(|told| accepted(told, 5)), "wait", Reason::InOverlap),
         (
@@ -341,6 +355,47 @@ fn every(days: u64) -> Rotate {
 }
 
 #[test]
+fn what_no_login_can_prove_is_not_made_or_is_published_unproved() {
+    let untold = Hand::Untold { version: attempt(1).slot_id(), at: NOW };
+    let long_ago = Hand::Untold { version: attempt(1).slot_id(), at: ago(1) };
+    let stored = |hand: &Hand| healthy().claimed(1, 5).stored(1, 5, &[Label::Pending]).hand(hand.clone());
+    let best_effort = |told: &mut Told| told.policy.verify = Verify::BestEffort;
+    let mute = |told: &mut Told| told.view.unprovable = true;
+    let asked = || healthy().asked(Cause::Asked);
+    let none = || healthy().with(|told| told.view.secret = None);
+    check(vec![
+        ("stored, must be proved", stored(&untold), "detach AWSPENDING", Reason::CandidateUntold),
+        ("stored, best effort", stored(&untold).with(best_effort), "promote", Reason::CandidateUntold),
+        ("found long ago", stored(&long_ago).with(best_effort), "verify", Reason::CandidateUnproved),
+        ("found long ago, must be proved", stored(&long_ago), "verify", Reason::CandidateUnproved),
+        ("due, must be proved", asked().with(mute), "wait", Reason::Unprovable),
+        ("due, best effort", asked().with(mute).with(best_effort), "claim 1", Reason::Asked),
+        ("not due", healthy().with(mute), "wait", Reason::HealthyManual),
+        ("no secret, must be proved", none().with(mute), "wait", Reason::Unprovable),
+        ("no secret, best effort", none().with(mute).with(best_effort), "create secret", Reason::SecretMissing),
+        ("a second try, must be proved", tagged(1, 60).with(mute), "wait", Reason::Unprovable),
+    ]);
+    let wants = |told: Told| needs_proof(&told.decide(), &told.policy);
+    assert!(wants(asked()) && wants(none()) && !wants(healthy()) && !wants(asked().with(best_effort)));
+}
+
+#[test]
+fn a_first_credential_waits_until_the_vendor_has_room() {
+    let max = |told: &mut Told| told.policy.capabilities.live_max = NonZeroU8::new(1);
+    let none = || healthy().with(|told| told.view.secret = None).with(max);
+    check(vec![
+        ("a colleague's", none(), "wait", Reason::NoRoom),
+        ("a second try", tagged(1, 60).with(max).lives("theirs", Marked::No, 90), "wait", Reason::NoRoom),
+        (
+            "room",
+            none().with(|told| told.policy.capabilities.live_max = NonZeroU8::new(2)),
+            "create secret",
+            Reason::SecretMissing,
+        ),
+    ]);
+}
+
+#[test]
 fn a_candidate_is_proved_or_let_go() {
     let stored = || healthy().claimed(1, 5).stored(1, 5, &[Label::Pending]);
     let refused =
@@ -387,7 +442,7 @@ fn a_leaked_value_has_no_overlap() {
     check(vec![
         ("published", rotated(), "detach AWSPREVIOUS", Reason::Leaked),
         ("retired by this process", rotated().with(drop_previous).hand(retired), "revoke old", Reason::Leaked),
-        ("retired by another", rotated().with(drop_previous), "wait", Reason::InOverlap),
+        ("retired by another", rotated().with(drop_previous), "wait", Reason::LeakedEnding),
         ("retired by another, settled", rotated().with(drop_previous).changed(16), "revoke old", Reason::Unreferenced),
         (
             "all gone",
@@ -546,3 +601,102 @@ fn what_is_fed_follows_and_what_feeds_waits_for_it() {
     let waits = over(60).with(waited_for).decide();
     assert!(waits.look_again.is_some_and(|date| date > NOW), "it looks again, and not at once for ever");
 }
+#[test]
+fn a_leaked_value_goes_before_everything_and_is_not_forgotten() {
+    let leaked = |told: Told| told.asked(Cause::Leaked);
+    let overlap = || healthy().promoted(30).resolved(1).changed(20);
+    let failed = |minutes| healthy().claimed_for(1, minutes, Cause::Leaked).tombstone(1, minutes.min(16));
+    let orphan = |told: Told| told.lives("lost", Marked::Ours(attempt(1)), 40);
+    let frozen = |told: &mut Told| told.policy.freezes = vec![Freeze { from: ago(1), to: NOW.plus(MINUTE) }];
+    let unread = |told: &mut Told| told.secret().claims.clear();
+    check(vec![
+        ("asked, in a freeze", leaked(healthy()).with(frozen), "claim 1", Reason::Leaked),
+        ("asked for, no leak, in a freeze", healthy().asked(Cause::Asked).with(frozen), "claim 1", Reason::Asked),
+        ("an older one is labelled", leaked(overlap()), "detach AWSPREVIOUS", Reason::Leaked),
+        (
+            "an older one is labelled, and the vendor silent",
+            leaked(overlap()).with(|told| told.view.listing = None),
+            "wait",
+            Reason::VendorSilent,
+        ),
+        (
+            "an older one is labelled, and there is no room",
+            leaked(overlap()).with(|told| told.policy.live_max = 1),
+            "wait",
+            Reason::NoRoom,
+        ),
+        (
+            "an older one is labelled, and the room is its own",
+            leaked(overlap()).with(|told| told.policy.live_max = 2),
+            "detach AWSPREVIOUS",
+            Reason::Leaked,
+        ),
+        (
+            "the older one, by the process that took its label",
+            leaked(overlap()).with(drop_previous).hand(Hand::Retired { version: first().slot_id() }),
+            "revoke old",
+            Reason::Leaked,
+        ),
+        (
+            "something else to clean up",
+            leaked(healthy().claimed(1, 90).resolved(1).stored(1, 90, &[])),
+            "claim 2",
+            Reason::Leaked,
+        ),
+        ("open, of another cause", leaked(healthy().claimed(1, 5)), "wait", Reason::AttemptOpen),
+        ("failed, a crash later", failed(40), "claim 2", Reason::Leaked),
+        ("failed, a leftover to sweep", orphan(failed(40)), "revoke leftover lost", Reason::Leftover),
+        ("failed a moment ago", failed(0), "wait", Reason::Settling),
+        ("failed, its claim not readable", failed(40).with(unread), "detach kf-open", Reason::AttemptResolved),
+        (
+            "failed, and the leaked version was accepted since",
+            failed(40).with(|told| {
+                told.secret().accepted = Some(Accepted { version: first().slot_id(), at: Some(ago(20)) });
+            }),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+        (
+            "failed, of a version that was accepted long before",
+            failed(40).with(|told| {
+                told.secret().accepted = Some(Accepted { version: first().slot_id(), at: Some(ago(DAY)) });
+            }),
+            "claim 2",
+            Reason::Leaked,
+        ),
+        (
+            "failed, and retired since",
+            failed(40).with(|told| {
+                told.policy.wanted = Wanted::Retired;
+                told.secret().retiring = Some(Retiring { since: ago(5), ending: None });
+            }),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+        (
+            "failed twice",
+            failed(60).claimed_for(2, 40, Cause::Leaked).tombstone(2, 16),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+        (
+            "failed once, the next one under way",
+            failed(60).claimed_for(2, 0, Cause::Leaked).hand(Hand::Claimed { attempt: attempt(2), at: NOW }),
+            "mint",
+            Reason::ClaimWon,
+        ),
+        (
+            "failed, and a later one was published",
+            failed(60)
+                .claimed_for(2, 40, Cause::Leaked)
+                .stored(2, 40, &[Label::Current])
+                .old_is(&[])
+                .with(|told| told.secret().versions[0].labels.clear())
+                .dead("old"),
+            "detach kf-open",
+            Reason::AttemptResolved,
+        ),
+    ]);
+}
+
+const MINUTE: Duration = Duration::from_secs(60);

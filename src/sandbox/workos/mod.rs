@@ -1,0 +1,334 @@
+//! A pretend WorkOS over real HTTP: the API's Connect part and the AuthKit domain, on one port.
+//!
+//! Written from the vendor's OpenAPI document, its reference pages and what its official clients
+//! send and insist on. What it is not: tokens here look like JWTs but carry no signature; nobody
+//! signs in, so the only grant is a machine's; applications are seeded, not made over the API.
+//!
+//! | file | |
+//! |---|---|
+//! | `state` | what the service knows and decides; no HTTP |
+//! | `wire`, `oauth` | the vendor's forms: paths, bodies, errors, objects, the AuthKit domain |
+//! | `settings` | switches for what is unknown, varies or lags |
+//! | `mod` | the server: dates, faults (one place for every endpoint), journal, inspection |
+
+mod oauth;
+pub mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request, State as Control};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+pub use self::settings::Settings;
+use self::state::{At, ENVIRONMENT, Refusal, State};
+pub use self::state::{CANARY, KeyState, Kind};
+use self::wire::{Call, Route};
+use crate::model::time::Clock;
+use crate::sandbox::consumer::Login;
+use crate::sandbox::faults::{Effect, Faults};
+use crate::sandbox::line::{self, Line};
+use crate::sandbox::simulator::{CallCount, Seed, Serving, Setting, Simulator, Spec};
+use crate::sandbox::spoil::{Reply, spoil};
+
+/// The name that fault rules call this service by.
+pub const SERVICE: &str = "workos";
+
+/// WorkOS in the list of simulators.
+pub const SPEC: Spec = Spec { kind: SERVICE, title: "WorkOS", port: 7703, start };
+
+const ORGANIZATION: &str = "org_01SANDBOX";
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+fn start(setting: Setting) -> Arc<dyn Simulator> {
+    let workos = WorkOs::new(setting.clock, setting.faults, setting.seed, setting.base_url);
+    workos.seed_sandbox();
+    Arc::new(workos)
+}
+
+/// The service. Shared between the server, the sandbox's control port and tests.
+pub struct WorkOs {
+    clock: Arc<dyn Clock>,
+    faults: Arc<Mutex<Faults>>,
+    base_url: String,
+    state: Mutex<State>,
+    counts: Mutex<BTreeMap<(&'static str, Option<u16>), u64>>,
+    idempotency_keys: Mutex<Vec<String>>,
+}
+
+/// One secret as a bystander may know it: no value, not even a digest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SecretFact {
+    /// The vendor's id.
+    pub id: String,
+    /// Name of its application.
+    pub application: String,
+    /// Client id of its application.
+    pub client_id: String,
+    /// When it was created, on the sandbox's clock (RFC 3339).
+    pub created: String,
+    /// When it was deleted; none while it lives.
+    pub deleted: Option<String>,
+    /// When it was last used.
+    pub last_used: Option<String>,
+    /// How often it was used.
+    pub use_count: u64,
+}
+
+impl WorkOs {
+    /// An empty environment that is reached at `base_url` (`http://127.0.0.1:7703`). Ids and secrets
+    /// follow from `seed`; dates are the clock's wall time.
+    pub fn new(clock: Arc<dyn Clock>, faults: Arc<Mutex<Faults>>, seed: u64, base_url: impl Into<String>) -> Self {
+        let state = Mutex::new(State::new(seed, clock.wall()));
+        let base_url = base_url.into().trim_end_matches('/').to_owned();
+        Self { clock, faults, base_url, state, counts: Mutex::default(), idempotency_keys: Mutex::default() }
+    }
+
+    /// What the sandbox starts with: the API key `sandbox`, the machine's application `payroll-export`,
+    /// and `customer-portal`, which signs people in.
+    pub fn seed_sandbox(&self) {
+        self.seed_key("sandbox", ENVIRONMENT, KeyState::Active);
+        self.add_application("payroll-export", Kind::M2m, ORGANIZATION);
+        self.add_application("customer-portal", Kind::Oauth, ORGANIZATION);
+    }
+
+    /// Makes an API key of an environment known. Objects of another environment do not exist for it.
+    pub fn seed_key(&self, key: &str, environment: &str, state: KeyState) {
+        self.lock().seed_key(key, environment, state);
+    }
+
+    /// Makes one more application, even where the name is taken; its id and client id.
+    pub fn add_application(&self, name: &str, kind: Kind, organization_id: &str) -> (String, String) {
+        let mut state = self.lock();
+        let at = state.add_application(name, kind, organization_id, self.clock.wall());
+        (state.applications[at].id.clone(), state.applications[at].client_id.clone())
+    }
+
+    /// A secret that somebody made by hand, whatever the limit: its id and value. None where there
+    /// is no application of this id, client id or name.
+    pub fn seed_secret(&self, application: &str) -> Option<(String, String)> {
+        let mut state = self.lock();
+        let owner = state.applications.iter().find(|one| one.is(application))?.id.clone();
+        let (secret, value) = state.make(&owner, self.clock.wall());
+        Some((secret.id, value))
+    }
+
+    /// Somebody deletes a secret in the dashboard; whether it was there.
+    pub fn end_secret(&self, id: &str) -> bool {
+        self.lock().delete(ENVIRONMENT, id, self.clock.wall()).is_ok()
+    }
+
+    /// Every secret ever, oldest first, live and deleted.
+    pub fn secrets(&self) -> Vec<SecretFact> {
+        let state = self.lock();
+        let owner = |id: &str| state.applications.iter().find(|one| one.id == id);
+        let facts = state.secrets.iter().map(|one| SecretFact {
+            id: one.id.clone(),
+            application: owner(&one.application_id).map(|one| one.name.clone()).unwrap_or_default(),
+            client_id: owner(&one.application_id).map(|one| one.client_id.clone()).unwrap_or_default(),
+            created: one.created.to_string(),
+            deleted: one.deleted.map(|at| at.to_string()),
+            last_used: one.uses.back().map(ToString::to_string),
+            use_count: one.use_count,
+        });
+        facts.collect()
+    }
+
+    /// The `Idempotency-Key` headers that came with creates. They mean nothing here, as at the vendor.
+    pub fn idempotency_keys(&self) -> Vec<String> {
+        self.idempotency_keys.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.lock().settings.clone()
+    }
+
+    /// Other settings, from the next call on.
+    pub fn set_settings(&self, settings: Settings) {
+        self.lock().settings = settings;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// The answer to one call under one fault; none where the connection must be dropped instead.
+    fn perform(&self, route: &Route, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
+        let now = self.clock.wall();
+        let mut state = self.lock();
+        let refuse = |status: u16, code: &str| {
+            if route.is_authkit() {
+                return oauth::refuse(status, code, "refused by the sandbox");
+            }
+            Reply::json(status, &serde_json::json!({ "code": code, "message": "refused by the sandbox" }))
+        };
+        let seen = if effect == Some(&Effect::Stale) { state.before_last_change() } else { now };
+        let at = if route.reads() { At { now, seen } } else { At { now, seen: now } };
+        let apply = |state: &mut State| wire::answer(state, &self.base_url, route, call, at);
+        Some(match effect {
+            None | Some(Effect::Delay { .. } | Effect::Stale) => apply(&mut state),
+            Some(Effect::Throttle { retry_after }) => {
+                let mut answer = refuse(429, "rate_limit_exceeded");
+                if state.settings.bare_429 {
+                    answer.body = Bytes::from_static(b"Throttled");
+                }
+                answer.headers.extend(retry_after.iter().map(|wait| ("retry-after".into(), wait.clone())));
+                answer
+            }
+            Some(Effect::Refuse { status, .. }) if !route.is_authkit() && *status == 401 => {
+                wire::refused(&state, Refusal::Unauthorized)
+            }
+            Some(Effect::Refuse { status, code }) => refuse(*status, code),
+            Some(Effect::DropBefore) => return None,
+            Some(Effect::DropAfter) => {
+                apply(&mut state);
+                return None;
+            }
+            Some(Effect::FailAfter) => {
+                apply(&mut state);
+                refuse(500, "internal_server_error")
+            }
+            Some(Effect::Body(broken)) => spoil(apply(&mut state), *broken),
+        })
+    }
+
+    fn finish(&self, answer: Reply) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in answer.headers {
+            // A header that cannot be sent is left out: the sandbox's user typed it.
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+        let number = format!("{:032x}", fastrand::Rng::with_seed(self.counted()).u128(..));
+        let id =
+            format!("{}-{}-4{}-8{}-{}", &number[..8], &number[8..12], &number[13..16], &number[17..20], &number[20..]);
+        headers.insert("x-request-id", HeaderValue::try_from(id).expect("hex digits are plain ASCII"));
+        // hyper would send the host's date; this service lives in the sandbox's time.
+        let date = self.clock.wall().to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        headers.insert(header::DATE, HeaderValue::try_from(date).expect("a date is plain ASCII"));
+        let mut response = Response::new(Body::from(answer.body));
+        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn counted(&self) -> u64 {
+        self.counts.lock().expect("no holder of this lock panics").values().sum()
+    }
+}
+
+impl state::Application {
+    fn is(&self, text: &str) -> bool {
+        self.id == text || self.client_id == text || self.name == text
+    }
+}
+
+impl Simulator for WorkOs {
+    fn serve(self: Arc<Self>, listener: TcpListener) -> Serving {
+        let answering = move |ConnectInfo(line): ConnectInfo<Line>, request: Request| {
+            let workos = Arc::clone(&self);
+            async move { respond(&workos, &line, request).await }
+        };
+        Box::pin(line::serve(listener, Router::new().fallback(answering), std::future::pending()))
+    }
+
+    fn control(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/credentials", get(secrets))
+            .route("/journal", get(journal))
+            .route("/settings", get(settings).put(change_settings))
+            .with_state(self)
+    }
+
+    /// A machine's application, or one that signs people in where its name says `oauth`.
+    fn seed(&self, seed: &Seed) {
+        let wanted = seed.text("application");
+        let mut state = self.lock();
+        if wanted.is_empty() || state.applications.iter().any(|one| one.is(wanted)) {
+            return;
+        }
+        let kind = if wanted.contains("oauth") { Kind::Oauth } else { Kind::M2m };
+        let organization = Some(seed.text("organization_id")).filter(|id| !id.is_empty()).unwrap_or(ORGANIZATION);
+        let at = state.add_application(wanted, kind, organization, self.clock.wall());
+        if wanted.starts_with("client_") {
+            state.applications[at].client_id = wanted.into();
+        } else if wanted.starts_with("conn_app_") || wanted.starts_with("app_") {
+            state.applications[at].id = wanted.into();
+        }
+    }
+
+    fn login(&self, _: &Seed) -> Option<Login> {
+        let token_endpoint = format!("{}/oauth2/token", self.base_url);
+        Some(Login::ClientCredentials { token_endpoint, id: "client_id".into(), secret: "client_secret".into() })
+    }
+
+    fn live(&self) -> Vec<String> {
+        self.lock().secrets.iter().filter(|one| one.lives()).map(|one| one.id.clone()).collect()
+    }
+
+    fn call_counts(&self) -> Vec<CallCount> {
+        let counts = self.counts.lock().expect("no holder of this lock panics");
+        counts.iter().map(|(&(operation, status), &count)| CallCount { operation, status, count }).collect()
+    }
+}
+
+async fn secrets(Control(workos): Control<Arc<WorkOs>>) -> Json<Vec<SecretFact>> {
+    Json(workos.secrets())
+}
+
+async fn journal(Control(workos): Control<Arc<WorkOs>>) -> Json<Vec<CallCount>> {
+    Json(workos.call_counts())
+}
+
+async fn settings(Control(workos): Control<Arc<WorkOs>>) -> Json<Settings> {
+    Json(workos.settings())
+}
+
+async fn change_settings(Control(workos): Control<Arc<WorkOs>>, Json(settings): Json<Settings>) -> StatusCode {
+    workos.set_settings(settings);
+    StatusCode::NO_CONTENT
+}
+
+async fn respond(workos: &WorkOs, line: &Line, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
+        // Too large, or the client went away while it was sending.
+        return workos.finish(Reply { status: 413, headers: Vec::new(), body: Bytes::new() });
+    };
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let call = Call {
+        path: parts.uri.path().to_owned(),
+        query: wire::pairs(parts.uri.query().unwrap_or_default()),
+        authorization: text("authorization"),
+        content_type: text("content-type"),
+        body,
+    };
+    let route = Route::of(parts.method.as_str(), &call.path);
+    if let (Route::CreateSecret(_), Some(key)) = (&route, text("idempotency-key")) {
+        workos.idempotency_keys.lock().expect("no holder of this lock panics").push(key);
+    }
+    let effect = workos.faults.lock().expect("no holder of this lock panics").next(SERVICE, route.name());
+    let answer = workos.perform(&route, &call, effect.as_ref());
+    let status = answer.as_ref().map(|answer| answer.status);
+    *workos.counts.lock().expect("no holder of this lock panics").entry((route.name(), status)).or_default() += 1;
+    if let Some(Effect::Delay { ms }) = effect {
+        // Real time on purpose: it is the caller's HTTP timeout that is under test.
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+    match answer {
+        Some(answer) => workos.finish(answer),
+        None => line.cut(),
+    }
+}

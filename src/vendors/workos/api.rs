@@ -1,0 +1,95 @@
+//! Single calls of the API: the key they carry, and faults with a hint.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+use super::super::http::{self, Answer, Effect, Request};
+use super::WorkOs;
+use crate::model::fault::{Class, Fault};
+
+/// Longest preparation of a create: one that comes late could outlive its claim.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The API key, ready for the header.
+#[derive(Clone)]
+pub(super) struct Key {
+    header: HeaderValue,
+    number: u64,
+}
+
+impl WorkOs {
+    /// One call with the API key. After a 401 the key is read again, and if it is another one by
+    /// now, the call is sent once more.
+    pub(super) async fn call(&self, request: Request) -> Result<(Request, Answer), Fault> {
+        let effect = request.effect();
+        let key = prepared(request.doing(), effect, self.key(None)).await?;
+        let request = request.authorization(key.header.clone());
+        let answer = self.line.send(&request).await?;
+        if answer.status() != 401 {
+            return Ok((request, answer));
+        }
+        let again = prepared(request.doing(), effect, self.key(Some(key.number))).await?;
+        if again.header == key.header {
+            return Ok((request, answer));
+        }
+        let request = request.authorization(again.header);
+        let answer = self.line.send(&request).await?;
+        Ok((request, answer))
+    }
+
+    /// The key, read when there is none yet or the one with the number `refused` was refused.
+    async fn key(&self, refused: Option<u64>) -> Result<Key, Fault> {
+        let mut cached = self.key.lock().await;
+        if let Some(key) = cached.as_ref().filter(|key| Some(key.number) != refused) {
+            return Ok(key.clone());
+        }
+        let number = cached.as_ref().map_or(1, |key| key.number + 1);
+        let header = http::bearer(&self.keyring.read("api_key").await?).ok_or_else(|| {
+            let doing = format!("reading `api_key` of workos `{}`", self.name);
+            Fault::new(Class::Denied, doing, "it has characters that no header may hold").with_hint(self.hint_key())
+        })?;
+        let key = Key { header, number };
+        *cached = Some(key.clone());
+        Ok(key)
+    }
+
+    fn hint_key(&self) -> String {
+        format!("check `api_key` of [vendors.{}]: the key of the environment that has the application", self.name)
+    }
+
+    /// The fault that an answer of the API is, with what a person can do.
+    pub(super) fn fault(&self, request: &Request, answer: &Answer) -> Fault {
+        let fault = answer.fault(request);
+        match answer.status() {
+            401 => fault.with_hint(self.hint_key()),
+            403 => fault.with_hint("give the API key the permission to manage Connect applications and their secrets"),
+            404 => fault.with_hint("check that the application is still there; its name is looked up anew"),
+            300..=399 => fault.with_hint(format!("check `base_url` of [vendors.{}]", self.name)),
+            _ if matches!(fault.class, Class::Denied | Class::Rejected) => {
+                fault.with_hint("WorkOS refuses the request itself: its support finds it by the request's id")
+            }
+            _ => fault,
+        }
+    }
+
+    pub(super) fn url(&self, doing: &str, segments: &[&str]) -> Result<Url, Fault> {
+        self.base.at(segments).map_err(|invalid| Fault::new(Class::Rejected, doing, format!("expected {invalid}")))
+    }
+}
+
+/// Runs what a create needs first, in bounded time; nothing was sent when it takes too long.
+pub(super) async fn prepared<T>(
+    doing: &str,
+    effect: Effect,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match effect {
+        Effect::Nothing | Effect::Idempotent => work.await,
+        Effect::Once => tokio::time::timeout(PREPARE_TIMEOUT, work).await.unwrap_or_else(|_| {
+            let answer = format!("not sent: its preparation took over {} s", PREPARE_TIMEOUT.as_secs());
+            Err(Fault::new(Class::Retry { after: None }, doing, answer))
+        }),
+    }
+}

@@ -1,0 +1,132 @@
+//! What the WorkOS API and an AuthKit domain send, as far as we read it. Unknown fields are ignored.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::model::name::VendorId;
+use crate::model::observed::Listed;
+use crate::model::secret::SecretValue;
+use crate::model::time::Timestamp;
+
+/// A secret text, sealed while it is read.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Sealed(pub SecretValue);
+
+impl From<String> for Sealed {
+    fn from(text: String) -> Self {
+        Self(SecretValue::new(text))
+    }
+}
+
+/// Answer of a create: the only one that holds `secret`.
+#[derive(Deserialize)]
+pub(super) struct Created {
+    pub id: String,
+    pub secret: Option<Sealed>,
+}
+
+#[derive(Deserialize)]
+struct Secret {
+    id: String,
+    created_at: String,
+    // Documented as always there, and as optional, on two pages.
+    last_used_at: Option<String>,
+}
+
+/// Reads an entry of a list of client secrets.
+pub(super) fn listed(entry: &Value) -> Result<Listed, ()> {
+    let secret = Secret::deserialize(entry).map_err(drop)?;
+    let date = |text: &str| Timestamp::parse_rfc3339(text).ok_or(());
+    Ok(Listed {
+        id: VendorId::new(&secret.id).map_err(drop)?,
+        mark: None,
+        created: date(&secret.created_at)?,
+        last_used: secret.last_used_at.as_deref().map(date).transpose()?,
+        fits: true,
+    })
+}
+
+/// An application, alone or in a list.
+#[derive(Deserialize)]
+pub(super) struct Application {
+    pub id: String,
+    pub client_id: String,
+    pub name: String,
+    pub application_type: Option<String>,
+    pub organization_id: Option<String>,
+    #[serde(default)]
+    pub uses_pkce: bool,
+}
+
+/// One page of applications. Both are always there, `after` being `null` at the end.
+#[derive(Deserialize)]
+pub(super) struct Page {
+    pub data: Vec<Value>,
+    pub list_metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Metadata {
+    pub after: Value,
+}
+
+/// `/.well-known/openid-configuration`.
+#[derive(Deserialize)]
+pub(super) struct Discovery {
+    pub issuer: String,
+    pub token_endpoint: String,
+    pub introspection_endpoint: Option<String>,
+}
+
+/// Success of the token endpoint: that there is a token matters, it must not be kept.
+#[derive(Deserialize)]
+pub(super) struct Granted {
+    #[serde(rename = "access_token")]
+    pub token: Option<IgnoredAny>,
+}
+
+/// Success of the introspection endpoint.
+#[derive(Deserialize)]
+pub(super) struct Introspected {
+    #[serde(rename = "active")]
+    pub _active: bool,
+}
+
+/// What an OAuth error says besides its code. Compared, never shown.
+#[derive(Deserialize)]
+pub(super) struct Denied {
+    #[serde(default)]
+    pub error_description: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_with_or_without_a_last_use_or_not_at_all() {
+        let entry = |id: &str, created: &str, used: Value| {
+            listed(&json!({"id": id, "created_at": created, "last_used_at": used, "more": 1}))
+        };
+        let date = "2026-11-20T10:00:00.000Z";
+        assert!(entry("secret_1", date, Value::Null).is_ok_and(|one| one.last_used.is_none()));
+        assert!(entry("a/../b", date, json!(date)).is_ok_and(|one| one.last_used == Some(one.created)));
+        assert!(listed(&json!({"id": "x", "created_at": date})).is_ok_and(|one| one.last_used.is_none()));
+        for (id, created, used) in [
+            ("", date, Value::Null),
+            ("a\r\nb", date, Value::Null),
+            ("x", "yesterday", Value::Null),
+            ("x", date, json!("yesterday")),
+            ("x", date, json!(5)),
+        ] {
+            assert!(entry(id, created, used.clone()).is_err(), "{id:?} {created} {used}");
+        }
+        for strange in [json!(null), json!([]), json!({"id": "x"}), json!("x")] {
+            assert!(listed(&strange).is_err(), "{strange}");
+        }
+    }
+}

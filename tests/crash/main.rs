@@ -1,0 +1,117 @@
+//! The real binary, killed with SIGKILL before and after each of its outside calls, in turn; then
+//! started afresh, and again whenever it said that a date would come, until everything rests. All
+//! the while a consumer reads and logs in, and a judge sees every call.
+//!
+//! `cargo test` kills `once` at every call, and the daemon and two replicas at a seeded tenth of
+//! theirs; `KEYFERRY_CRASH=full` at all of them, and at 2,000 random ones besides.
+
+mod daemon;
+mod judge;
+mod plot;
+mod sleepers;
+mod world;
+
+use keyferry::sandbox::gate::{Hold, Moment};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use plot::{Ended, Plot, moments, tell, voyage};
+
+/// Voyages at once, over all tests: most of their time they wait, for a child process that keeps
+/// its pace.
+static AT_ONCE: Semaphore = Semaphore::const_new(12);
+/// Random choices come from this.
+const SEED: u64 = 1;
+
+/// Whether everything is asked for.
+fn full() -> bool {
+    std::env::var("KEYFERRY_CRASH").is_ok_and(|asked| asked == "full")
+}
+
+/// A seeded share of `all`, or all of them.
+fn some<T>(all: impl Iterator<Item = T>, one_in: usize) -> Vec<T> {
+    let mut dice = fastrand::Rng::with_seed(SEED);
+    all.filter(|_| full() || dice.usize(..one_in) == 0).collect()
+}
+
+/// What became of many voyages.
+#[derive(Default)]
+struct Tally {
+    kills: usize,
+    missed: usize,
+    processes: usize,
+    wrong: Vec<String>,
+}
+
+/// Sails each of `voyages`, a few at a time, and tells how many kills and violations there were.
+async fn all<V>(what: &str, voyages: Vec<V>) -> Tally
+where
+    V: Future<Output = (String, Ended)> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    let mut tally = Tally::default();
+    for voyage in voyages {
+        running.spawn(async {
+            let _permit = AT_ONCE.acquire().await.unwrap();
+            voyage.await
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        let (name, ended) = done.unwrap();
+        tally.processes += ended.processes;
+        tally.kills += ended.kills;
+        tally.missed += usize::from(ended.kills == 0);
+        if !ended.violations.is_empty() {
+            tally.wrong.push(tell(&name, &ended));
+        }
+    }
+    let Tally { kills, missed, processes, wrong } = &tally;
+    println!("{what}: {kills} kills, {missed} calls not reached, {processes} processes, {} violations", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    tally
+}
+
+async fn named(plot: Plot, replicas: usize, holds: Vec<Hold>) -> (String, Ended) {
+    let name = format!("{plot:?}, {replicas} replicas, {holds:?}");
+    (name, voyage(plot, replicas, holds).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_is_killed_at_every_call_and_the_next_one_goes_on() {
+    for plot in Plot::ALL {
+        let dry = voyage(plot, 1, Vec::new()).await;
+        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}"), &dry));
+        let calls = dry.calls.len();
+        let voyages = moments(calls).map(|hold| named(plot, 1, vec![hold])).collect();
+        let tally = all(&format!("{plot:?}, once, {calls} outside calls, before and after each"), voyages).await;
+        assert_eq!((tally.kills, tally.missed), (2 * calls, 0), "{plot:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_replicas_one_is_killed_and_the_other_goes_on() {
+    for plot in Plot::ALL {
+        let dry = voyage(plot, 2, Vec::new()).await;
+        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}"), &dry));
+        // How two processes interleave is theirs: the count is a guide.
+        let voyages = some(moments(dry.calls.len()), 15).into_iter().map(|hold| named(plot, 2, vec![hold])).collect();
+        all(&format!("{plot:?}, two replicas, about {} outside calls", dry.calls.len()), voyages).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_again_and_again_it_still_comes_to_rest() {
+    let mut dice = fastrand::Rng::with_seed(SEED);
+    let count = if full() { 2_000 } else { 24 };
+    let voyages = (0..count).map(|_| {
+        let plot = Plot::ALL[dice.usize(..Plot::ALL.len())];
+        let mut hold = |most| Hold {
+            next: dice.u64(1..=most),
+            moment: if dice.bool() { Moment::Before } else { Moment::After },
+            call: None,
+        };
+        named(plot, 1, vec![hold(36), hold(20), hold(20)])
+    });
+    let voyages = voyages.collect();
+    all("random, three kills each", voyages).await;
+}

@@ -1,0 +1,278 @@
+//! What happens in a voyage: a beginning, something that goes wrong in it, and fresh processes
+//! until everything rests.
+
+use std::time::Duration;
+
+use keyferry::model::time::Timestamp;
+use keyferry::sandbox::gate::{Hold, Moment};
+use tokio::process::Child;
+
+use crate::world::{Said, World};
+
+/// More processes than any way back to rest takes.
+const PROCESS_COUNT_MAX: usize = 40;
+/// From which put on a leaked rotation may not be forgotten: its claim's is the first one, its
+/// candidate's the second. Of an attempt that came to nothing the reason is not taken up yet.
+const PUTS_THAT_BIND: usize = 2;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What a voyage is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plot {
+    /// Nothing is there yet.
+    First,
+    /// A rotation that is due, with overlap, to the revocation of the old one.
+    Rotation,
+    /// The current value leaked.
+    Leaked,
+}
+
+impl Plot {
+    pub const ALL: [Self; 3] = [Self::First, Self::Rotation, Self::Leaked];
+
+    /// The words of the first process.
+    pub fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::First | Self::Rotation => &["once"],
+            Self::Leaked => &["rotate", "app", "--leaked"],
+        }
+    }
+
+    /// How long the old credential may live on, whatever happens: a rotation's hour for the
+    /// candidate and its overlap, with an attempt lost or slept away; a leaked one's lost attempt.
+    fn patience(self) -> Duration {
+        match self {
+            Self::First | Self::Rotation => Duration::from_secs(32 * 3_600),
+            Self::Leaked => Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// How a voyage ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its calls, from the first one that could be the last.
+    pub calls: Vec<String>,
+    /// Where the process was killed.
+    pub killed: Option<(String, Moment)>,
+    /// How many processes were killed.
+    pub kills: usize,
+    /// What was wrong.
+    pub violations: Vec<String>,
+    /// Processes it took.
+    pub processes: usize,
+}
+
+/// A voyage that has begun.
+pub struct Voyage {
+    pub world: World,
+    plot: Plot,
+    /// Calls before it began.
+    skip: usize,
+    began: Timestamp,
+    /// The credential that is to be replaced.
+    first: Option<String>,
+    processes: usize,
+    killed: Option<(String, Moment)>,
+    kills: usize,
+    calls_before_kill: Option<usize>,
+    /// Kills after the first one, the last one first.
+    more: Vec<Hold>,
+}
+
+impl Voyage {
+    /// Makes the world as the plot finds it.
+    pub async fn begin(plot: Plot, replicas: usize) -> Self {
+        let world = World::new(1, replicas).await;
+        if plot != Plot::First {
+            let (said, _) = world.run(&["once"]).await;
+            assert_eq!(said.code, Some(0), "{}", said.text);
+        }
+        match plot {
+            Plot::First => {}
+            // And a minute: an age counts from when keyferry was told the time.
+            Plot::Rotation => world.pass(DAY * 30 + Duration::from_secs(60)).await,
+            Plot::Leaked => world.pass(DAY).await,
+        }
+        let (skip, began, first) = (world.judge.calls().len(), world.clock.wall(), world.judge.current());
+        Self {
+            world,
+            plot,
+            skip,
+            began,
+            first,
+            processes: 0,
+            killed: None,
+            kills: 0,
+            calls_before_kill: None,
+            more: Vec::new(),
+        }
+    }
+
+    /// Kills the process that makes this call, at this moment of it.
+    pub fn kill_at(&self, hold: Hold) {
+        self.world.sandbox.world.gate.hold(hold);
+    }
+
+    /// The calls since it began.
+    pub fn calls(&self) -> Vec<String> {
+        self.world.judge.calls().split_off(self.skip)
+    }
+
+    /// Notes where a process was killed first, and has the next one killed as well if that is wanted.
+    fn note_kill(&mut self, held: Option<(String, Moment)>) {
+        self.calls_before_kill.get_or_insert(self.world.judge.calls().len() - self.skip);
+        self.killed = held;
+        self.kills += 1;
+        if let Some(hold) = self.more.pop() {
+            self.kill_at(hold);
+        }
+    }
+
+    /// Two replicas at once, again and again, until everything rests.
+    pub async fn sail_two(&mut self) {
+        let mut words = self.plot.words();
+        for _ in 0..PROCESS_COUNT_MAX {
+            self.processes += 2;
+            let (said, held) = self.world.run_two(words).await;
+            self.look().await;
+            words = &["once"];
+            if held.is_some() {
+                self.note_kill(held);
+            }
+            // Of two that get into each other's way each says so, and the next look finds it healed.
+            let now = self.world.clock.wall();
+            if said.iter().all(|one| rests(one, now)) {
+                return;
+            }
+            self.wait_for(said.iter().filter_map(next).min()).await;
+        }
+        self.world.judge.blame("two replicas do not come to rest".into());
+    }
+
+    /// Processes one after another, the first with `words`, until everything rests.
+    pub async fn sail(&mut self, mut words: &'static [&'static str]) {
+        let mut last = String::new();
+        for _ in 0..PROCESS_COUNT_MAX {
+            self.processes += 1;
+            let (said, held) = self.world.run(words).await;
+            self.look().await;
+            let asked = std::mem::replace(&mut words, &["once"]);
+            if held.is_some() {
+                self.note_kill(held);
+                continue;
+            }
+            if said.code != Some(0) {
+                self.world.judge.blame(format!("{asked:?} ended with {:?}: {}", said.code, said.text));
+            }
+            if asked == ["once"] {
+                if rests(&said, self.world.clock.wall()) {
+                    return;
+                }
+                self.wait_for(next(&said)).await;
+            }
+            last = said.text;
+        }
+        self.world.judge.blame(format!("it does not come to rest: {last}"));
+    }
+
+    /// Processes one after another, with clocks of their own at `speed`, until one makes the call
+    /// that is held.
+    pub async fn until_held(&mut self, speed: u32) -> Child {
+        let mut words = self.plot.words();
+        loop {
+            self.processes += 1;
+            let mut child = self.world.start_at(words, speed);
+            let gate = &self.world.sandbox.world.gate;
+            tokio::select! {
+                biased;
+                _ = gate.until_held() => return child,
+                _ = child.wait() => {}
+            }
+            let said = self.world.heard(child).await;
+            assert!(!rests(&said, self.world.clock.wall()), "the call never came");
+            words = &["once"];
+            self.wait_for(next(&said)).await;
+        }
+    }
+
+    /// The consumer's round at a moment when something may just have changed.
+    pub async fn look(&self) {
+        if self.plot == Plot::Leaked {
+            // Who holds a leaked value is not waited for.
+            self.world.sandbox.consumer.read_anew();
+        }
+        self.world.sandbox.consumer.round().await;
+    }
+
+    async fn wait_for(&self, next: Option<Timestamp>) {
+        let now = self.world.clock.wall();
+        // A second more: dates on the wire are whole seconds.
+        let span = next.unwrap_or(now).since(now) + Duration::from_secs(1);
+        self.world.pass(span).await;
+    }
+
+    /// Judges how it ended.
+    pub async fn end(self) -> Ended {
+        let world = &self.world;
+        world.pass(Duration::from_secs(600)).await;
+        world.judge.rest();
+        if world.sandbox.consumer.failure_count() > 0 {
+            world.judge.blame(format!("the consumer failed: {:?}", world.sandbox.consumer.tally()));
+        }
+        let calls = self.calls();
+        if let Some(first) = &self.first {
+            let before = calls[..self.calls_before_kill.unwrap_or(calls.len())].iter();
+            let puts = before.filter(|call| *call == "aws PutSecretValue").count();
+            let took = world.judge.revoked(first).map(|at| at.since(self.began));
+            let bound = self.plot == Plot::Rotation || puts >= PUTS_THAT_BIND;
+            if bound && took.is_none_or(|took| took > self.plot.patience()) {
+                world.judge.blame(format!("the old credential was revoked after {took:?}"));
+            }
+        }
+        Ended {
+            calls,
+            violations: world.judge.violations(),
+            kills: self.kills,
+            killed: self.killed,
+            processes: self.processes,
+        }
+    }
+}
+
+/// One voyage, on which processes are killed at these calls, each counted from the kill before it.
+pub async fn voyage(plot: Plot, replicas: usize, holds: Vec<Hold>) -> Ended {
+    let mut voyage = Voyage::begin(plot, replicas).await;
+    voyage.more = holds.into_iter().rev().collect();
+    if let Some(hold) = voyage.more.pop() {
+        voyage.kill_at(hold);
+    }
+    match replicas {
+        1 => voyage.sail(plot.words()).await,
+        _ => voyage.sail_two().await,
+    }
+    voyage.end().await
+}
+
+/// Whether nothing is left to do before the next rotation.
+fn rests(said: &Said, now: Timestamp) -> bool {
+    let far = next(said).is_some_and(|next| next.since(now) > DAY * 2);
+    far && said.facts["credentials"][0]["reason"] == "healthy"
+}
+
+/// The date that it waits for.
+fn next(said: &Said) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(said.facts["next_due"].as_str()?)
+}
+
+/// Every moment of a plot's `count` calls.
+pub fn moments(count: usize) -> impl Iterator<Item = Hold> {
+    let number = 1..=u64::try_from(count).unwrap();
+    number.flat_map(|next| [Moment::Before, Moment::After].map(|moment| Hold { next, moment, call: None }))
+}
+
+/// For a person: how a voyage went wrong.
+pub fn tell(what: &str, ended: &Ended) -> String {
+    format!("{what}, killed at {:?}:\n  {}\n  {}", ended.killed, ended.violations.join("\n  "), ended.calls.join(", "))
+}
