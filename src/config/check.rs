@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::credential::{self, Index};
 use super::delivery::{self, NameTemplate, Tags};
 use super::diagnostic::{Code, Problem, Severity};
+use super::feeding;
 use super::file::whole;
 use super::notes::{Notes, Span};
 use super::options;
@@ -95,15 +96,18 @@ pub(super) fn lower<'t>(notes: &mut Notes<'_>, root: Table<'t>, included: &[Tabl
     let mut frame = Frame { deployment: deployment.clone().unwrap_or_else(stand_in), targets, vendors, defaults };
     let (mut credentials, mut seen) = (Vec::new(), 0);
     let mut index = Index::default();
+    let mut read = Vec::new();
     for (table, is_root) in std::iter::once((root, true)).chain(included.iter().map(|table| (*table, false))) {
         if !is_root {
             only_credentials(notes, table);
         }
         for table in tables(notes, table) {
             seen += 1;
+            read.push(table);
             credentials.extend(credential::read(notes, &frame, &mut patterns, &mut index, table));
         }
     }
+    let fed = feeding::check(notes, &credentials, &read);
     if seen == 0 {
         let mut problem = Problem::error(Code::NothingDeclared, whole(0), "no credential is declared").help(
             "add a `[[credential]]` table, here or in a file that `include` names; until then nothing is rotated",
@@ -120,7 +124,7 @@ pub(super) fn lower<'t>(notes: &mut Notes<'_>, root: Table<'t>, included: &[Tabl
             .into_values()
             .map(|vendor| vendor.filter(|own| own.good).map(|own| (own.instance.name.clone(), own.instance)))
             .collect::<Option<_>>()?,
-        credentials: (credentials.len() == seen).then_some(credentials)?,
+        credentials: (fed && credentials.len() == seen).then_some(credentials)?,
         limits: limits?,
         discovery: discovery?,
     })

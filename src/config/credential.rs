@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::check::{Frame, Vendor};
-use super::delivery::{self, Filling, NameTemplate, Tags, Value};
+use super::delivery::{self, Filling, NameTemplate, Pieces, Tags, Value};
 use super::diagnostic::{Code, Problem};
 use super::fingerprint;
 use super::notes::{Notes, Span, listed};
@@ -14,6 +14,7 @@ use super::proof::{Places, Stance};
 use super::schedule::Patterns;
 use super::timing::Timing;
 use super::tree::{Table, shortened};
+use crate::model::capability::Marking;
 use crate::model::credential::{Credential, Destination};
 use crate::model::name::{Name, SecretName, TargetName};
 use crate::model::option::{Kind, Options, Reference};
@@ -44,6 +45,8 @@ const SECRET_KEYS: [&str; 7] = ["name", "description", "kms_key_id", "tags", "va
 pub(super) struct Index<'t> {
     names: HashMap<&'t str, Span>,
     secrets: HashMap<(TargetName, SecretName), Span>,
+    /// Records at vendors that keep one value in place.
+    records: HashMap<String, Span>,
     places: Places,
 }
 
@@ -67,8 +70,12 @@ pub(super) fn read<'t>(
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
         false => Some(Takeover::Refuse),
     };
+    let pieces = kind.zip(options.as_ref()).map(|(kind, options)| Pieces::of(kind, options));
+    // What a broken option would have supplied is not known; all else is.
+    let pieces =
+        pieces.or_else(|| kind.filter(|kind| !supplied(kind)).map(|kind| Pieces::of(kind, &Options::default())));
     let stance = Stance::read(notes, frame, table, kind);
-    let side = Side::read(notes, table, kind);
+    let side = Side::read(notes, table, pieces.as_ref());
     let target = target(notes, frame, table, side.as_ref(), &of);
 
     // Each setting was looked at by itself; from here on, what belongs together is judged.
@@ -91,6 +98,9 @@ pub(super) fn read<'t>(
     (policy.verify, policy.ownership) = stance?;
     policy.create_secret = side.create;
     policy.takeover = takeover?;
+    if supplied(kind) {
+        one_record(notes, index, table, kind, &policy.place)?;
+    }
     policy.at = fingerprint::at(&vendor.instance, kind, &options);
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
@@ -111,6 +121,23 @@ pub(super) fn read<'t>(
         },
         fingerprint,
     }))
+}
+
+/// Two credentials can't keep their values in one record.
+fn one_record(notes: &mut Notes<'_>, index: &mut Index<'_>, table: Table<'_>, kind: &Type, place: &str) -> Option<()> {
+    let at = kind.place.first().and_then(|key| table.get(key)).map_or(table.span, |item| item.span);
+    if let Some(first) = index.records.get(place) {
+        let problem = Problem::error(Code::Duplicate, at, "two credentials would keep their values in one record");
+        notes.push(problem.other(*first, "the first one").help("give one of them a record of its own"));
+        return None;
+    }
+    index.records.insert(place.to_owned(), at);
+    Some(())
+}
+
+/// Whether keyferry supplies what is kept at the vendor.
+fn supplied(kind: &Type) -> bool {
+    kind.capabilities.marking == Marking::InPlace
 }
 
 fn name<'t>(notes: &mut Notes<'_>, index: &mut Index<'t>, table: Table<'t>) -> Option<(Name, Span)> {
@@ -225,7 +252,16 @@ fn options(
     if vendor.good {
         sandbox_stays_home(notes, vendor, kind, &read.options, table)?;
     }
-    read.wrong.is_empty().then_some(read.options)
+    if !read.wrong.is_empty() {
+        return None;
+    }
+    let objections = (vendor.instance.spec.judge)(kind, &read.options);
+    for objection in &objections {
+        let at = table.get(objection.field).map_or(table.span, |item| item.span);
+        let problem = Problem::error(Code::Disagreement, at, format!("{of}: {}", objection.message));
+        notes.push(problem.help(objection.help.clone()));
+    }
+    objections.is_empty().then_some(read.options)
 }
 
 fn sandbox_stays_home(
@@ -268,7 +304,7 @@ struct Side<'t> {
 }
 
 impl<'t> Side<'t> {
-    fn read(notes: &mut Notes<'_>, credential: Table<'t>, kind: Option<&'static Type>) -> Option<Self> {
+    fn read(notes: &mut Notes<'_>, credential: Table<'t>, pieces: Option<&Pieces>) -> Option<Self> {
         let Some(item) = credential.get("secret") else {
             return Some(Self {
                 table: None,
@@ -277,7 +313,7 @@ impl<'t> Side<'t> {
                 kms_key_id: None,
                 tags: Tags::default(),
                 create: true,
-                value: delivery::standard_value(kind?),
+                value: delivery::standard_value(pieces?),
             });
         };
         let Some(table) = item.as_table() else {
@@ -312,10 +348,10 @@ impl<'t> Side<'t> {
             }
         }
         // Without a known type, only the rest of the table can be judged.
-        let kind = kind?;
+        let pieces = pieces?;
         let value = match table.get("value") {
-            Some(item) => delivery::value(notes, item, kind),
-            None => Some(delivery::standard_value(kind)),
+            Some(item) => delivery::value(notes, item, pieces),
+            None => Some(delivery::standard_value(pieces)),
         };
         let good = notes.problems.len() + notes.left_out == before;
         let (tags, value) = (tags?, value?);

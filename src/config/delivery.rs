@@ -8,8 +8,9 @@ use super::diagnostic::{Code, Problem};
 use super::notes::{Notes, Span, listed};
 use super::options;
 use super::tree::{Item, Table, Text, shortened};
-use crate::model::capability::Proof;
+use crate::model::capability::{Marking, Proof};
 use crate::model::name::SecretName;
+use crate::model::option::{Kind, Options};
 use crate::model::payload::{Malformed, Shape, Template};
 use crate::vendors::Type;
 
@@ -202,24 +203,57 @@ pub(super) struct Value {
     pub canonical: Vec<(Option<String>, String)>,
 }
 
-/// The shape where none is declared: the outputs that prove a candidate, or all of them where none
-/// is a secret.
-pub(super) fn standard_value(kind: &Type) -> Value {
-    let mut names = match kind.capabilities.proof {
-        Proof::Existence => kind.outputs.to_vec(),
-        Proof::Login | Proof::LoginAt(_) | Proof::Impossible => kind.proof_outputs.to_vec(),
-    };
+/// Which outputs a stored value of one credential may hold, and which it must.
+#[derive(Clone)]
+pub(super) struct Pieces {
+    pub known: Vec<&'static str>,
+    pub needed: Vec<&'static str>,
+    /// What is stored where nothing is declared: what it must hold, or all where none is a secret.
+    pub standard: Vec<&'static str>,
+}
+
+impl Pieces {
+    /// Those of a type; where keyferry supplies what is kept at the vendor, all that it supplies has
+    /// to be stored, and nothing else of the kind is there.
+    pub fn of(kind: &Type, options: &Options) -> Self {
+        if kind.capabilities.marking != Marking::InPlace {
+            let (known, needed) = (kind.outputs.to_vec(), kind.proof_outputs.to_vec());
+            let standard = match kind.capabilities.proof {
+                Proof::Existence => known.clone(),
+                Proof::Login | Proof::LoginAt(_) | Proof::Impossible => needed.clone(),
+            };
+            return Self { known, needed, standard };
+        }
+        let possible = |output: &str| {
+            kind.fields.iter().any(|field| match field.kind {
+                Kind::Source { output: own } => own == output,
+                Kind::Object { sources, .. } => sources.iter().any(|(_, own)| *own == output),
+                Kind::Text { .. } | Kind::Url | Kind::OneOf(_) | Kind::Bool | Kind::Secret => false,
+            })
+        };
+        let mut supplied: Vec<&'static str> = options.pieces().iter().map(|piece| piece.output).collect();
+        let known = kind.outputs.iter().copied().filter(|name| !possible(name) || supplied.contains(name)).collect();
+        if supplied.is_empty() {
+            supplied = kind.proof_outputs.to_vec();
+        }
+        Self { known, needed: supplied.clone(), standard: supplied }
+    }
+}
+
+/// The shape where none is declared.
+pub(super) fn standard_value(pieces: &Pieces) -> Value {
+    let mut names = pieces.standard.clone();
     names.sort_unstable();
     let canonical = names.iter().map(|name| (Some((*name).into()), format!("{{{name}}}"))).collect();
     Value { shape: Shape::of_outputs(&names), canonical }
 }
 
 /// Reads `value`: one text, or a table of texts.
-pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, kind: &Type) -> Option<Value> {
+pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, pieces: &Pieces) -> Option<Value> {
     let (shape, canonical) = match item.value {
         DeValue::String(_) => {
             let text = item.as_text()?;
-            let template = template(notes, text, kind)?;
+            let template = template(notes, text, pieces)?;
             (Shape::Plain(template), vec![(None, text.text.to_owned())])
         }
         DeValue::Table(_) => {
@@ -236,7 +270,7 @@ pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, kind: &Type) -> Optio
                     notes.push(problem.help("give it a name"));
                     good = false;
                 }
-                match template(notes, text, kind) {
+                match template(notes, text, pieces) {
                     Some(template) => fields.push((key.to_owned(), template)),
                     None => good = false,
                 }
@@ -253,7 +287,7 @@ pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, kind: &Type) -> Optio
         }
     };
     let lacking: Vec<&str> =
-        kind.proof_outputs.iter().copied().filter(|name| !shape.names().any(|there| there == *name)).collect();
+        pieces.needed.iter().copied().filter(|name| !shape.names().any(|there| there == *name)).collect();
     if !lacking.is_empty() {
         hide_constants(notes, item);
         let message = format!("the stored value lacks {}", listed(lacking.iter().copied()));
@@ -271,12 +305,12 @@ pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, kind: &Type) -> Optio
     Some(Value { shape, canonical })
 }
 
-fn template(notes: &mut Notes<'_>, text: Text<'_>, kind: &Type) -> Option<Template> {
-    match Template::parse(text.text, kind.outputs) {
+fn template(notes: &mut Notes<'_>, text: Text<'_>, pieces: &Pieces) -> Option<Template> {
+    match Template::parse(text.text, &pieces.known) {
         Ok(template) => Some(template),
         Err(problem) => {
             let help = match &problem {
-                Malformed::Unknown(name) => notes.did_you_mean(name, kind.outputs.iter().copied(), "outputs"),
+                Malformed::Unknown(name) => notes.did_you_mean(name, pieces.known.iter().copied(), "outputs"),
                 Malformed::Unbalanced => "write `{client_id}` for an output, `{{` and `}}` for braces".into(),
                 Malformed::Adjacent => {
                     "put a character between them that none of them can have, such as a space".into()

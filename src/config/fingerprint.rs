@@ -8,6 +8,7 @@ use crate::model::capability::Marking;
 use crate::model::name::{Deployment, Name, TargetName};
 use crate::model::option::{self, Options, Reference};
 use crate::model::place::At;
+use crate::model::source::Source;
 use crate::vendors::Type;
 
 /// 16 hex digits over all that makes the value what it is. Each piece goes in with its length, so
@@ -26,6 +27,14 @@ pub(super) fn of(vendor_kind: &str, type_name: &str, options: &Options, value: &
             option::Value::Text(text) => add(text),
             option::Value::Bool(flag) => add(if *flag { "true" } else { "false" }),
             option::Value::Secret(reference) => add(&canonical(reference)),
+            option::Value::Source(piece) => add(&canonical_source(&piece.source)),
+            option::Value::Object(object) => {
+                add(&serde_json::Value::Object(object.fixed.clone()).to_string());
+                for (key, piece) in &object.pieces {
+                    add(key);
+                    add(&canonical_source(&piece.source));
+                }
+            }
         }
     }
     add("value");
@@ -35,6 +44,14 @@ pub(super) fn of(vendor_kind: &str, type_name: &str, options: &Options, value: &
         add(template);
     }
     digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn canonical_source(source: &Source) -> String {
+    match source {
+        Source::Generate(rule) => format!("generate {} {}", rule.length(), rule.alphabet()),
+        Source::Read(reference) => canonical(reference),
+        Source::Credential { name, output } => format!("credential {name} {output}"),
+    }
 }
 
 /// 16 hex digits over all that says where at the vendor a credential lives, and what it is there.

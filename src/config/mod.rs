@@ -30,6 +30,7 @@ mod credential;
 mod delivery;
 pub mod diagnostic;
 pub mod duration;
+mod feeding;
 mod file;
 mod fingerprint;
 mod mask;
@@ -37,6 +38,7 @@ mod notes;
 mod options;
 mod proof;
 mod schedule;
+mod source;
 mod target;
 mod targets;
 #[cfg(test)]

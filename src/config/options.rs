@@ -9,6 +9,7 @@ use reqwest::Url;
 use super::diagnostic::{Code, Problem};
 use super::mask;
 use super::notes::{Notes, Span};
+use super::source;
 use super::targets::Targets;
 use super::tree::{Item, Table, Text, shortened};
 use crate::model::name::SecretName;
@@ -81,6 +82,8 @@ fn example(kind: Kind) -> String {
         Kind::OneOf(words) => format!("\"{}\"", words.first().unwrap_or(&"…")),
         Kind::Bool => "true".into(),
         Kind::Secret => "{ env = \"NAME\" }".into(),
+        Kind::Source { .. } => "{ generate = { length = 48 } }".into(),
+        Kind::Object { .. } => "{ key = \"…\" }".into(),
     }
 }
 
@@ -88,6 +91,8 @@ fn value(notes: &mut Notes<'_>, field: &Field, item: Item<'_>, targets: &Targets
     let key = field.name;
     match field.kind {
         Kind::Secret => reference(notes, key, item, targets).map(Value::Secret),
+        Kind::Source { output } => source::piece(notes, key, output, item, targets).map(Value::Source),
+        Kind::Object { sources, keys } => source::object(notes, key, item, sources, keys, targets).map(Value::Object),
         Kind::Bool => {
             let flag = item.value.as_bool();
             if flag.is_none() {
@@ -109,7 +114,7 @@ fn value(notes: &mut Notes<'_>, field: &Field, item: Item<'_>, targets: &Targets
                     return None;
                 }
                 Kind::Url => drop(url(notes, key, text)?),
-                Kind::OneOf(_) | Kind::Bool | Kind::Secret => {}
+                Kind::OneOf(_) | Kind::Bool | Kind::Secret | Kind::Source { .. } | Kind::Object { .. } => {}
             }
             Some(Value::Text(text.text.to_owned()))
         }
@@ -208,7 +213,12 @@ fn reference(notes: &mut Notes<'_>, key: &str, item: Item<'_>, targets: &Targets
     found
 }
 
-fn one_reference(notes: &mut Notes<'_>, key: &str, table: Table<'_>, targets: &Targets) -> Option<Reference> {
+pub(super) fn one_reference(
+    notes: &mut Notes<'_>,
+    key: &str,
+    table: Table<'_>,
+    targets: &Targets,
+) -> Option<Reference> {
     notes.unknown_keys(table, REFERENCE_KEYS.into_iter(), true, None);
     if table.iter().any(|(key, ..)| !REFERENCE_KEYS.contains(&key)) {
         return None;

@@ -32,71 +32,71 @@ impl References {
     }
 
     async fn find(&self, option: &'static str) -> Result<SecretValue, Fault> {
-        let missing = |answer: String, hint: String| self.missing(option, answer).with_hint(hint);
-        let Some(reference) = self.references.get(option) else {
-            return Err(self.missing(option, "the declaration does not say where it is"));
-        };
-        match reference {
-            // The sandbox's services know one administrator, whose id and secret are this word.
-            Reference::Sandbox => Ok(SecretValue::new("sandbox")),
-            Reference::Env(name) => {
-                let hint =
-                    format!("set {name} where keyferry starts, or declare `{option}` as a file or an AWS secret");
-                match std::env::var(name) {
-                    Ok(value) if !value.is_empty() => Ok(SecretValue::new(value)),
-                    Ok(_) => Err(missing(format!("environment variable `{name}` is empty"), hint)),
-                    Err(VarError::NotPresent) => {
-                        Err(missing(format!("environment variable `{name}` is not set"), hint))
-                    }
-                    Err(VarError::NotUnicode(_)) => {
-                        Err(missing(format!("environment variable `{name}` is not UTF-8"), hint))
-                    }
-                }
-            }
-            Reference::File(path) => read(path).map_err(|answer| {
-                missing(answer, format!("put the secret there, readable for keyferry's user, or correct `{option}`"))
-            }),
-            Reference::SystemdCredential(name) => {
-                let hint =
-                    format!("start keyferry as a systemd service with `LoadCredential={name}:/path/of/the/secret`");
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| missing("$CREDENTIALS_DIRECTORY is not set".into(), hint.clone()))?;
-                read(&PathBuf::from(folder).join(name)).map_err(|answer| missing(answer, hint))
-            }
-            Reference::AwsSecret { target, name, key } => {
-                let store = match target {
-                    Some(target) => self.stores.get(target),
-                    None => self.stores.values().next(),
-                };
-                let store = store.ok_or_else(|| self.missing(option, "its AWS target is not declared"))?;
-                store.aws_current_of(name.as_str(), key.as_deref()).await.map_err(|fault| self.passed_on(option, fault))
-            }
+        let doing = format!("reading the admin secret `{option}` of [vendors.{}]", self.vendor);
+        match self.references.get(option) {
+            Some(reference) => refer(reference, &self.stores, option, &doing).await,
+            None => Err(Fault::new(Class::Denied, doing, "the declaration does not say where it is")),
         }
     }
+}
 
-    fn missing(&self, option: &str, answer: impl Into<String>) -> Fault {
-        Fault::new(Class::Denied, self.doing(option), answer)
+/// Reads what `option` refers to; `doing` opens every fault.
+pub(super) async fn refer(
+    reference: &Reference,
+    stores: &BTreeMap<TargetName, Store>,
+    option: &str,
+    doing: &str,
+) -> Result<SecretValue, Fault> {
+    let missing = |answer: String, hint: String| Fault::new(Class::Denied, doing, answer).with_hint(hint);
+    match reference {
+        // The sandbox's services know one administrator, whose id and secret are this word.
+        Reference::Sandbox => Ok(SecretValue::new("sandbox")),
+        Reference::Env(name) => {
+            let hint = format!("set {name} where keyferry starts, or declare `{option}` as a file or an AWS secret");
+            match std::env::var(name) {
+                Ok(value) if !value.is_empty() => Ok(SecretValue::new(value)),
+                Ok(_) => Err(missing(format!("environment variable `{name}` is empty"), hint)),
+                Err(VarError::NotPresent) => Err(missing(format!("environment variable `{name}` is not set"), hint)),
+                Err(VarError::NotUnicode(_)) => {
+                    Err(missing(format!("environment variable `{name}` is not UTF-8"), hint))
+                }
+            }
+        }
+        Reference::File(path) => read(path).map_err(|answer| {
+            missing(answer, format!("put the secret there, readable for keyferry's user, or correct `{option}`"))
+        }),
+        Reference::SystemdCredential(name) => {
+            let hint = format!("start keyferry as a systemd service with `LoadCredential={name}:/path/of/the/secret`");
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+                .ok_or_else(|| missing("$CREDENTIALS_DIRECTORY is not set".into(), hint.clone()))?;
+            read(&PathBuf::from(folder).join(name)).map_err(|answer| missing(answer, hint))
+        }
+        Reference::AwsSecret { target, name, key } => {
+            let store = match target {
+                Some(target) => stores.get(target),
+                None => stores.values().next(),
+            };
+            let undeclared = || Fault::new(Class::Denied, doing, "its AWS target is not declared");
+            let store = store.ok_or_else(undeclared)?;
+            store.aws_current_of(name.as_str(), key.as_deref()).await.map_err(|fault| passed_on(doing, fault))
+        }
     }
+}
 
-    fn doing(&self, option: &str) -> String {
-        format!("reading the admin secret `{option}` of [vendors.{}]", self.vendor)
-    }
-
-    /// What AWS said of an admin secret, as a fault of the vendor call that needed it. That it is
-    /// not there must not look like a credential that is not there, nor like a call in doubt.
-    fn passed_on(&self, option: &str, fault: Fault) -> Fault {
-        let class = match fault.class {
-            Class::Retry { after } => Class::Retry { after },
-            Class::InDoubt => Class::Retry { after: None },
-            Class::Denied | Class::Rejected | Class::Gone | Class::Taken => Class::Denied,
-            Class::Bug => Class::Bug,
-        };
-        let hint = fault.hint.clone().or_else(|| {
-            (fault.class == Class::Gone)
-                .then(|| "create it, or correct its name, key or target in the declaration".to_owned())
-        });
-        Fault { class, doing: self.doing(option), answer: format!("{}: {}", fault.doing, fault.answer), hint, ..fault }
-    }
+/// What AWS said of a secret that a call needs first, as a fault of that call. That it is not there
+/// must not look like a credential that is not there, nor like a call in doubt.
+fn passed_on(doing: &str, fault: Fault) -> Fault {
+    let class = match fault.class {
+        Class::Retry { after } => Class::Retry { after },
+        Class::InDoubt => Class::Retry { after: None },
+        Class::Denied | Class::Rejected | Class::Gone | Class::Taken => Class::Denied,
+        Class::Bug => Class::Bug,
+    };
+    let hint = fault.hint.clone().or_else(|| {
+        (fault.class == Class::Gone)
+            .then(|| "create it, or correct its name, key or target in the declaration".to_owned())
+    });
+    Fault { class, doing: doing.into(), answer: format!("{}: {}", fault.doing, fault.answer), hint, ..fault }
 }
 
 impl Keyring for References {

@@ -1,6 +1,7 @@
 //! One look at a credential: what AWS and, where it is needed, the vendor show, and what
 //! `rotation` decides on it.
 
+use crate::engine::feeding::ends_previous;
 use crate::engine::place;
 use crate::engine::reconcile::{AskVendor, Run, Seen};
 use crate::model::attempt::Attempt;
@@ -11,7 +12,7 @@ use crate::model::observed::{self, Claim, Listing};
 use crate::model::place::At;
 use crate::model::time::Now;
 use crate::rotation::decide::{needs_listing, needs_proof};
-use crate::rotation::view::{self, Hand, View};
+use crate::rotation::view::{self, Feeding, Hand, View};
 use crate::rotation::{Decision, decide};
 
 impl Run<'_> {
@@ -30,9 +31,22 @@ impl Run<'_> {
         let viewed = secret
             .as_ref()
             .map(|secret| view::Secret::new(secret, &self.credential.deployment, &self.credential.name, claims));
-        let mut view = View { secret: viewed, listing: None, unprovable: false, request: self.request, hand };
+        let mut view = View {
+            secret: viewed,
+            listing: None,
+            unprovable: false,
+            request: self.request,
+            hand,
+            feeding: Feeding::default(),
+        };
         let policy = &self.credential.policy;
         let mut decision = decide(&view, policy, now);
+        if self.visit.vendor != AskVendor::Never {
+            view.feeding = self.feeding(&view, &decision).await;
+            if view.feeding != Feeding::default() {
+                decision = decide(&view, policy, now);
+            }
+        }
         let asks = match self.visit.vendor {
             AskVendor::Always => true,
             AskVendor::AsNeeded => needs_listing(&view, &decision, policy),
@@ -57,6 +71,11 @@ impl Run<'_> {
             self.glimpse = None;
             now.vendor = Some(listed.at);
             decision = decide(&view, policy, now);
+            if self.visit.vendor != AskVendor::Never && view.feeding == Feeding::default() && ends_previous(&decision) {
+                // Only the listing told that the previous one may end.
+                view.feeding = self.feeding(&view, &decision).await;
+                decision = decide(&view, policy, now);
+            }
             if needs_proof(&decision, policy) {
                 // What nobody could prove is not made in the first place.
                 let seen = Seen { secret: secret.clone(), view: view.clone(), listing: Some(listed.clone()), now };

@@ -6,6 +6,9 @@
 //! | `look` | one look: what AWS and the vendor show, and what is decided on it |
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
+//! | `in_place` | the steps of vendors that keep a value of ours: supply it, store it, set it |
+//! | `supply` | where such values come from |
+//! | `feeding` | whether credentials that feed one another are in step |
 //! | `pool` | which visits run at once, and which wait for a place |
 //! | `reopen` | the same process with another declaration |
 //! | `here` | several futures at once in one task |
@@ -34,7 +37,9 @@ use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
+mod feeding;
 pub mod here;
+mod in_place;
 mod keyring;
 mod look;
 pub mod pass;
@@ -46,6 +51,7 @@ pub mod pulse;
 pub mod reconcile;
 mod reopen;
 pub mod snapshot;
+mod supply;
 
 /// Everything needed to carry out one declaration.
 pub struct Engine {

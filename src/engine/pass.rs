@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Discovery;
 use crate::engine::Engine;
+use crate::engine::feeding::sources;
 use crate::engine::here::Here;
 use crate::engine::pool::Pool;
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
@@ -156,8 +157,12 @@ impl Engine {
         visit: Visit,
         mut done: impl FnMut(&Name, &Visited),
     ) -> BTreeMap<Name, Visited> {
+        // Those that are fed by others come after them, and again where one of them was published
+        // meanwhile.
+        let (mut held, first): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|credential| !sources(credential).is_empty());
         let mut pool = Pool::default();
-        for credential in wanted {
+        for credential in first {
             pool.ask(self, &credential, visit, self.is_urgent(&credential.name));
         }
         let mut results = BTreeMap::new();
@@ -165,11 +170,26 @@ impl Engine {
             // Told to stop: what has not begun is left as it is.
             if self.stopping() {
                 pool.forget_waiting();
+                held.clear();
             }
+            let names: BTreeSet<Name> = held.iter().map(|credential| credential.name.clone()).collect();
+            held.retain(|credential| {
+                let waits = sources(credential).into_iter().any(|name| pool.has(name) || names.contains(name));
+                if !waits {
+                    pool.ask(self, credential, visit, self.is_urgent(&credential.name));
+                }
+                waits
+            });
             pool.begin();
             let Some(landed) = pool.landed().await else { return results };
-            done(&landed.credential.name, &landed.visited);
-            results.insert(landed.credential.name.clone(), landed.visited);
+            let name = &landed.credential.name;
+            for follower in self.followers_after(name, &landed.visited) {
+                if !names.contains(&follower.name) {
+                    pool.ask(self, &follower, Visit { request: None, ..visit }, false);
+                }
+            }
+            done(name, &landed.visited);
+            results.insert(name.clone(), landed.visited);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::model::label::{
 };
 use crate::model::name::{Arn, VendorId, VersionId};
 use crate::model::observed::{self, Claim};
+use crate::model::payload::Outputs;
 use crate::model::place::At;
 use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
@@ -32,7 +33,7 @@ const VERIFY_PAUSE: Duration = Duration::from_secs(5);
 /// no proof is sought after this.
 const FIRST_PROOF_MAX: Duration = Duration::from_secs(240);
 /// How long AWS accepts a signature.
-const SIGNATURE_MAX: Duration = Duration::from_secs(300);
+pub(super) const SIGNATURE_MAX: Duration = Duration::from_secs(300);
 /// First and longest wait between sends of a put.
 const RESEND_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A claim whose answer was lost is sent again this often: same bytes, same id, so AWS answers
@@ -42,6 +43,10 @@ const CLAIM_SENDS_MAX: usize = 3;
 impl Run<'_> {
     /// Performs `step`; gives what this process now holds in its hand.
     pub(super) async fn perform(&self, seen: &Seen, step: &Step, hand: &Hand) -> Result<Hand, Fault> {
+        if self.in_place() && matches!(step, Step::CreateSecret { .. } | Step::Tag { .. } | Step::Claim { .. }) {
+            // A value that can't be had or used is told before anything is written.
+            self.prepare().await?;
+        }
         if let Step::CreateSecret { before } = step {
             return self.create_secret(before).await;
         }
@@ -70,6 +75,8 @@ impl Run<'_> {
                 };
                 self.claim_attempt(secret, &claim).await
             }
+            Step::Mint { attempt, since } if self.in_place() => self.supply_into(secret, *attempt, *since).await,
+            Step::MintFirst { attempt, since } if self.in_place() => self.supply_first(secret, *attempt, *since).await,
             Step::Mint { attempt, since } => self.mint(secret, *attempt, *since).await,
             Step::MintFirst { attempt, since } => self.mint_first(secret, *attempt, *since).await,
             Step::Verify { version } => self.verify(arn, version, hand).await,
@@ -89,6 +96,8 @@ impl Run<'_> {
                 let published = self.published(secret)?;
                 self.store.put_tombstone(&published, *attempt).await.map(|_| Hand::Empty)
             }
+            Step::Apply { version } => self.apply(seen, arn, version, hand).await,
+            Step::Restore { version } => self.restore(seen, arn, version).await,
             Step::Revoke { id, tracked } => self.revoke(seen, id, *tracked).await,
             Step::MarkRetiring => self.mark(seen, arn, Retiring { since: self.store_now()?, ending: None }).await,
             Step::MarkEnding { version, since } => {
@@ -97,9 +106,6 @@ impl Run<'_> {
             }
             Step::UnmarkRetiring => self.store.unmark(arn, TAG_RETIRING, seen.fence()).await.map(|_| Hand::Empty),
             Step::DeleteSecret => self.store.delete_secret(arn, seen.fence()).await.map(|_| Hand::Empty),
-            Step::Apply { .. } | Step::Restore { .. } => {
-                Err(self.fault("setting a value at the vendor", "no vendor of this release keeps values in place"))
-            }
         }
     }
 
@@ -145,7 +151,7 @@ impl Run<'_> {
         self.store.mark(arn, TAG_RETIRING, &retiring.to_tag(), seen.fence()).await.map(|_| Hand::Empty)
     }
 
-    fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
+    pub(super) fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
         Published::of(secret).ok_or_else(|| self.fault("writing a version", "the secret has no current version"))
     }
 
@@ -180,7 +186,7 @@ impl Run<'_> {
             Err(fault) => return Err(fault),
         };
         let lease = Lease { since, tracked: Tracked::of(&minted.id) };
-        let value = self.render(&minted);
+        let value = self.render(&minted.outputs);
         let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: true };
         let mut answer = if value.is_ok() { Answer::NotSent } else { Answer::Refused };
         let mut told = value.as_ref().err().cloned();
@@ -218,7 +224,7 @@ impl Run<'_> {
         };
         let minted = self.create(&secret.arn, attempt, since).await?;
         let lease = Lease { since, tracked: Tracked::of(&minted.id) };
-        let proved = match self.render(&minted) {
+        let proved = match self.render(&minted.outputs) {
             Ok(value) => self.prove_first(&secret.arn, attempt, &minted, since).await.map(|()| value),
             Err(fault) => Err(fault),
         };
@@ -260,8 +266,8 @@ impl Run<'_> {
     }
 
     /// Rendered once: every send of it is the same bytes.
-    fn render(&self, minted: &Minted) -> Result<SecretValue, Fault> {
-        let value = self.credential.destination.shape.render(&minted.outputs);
+    pub(super) fn render(&self, outputs: &Outputs) -> Result<SecretValue, Fault> {
+        let value = self.credential.destination.shape.render(outputs);
         value.ok_or_else(|| {
             self.fault("rendering the value to store", "the vendor's answer does not fit the declared shape")
         })
@@ -308,22 +314,8 @@ impl Run<'_> {
     }
 
     async fn verify(&self, arn: &Arn, version: &VersionId, hand: &Hand) -> Result<Hand, Fault> {
-        let value = self.store.pending(arn, version).await.map_err(|fault| match fault.class {
-            // Another replica took the label off meanwhile: look again.
-            Class::Gone => Fault { class: Class::Taken, ..fault },
-            _ => fault,
-        })?;
-        let outputs = self.credential.destination.shape.recover(&value).ok_or_else(|| {
-            self.fault("reading a candidate back", "it was stored in another shape than is declared now")
-                .with_hint("it is given up an hour after its claim; the next one has the declared shape")
-        })?;
-        let earlier = match hand {
-            Hand::Refused { version: refused, since } if refused == version => Some(*since),
-            _ => None,
-        };
-        if earlier.is_some() {
-            self.engine.clock.sleep(VERIFY_PAUSE).await;
-        }
+        let outputs = self.candidate(arn, version).await?;
+        let earlier = self.refused_before(version, hand).await;
         let at = self.store_now()?;
         match self.vendor.verify(place(self.credential), &outputs).await? {
             Verdict::Good => Ok(Hand::Proved { version: version.clone(), at }),
@@ -336,6 +328,29 @@ impl Run<'_> {
                 Ok(Hand::Refused { version: version.clone(), since: earlier.unwrap_or(at) })
             }
         }
+    }
+
+    /// The pieces of a stored candidate.
+    pub(super) async fn candidate(&self, arn: &Arn, version: &VersionId) -> Result<Outputs, Fault> {
+        let value = self.store.pending(arn, version).await.map_err(|fault| match fault.class {
+            // Another replica took the label off meanwhile: look again.
+            Class::Gone => Fault { class: Class::Taken, ..fault },
+            _ => fault,
+        })?;
+        self.credential.destination.shape.recover(&value).ok_or_else(|| {
+            self.fault("reading a candidate back", "it was stored in another shape than is declared now")
+                .with_hint("it is given up an hour after its claim; the next one has the declared shape")
+        })
+    }
+
+    /// When this process was first refused with a candidate; waits a moment if it was.
+    pub(super) async fn refused_before(&self, version: &VersionId, hand: &Hand) -> Option<Timestamp> {
+        let Hand::Refused { version: refused, since } = hand else { return None };
+        if refused != version {
+            return None;
+        }
+        self.engine.clock.sleep(VERIFY_PAUSE).await;
+        Some(*since)
     }
 
     async fn detach(&self, arn: &Arn, label: &Label, version: &VersionId) -> Result<Hand, Fault> {
@@ -375,7 +390,7 @@ impl Run<'_> {
         }
     }
 
-    async fn pause_before_send(&self, sends: u32, told: Option<&Fault>) {
+    pub(super) async fn pause_before_send(&self, sends: u32, told: Option<&Fault>) {
         if sends == 0 {
             return;
         }
@@ -408,7 +423,7 @@ fn tagged(sent: Result<(), Fault>, bootstrap: Bootstrap) -> Result<Hand, Fault> 
     }
 }
 
-fn answered(put: Result<(), Fault>) -> (Answer, Option<Fault>) {
+pub(super) fn answered(put: Result<(), Fault>) -> (Answer, Option<Fault>) {
     match put {
         Ok(()) => (Answer::Stored, None),
         Err(fault) => {

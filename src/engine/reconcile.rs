@@ -44,6 +44,9 @@ pub struct Memory {
     pub(super) claims: HashMap<VersionId, Claim>,
     /// Visits in a row that ended with a fault.
     failed: u32,
+    /// The current version that was seen in step with these versions of its sources. A version's
+    /// value never changes, so none of them is read again.
+    pub(super) in_step: Option<(VersionId, Vec<VersionId>)>,
 }
 
 impl Memory {
@@ -335,9 +338,15 @@ impl Run<'_> {
             version: current.id.clone(),
             id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
-            verified: lease.is_some() && current.slot().is_some() && !untold(&seen.secret, &current.id),
+            verified: (lease.is_some() || self.in_place())
+                && current.slot().is_some()
+                && !untold(&seen.secret, &current.id),
             unproved: untold(&seen.secret, &current.id),
-            live: secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
+            live: match self.in_place() {
+                // One record, whatever versions there are.
+                true => usize::from(current.slot().is_some()),
+                false => secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
+            },
         });
         // Without a listing, what the last one showed of the same credential stands.
         let before = self.engine.board.get(&self.credential.name).filter(|before| before.publishes_as(&published));

@@ -9,6 +9,7 @@
 //! | `label` | staging labels and tags of the rotation log |
 //! | `secret` | values that must never be printed |
 //! | `payload` | what is stored in AWS: the shape of the value and how to read it back |
+//! | `source` | where a value comes from that keyferry supplies itself |
 //! | `option` | typed option tables that vendors declare and the declaration fills |
 //! | `capability` | what a vendor can and cannot do, as data |
 //! | `credential` | one declared credential, as meant |
@@ -31,4 +32,5 @@ pub mod payload;
 pub mod place;
 pub mod policy;
 pub mod secret;
+pub mod source;
 pub mod time;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::model::name::{SecretName, TargetName};
+use crate::model::source::Source;
 
 /// What an option's value may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +22,18 @@ pub enum Kind {
     Bool,
     /// A reference to an admin secret; never the secret itself.
     Secret,
+    /// Where a value that is kept at the vendor comes from: it becomes the output of this name.
+    Source {
+        /// The output.
+        output: &'static str,
+    },
+    /// A table whose shape is the vendor's own.
+    Object {
+        /// Keys whose values come from a source, and the outputs that they become.
+        sources: &'static [(&'static str, &'static str)],
+        /// The only keys there may be; any if empty.
+        keys: &'static [&'static str],
+    },
 }
 
 /// One option that a vendor knows.
@@ -67,6 +80,35 @@ pub enum Value {
     Bool(bool),
     /// For `Secret`.
     Secret(Reference),
+    /// For `Source`.
+    Source(Piece),
+    /// For `Object`.
+    Object(Object),
+}
+
+/// A value that comes from a source, and the output that it becomes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// The output.
+    pub output: &'static str,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// A checked table of the vendor's own shape, sorted by key.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Object {
+    /// What stands in the declaration.
+    pub fixed: serde_json::Map<String, serde_json::Value>,
+    /// What comes from a source, by key.
+    pub pieces: Vec<(String, Piece)>,
+}
+
+impl Object {
+    /// What stands in the declaration under a key.
+    pub fn fixed(&self, key: &str) -> Option<&serde_json::Value> {
+        self.fixed.get(key)
+    }
 }
 
 /// The options of one vendor instance or one credential, checked against the vendor's fields.
@@ -91,7 +133,7 @@ impl Options {
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name)? {
             Value::Text(text) => Some(text),
-            Value::Bool(_) | Value::Secret(_) => None,
+            Value::Bool(_) | Value::Secret(_) | Value::Source(_) | Value::Object(_) => None,
         }
     }
 
@@ -104,8 +146,28 @@ impl Options {
     pub fn references(&self) -> impl Iterator<Item = (&'static str, &Reference)> {
         self.0.iter().filter_map(|(name, value)| match value {
             Value::Secret(reference) => Some((*name, reference)),
-            Value::Text(_) | Value::Bool(_) => None,
+            Value::Text(_) | Value::Bool(_) | Value::Source(_) | Value::Object(_) => None,
         })
+    }
+
+    /// A table of the vendor's own shape, if it is there.
+    pub fn object(&self, name: &str) -> Option<&Object> {
+        match self.get(name)? {
+            Value::Object(object) => Some(object),
+            Value::Text(_) | Value::Bool(_) | Value::Secret(_) | Value::Source(_) => None,
+        }
+    }
+
+    /// Everything that comes from a source.
+    pub fn pieces(&self) -> Vec<&Piece> {
+        self.0
+            .iter()
+            .flat_map(|(_, value)| match value {
+                Value::Source(piece) => vec![piece],
+                Value::Object(object) => object.pieces.iter().map(|(_, piece)| piece).collect(),
+                Value::Text(_) | Value::Bool(_) | Value::Secret(_) => Vec::new(),
+            })
+            .collect()
     }
 
     /// Every option, in the order of the names.
@@ -113,7 +175,8 @@ impl Options {
         self.0.iter().map(|(name, value)| (*name, value))
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    /// An option, if it is there.
+    pub fn get(&self, name: &str) -> Option<&Value> {
         self.place(name).ok().map(|at| &self.0[at].1)
     }
 

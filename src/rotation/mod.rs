@@ -14,6 +14,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `view` | turns what was observed into what the rules speak of |
+//! | `feeding` | how it stands with credentials that feed one another |
 //! | `tags` | reads what the secret's tags say |
 //! | `seen` | the same of what the vendor listed |
 //! | `decide` | the one next step of one secret |
@@ -34,6 +35,7 @@ pub mod brake;
 pub mod calendar;
 pub mod census;
 pub mod decide;
+pub mod feeding;
 pub mod fleet;
 pub mod guard;
 pub mod leaked;

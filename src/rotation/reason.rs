@@ -66,6 +66,8 @@ pub enum Reason {
     RecordDiffers,
     /// The secret is not ours yet and the declaration says to take it over.
     TakeOver,
+    /// A credential that feeds this one was rotated.
+    SourceMoved,
     /// What the end of the previous credential waited for did not come within its longest wait.
     EvidenceOverdue,
     /// The declaration wants a credential again that it had retired.
@@ -83,6 +85,8 @@ pub enum Reason {
     HealthyManual,
     /// Two generations live side by side.
     InOverlap,
+    /// A credential that this one feeds does not hold its new value yet, so the old one lives on.
+    FollowersWait,
     /// The overlap is over, and the vendor shows that the previous credential is still used.
     InUse,
     /// The overlap is over, and no consumer has said that it has the new value.
@@ -181,6 +185,8 @@ impl Reason {
             | Self::Leftover
             | Self::RecordDiffers
             | Self::TakeOver
+            | Self::SourceMoved
+            | Self::FollowersWait
             | Self::EvidenceOverdue
             | Self::PresentAgain
             | Self::LeakedEnding
@@ -331,6 +337,7 @@ impl Reason {
             Self::Leftover => ("leftover", "a leftover of a failed attempt lives at the vendor"),
             Self::RecordDiffers => ("record-differs", "the vendor's record holds another value than AWSCURRENT"),
             Self::TakeOver => ("take-over", "the declaration says to take the secret over"),
+            Self::SourceMoved => ("source-moved", "a credential that feeds this one was rotated"),
             Self::EvidenceOverdue => ("evidence-overdue", "the longest wait that `retire_when` allows is over"),
             Self::PresentAgain => ("present-again", "the declaration wants it again, after it was retired"),
             Self::Moved => ("moved", "the declaration changed where the credential is made, or what it is there"),
@@ -339,6 +346,9 @@ impl Reason {
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),
             Self::InOverlap => ("in-overlap", "the new value is current; the previous one still works"),
+            Self::FollowersWait => {
+                ("followers-wait", "a credential that this one feeds does not hold its new value yet")
+            }
             Self::InUse => {
                 ("in-use", "the overlap is over, but the vendor shows that the old credential is still used")
             }

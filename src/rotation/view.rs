@@ -19,6 +19,7 @@ use crate::model::place::At;
 use crate::model::time::Timestamp;
 use crate::rotation::tags;
 
+pub use crate::rotation::feeding::Feeding;
 pub use crate::rotation::seen::{Fit, Marked, Seen, add_away, seen};
 pub use crate::rotation::tags::{Accepted, Bootstrap, FOR_EVER, Retiring};
 
@@ -368,6 +369,8 @@ pub struct View {
     pub request: Option<Cause>,
     /// What this process did a moment ago.
     pub hand: Hand,
+    /// How it stands with credentials that feed this one, and with those that it feeds.
+    pub feeding: Feeding,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Written from the services' own papers and never from our adapters: it shares no wire type with
 //! `vendors` or `stores`, so that a misreading on one side shows.
 
+pub mod chatbotkit;
 pub mod consumer;
 pub mod control;
 pub mod faults;

@@ -14,10 +14,10 @@ use crate::model::option::Options;
 use crate::model::time::Clock;
 use crate::sandbox::consumer::Login;
 use crate::sandbox::faults::Faults;
-use crate::sandbox::{keycard, workos};
+use crate::sandbox::{chatbotkit, keycard, workos};
 
 /// Every vendor that the sandbox pretends to be.
-pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC];
+pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC, &chatbotkit::SPEC];
 
 /// A simulator, as data.
 pub struct Spec {

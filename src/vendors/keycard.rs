@@ -73,6 +73,7 @@ pub const SPEC: Spec = Spec {
         },
     ],
     types: types::TYPES,
+    judge: super::no_objection,
     connect,
 };
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Proof};
-use crate::model::fault::Fault;
+use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
 use crate::model::observed::Listing;
 use crate::model::option::{Field, Options};
@@ -18,12 +18,13 @@ use crate::model::payload::Outputs;
 use crate::model::secret::Keyring;
 use crate::model::time::Clock;
 
+pub mod chatbotkit;
 pub mod http;
 pub mod keycard;
 pub mod workos;
 
 /// Every vendor keyferry knows.
-pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC];
+pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC, &chatbotkit::SPEC];
 
 /// The vendor whose `kind` this is.
 pub fn find(kind: &str) -> Option<&'static Spec> {
@@ -40,8 +41,26 @@ pub struct Spec {
     pub fields: &'static [Field],
     /// The credential types it can make.
     pub types: &'static [Type],
+    /// What its options say together that none of them says alone.
+    pub judge: fn(&Type, &Options) -> Vec<Objection>,
     /// Opens an instance; makes no call.
     pub connect: fn(Instance) -> Result<Arc<dyn Vendor>, Fault>,
+}
+
+/// Why the vendor would not take a credential's options, or would not do what they seem to say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Objection {
+    /// The option it is about.
+    pub field: &'static str,
+    /// What is wrong, lower case, no full stop; no value is quoted.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+/// For vendors whose options can be judged one by one.
+pub fn no_objection(_: &Type, _: &Options) -> Vec<Objection> {
+    Vec::new()
 }
 
 /// One credential type of a vendor.
@@ -154,6 +173,25 @@ pub trait Vendor: Send + Sync {
     /// # Errors
     /// Whatever says nothing about the credential itself: 429, 5xx, DNS, timeouts, wrong requests.
     fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict>;
+
+    /// In-place types: whether the vendor could keep these pieces at all; makes no call. Asked before
+    /// anything is written anywhere.
+    ///
+    /// # Errors
+    /// `Rejected`, and says why, without the value.
+    fn accepts(&self, _place: Place<'_>, _outputs: &Outputs) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// In-place types: makes the place's one record hold these pieces and our mark, whatever it held
+    /// before, and proves it as far as the vendor allows. Twice is as good as once.
+    ///
+    /// # Errors
+    /// As classified; `Rejected` for a record that is not ours.
+    fn set<'a>(&'a self, _place: Place<'a>, _mark: &'a Mark, _outputs: &'a Outputs) -> Call<'a, Verdict> {
+        let answer = "this vendor mints its credentials and keeps no value of ours";
+        Box::pin(std::future::ready(Err(Fault::new(Class::Rejected, "setting a value at the vendor", answer))))
+    }
 
     /// Ends one credential. Success means that the vendor confirmed it; an unknown id is `Gone`,
     /// which is not yet a confirmation.

@@ -102,6 +102,7 @@ pub const SPEC: Spec = Spec {
         content: &[],
         proof_outputs: &["client_id", "client_secret"],
     }],
+    judge: super::no_objection,
     connect,
 };
 

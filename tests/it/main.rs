@@ -2,6 +2,7 @@
 //! that only moves when somebody sleeps: no test waits, and each is the same on every run.
 
 mod bad_inputs;
+mod chatbotkit;
 mod daemon;
 mod ending;
 mod faults;

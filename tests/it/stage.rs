@@ -76,11 +76,13 @@ impl Stage {
              [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
              [vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\nzone = \"production\"\n\
              client_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
+             [vendors.chatbotkit]\nkind = \"chatbotkit\"\nbase_url = \"http://{}\"\ntoken = {{ sandbox = true }}\n\
              [vendors.workos]\nkind = \"workos\"\nbase_url = \"http://{}\"\napi_key = {{ sandbox = true }}\n\
              [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"24h\"\n\
              [defaults.secret]\nname = \"{{name}}\"\n",
             sandbox.aws_address(),
             sandbox.vendor_address("keycard").unwrap(),
+            sandbox.vendor_address("chatbotkit").unwrap(),
             sandbox.vendor_address("workos").unwrap(),
         );
         let declaration = edit(format!("{head}{credentials}"));

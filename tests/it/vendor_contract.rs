@@ -34,6 +34,8 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("keycard", "url", "application = \"app\"\nurl = \"https://app.example.com/client.json\"\n"),
     ("keycard", "public", "application = \"app\"\n"),
     ("workos", "client-secret", "application = \"app\"\n"),
+    ("chatbotkit", "user-token", "user = \"app\"\n"),
+    ("chatbotkit", "secret", "alias = \"app\"\nvalue = { generate = { length = 48 } }\n"),
 ];
 
 /// The sandbox's admin secrets are this word, all of them.

@@ -12,8 +12,8 @@ use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::tags::{Ending, Retiring};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View, open_claims,
-    short,
+    Accepted, Bootstrap, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View,
+    open_claims, short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
@@ -201,6 +201,7 @@ impl Lens {
             unprovable: false,
             request: ask.request,
             hand: self.hand(ask.hand),
+            feeding: Feeding::default(),
         };
         if !ask.read
             && let Some(secret) = &mut view.secret

@@ -267,6 +267,9 @@ impl Work {
         if Arc::ptr_eq(&engine, &self.engine) {
             self.start.asked.remove(name);
             self.start.wanted.remove(name);
+            for follower in engine.followers_after(name, &visited) {
+                self.pool.ask(&self.engine, &follower, Visit::default(), true);
+            }
             if let Some(date) = visited.status.look_again {
                 self.look_before(date);
             }

@@ -20,8 +20,8 @@ fn only(how: How, fragment: &str) -> Arc<crate::model::credential::Credential> {
 #[test]
 fn the_shipped_files_load_without_a_word() {
     for (path, text, count) in [
-        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 6),
-        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 9),
+        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 12),
+        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 14),
         ("config/workos.toml", include_str!("../../../config/workos.toml"), 1),
     ] {
         let loaded = load_text(&[(path, text)]).unwrap_or_else(|report| panic!("{report}"));

@@ -8,6 +8,7 @@ mod bad;
 mod files;
 mod good;
 mod rendered;
+mod sources;
 
 /// A part of the standard declaration below.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -224,7 +224,14 @@ impl Case<'_> {
     /// yet is older than the record.
     pub(super) fn record(&self) -> Option<Decision> {
         let current = self.current.slot().filter(|_| self.in_place())?.attempt;
-        let set_last = self.view.listing.iter().flatten().find_map(|seen| match seen.marked {
+        let listing = self.view.listing.as_ref()?;
+        if listing.is_empty() {
+            // Somebody deleted it, or it is no longer as declared.
+            let version = self.current.id.clone();
+            let done = self.view.hand == Hand::Restored { version: version.clone() };
+            return (!done).then(|| Decision::act(Step::Restore { version }, Reason::RecordDiffers));
+        }
+        let set_last = listing.iter().find_map(|seen| match seen.marked {
             Marked::Ours(attempt) | Marked::First(attempt) => Some(attempt),
             Marked::No => None,
         })?;
@@ -294,10 +301,14 @@ impl Case<'_> {
     pub(super) fn previous(&self) -> Option<Decision> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id)?;
         let end = self.previous_end(previous);
+        // In place, the previous value is dead already: a new one must not wait for its overlap.
+        let moved = self.view.feeding.source_moved && self.in_place();
         let reason = if self.made_for_leak() {
             Reason::Leaked
         } else if self.time_given() {
             Reason::Retiring
+        } else if moved {
+            Reason::SourceMoved
         } else {
             (self.now.store >= end.at).then_some(end.because)?
         };

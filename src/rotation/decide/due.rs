@@ -6,6 +6,7 @@ use crate::model::label::Label;
 use crate::model::policy::Verify;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK, published};
+use crate::rotation::decide::evidence::End;
 use crate::rotation::decide::{Decision, Step, published_by_us};
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{Fit, Role, Seen, Version};
@@ -48,7 +49,7 @@ impl Case<'_> {
             true => Some(self.now.store),
             false => earlier(self.strays(), calendar::due(self.policy, published(self.current))),
         };
-        let due_now = due.is_some_and(|due| due <= self.now.store);
+        let due_now = self.view.feeding.source_moved || due.is_some_and(|due| due <= self.now.store);
         let request = if self.leak_asked() { Some(Cause::Leaked) } else { self.view.request };
         let Some(cause) = request.or(due_now.then_some(Cause::Due)) else {
             return wait(self.overlapping().unwrap_or(resting(due)), due);
@@ -88,7 +89,9 @@ impl Case<'_> {
             return Err((Reason::BackingOff, Some(over)));
         }
         let dead = self.secret.ending(&self.current.id);
-        if cause == Cause::Due && !dead {
+        // A source has moved on already: its old credential is about to end, window or not.
+        let moved = self.view.feeding.source_moved;
+        if cause == Cause::Due && !dead && !moved {
             let opens = calendar::opens(self.policy, self.now.store);
             if opens != Some(self.now.store) {
                 return Err((Reason::WindowClosed, opens));
@@ -98,6 +101,7 @@ impl Case<'_> {
         let attempt = Attempt::derive(&self.secret.arn, &base, number);
         let reason = match cause {
             Cause::Due if dead => Reason::PresentAgain,
+            Cause::Due if moved => Reason::SourceMoved,
             Cause::Due if self.strays().is_some() => Reason::Strays,
             Cause::Due => Reason::Due,
             Cause::Asked => Reason::Asked,
@@ -114,7 +118,11 @@ impl Case<'_> {
     /// The next date at which something older can be cleaned up.
     fn next_cleanup(&self) -> Option<Timestamp> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id);
-        let retire = previous.map(|previous| self.previous_end(previous).at);
+        let retire = previous.map(|previous| match self.previous_end(previous) {
+            // Nothing wakes it when they have followed: it looks again.
+            End { waits_for: Some(Reason::FollowersWait), at, .. } => at.min(self.now.store.plus(self.policy.settle)),
+            End { at, .. } => at,
+        });
         let revoke = self
             .secret
             .versions

@@ -9,6 +9,8 @@
 //! late, by the day only, or not at all any more can make a credential live longer, up to the
 //! maximum, and never shorter than it would without `retire_when`. It is not a proof: a consumer
 //! with a nightly job is silent all day. What it costs to be wrong is bounded by the overlap.
+//!
+//! What this credential feeds must have followed, too; for that it waits a week past the overlap.
 
 use std::time::Duration;
 
@@ -17,6 +19,9 @@ use crate::model::time::Timestamp;
 use crate::rotation::Reason;
 use crate::rotation::decide::case::Case;
 use crate::rotation::view::Version;
+
+/// How long past its overlap a credential lives on for those that it feeds.
+const FOLLOWERS_WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// When a replaced credential may end.
 pub(super) struct End {
@@ -31,6 +36,16 @@ pub(super) struct End {
 impl Case<'_> {
     /// When the credential of `replaced`, which the current version replaced, may end.
     pub(super) fn previous_end(&self, replaced: &Version) -> End {
+        let end = self.own_end(replaced);
+        // One that is fed by this secret still holds it. That it can't follow for a week is not a
+        // reason to keep an old credential alive for ever.
+        let most = self.published_by().plus(self.policy.overlap).plus(FOLLOWERS_WAIT_MAX);
+        let waits = self.view.feeding.followers_wait && (end.at..most).contains(&self.now.store);
+        if waits { End { at: most, waits_for: Some(Reason::FollowersWait), ..end } } else { end }
+    }
+
+    /// The same, whoever is fed by it.
+    fn own_end(&self, replaced: &Version) -> End {
         let overlap = self.published_by().plus(self.policy.overlap);
         let over = End { at: overlap, because: Reason::OverlapOver, waits_for: None };
         let (there, max, missing) = match self.policy.retire_when {

@@ -143,8 +143,10 @@ pub fn guard(view: &View, step: &Step, policy: &Policy, now: Now) -> Result<(), 
         Step::Restore { version } => {
             check.in_place()?;
             check.not_held()?;
-            let current = check.holder(&Label::Current).is_some_and(|current| current.id != *version);
-            require(current && check.version(version).is_some(), Violation::NotACandidate)
+            let current = check.holder(&Label::Current);
+            let another = current.is_some_and(|current| current.id != *version);
+            let lost = view.listing.as_ref().is_some_and(Vec::is_empty) && current.is_some();
+            require((another || lost) && check.version(version).is_some(), Violation::NotACandidate)
         }
         Step::Promote { version, from, .. } => check.promote(version, from),
         Step::Detach { label, version } => check.detach(label, version),

@@ -78,6 +78,12 @@ fn what_must_never_happen_is_refused() {
         ),
         ("a record", in_place(), revoke("record", false), InPlace),
         (
+            "the current value again, over a record that is there",
+            in_place(),
+            Step::Restore { version: first().slot_id() },
+            NotACandidate,
+        ),
+        (
             "no claim in hand",
             healthy().claimed(1, 0),
             Step::Mint { attempt: attempt(1), since: Timestamp::default() },

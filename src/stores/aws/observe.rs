@@ -178,6 +178,17 @@ impl Store {
         self.value(&call, arn, version, &Label::Pending).await
     }
 
+    /// The published value, while this version is current.
+    ///
+    /// # Errors
+    /// `Gone` when the version does not have AWSCURRENT (any more); `Denied` where the role may not
+    /// read published values.
+    pub async fn published(&self, arn: &Arn, version: &VersionId) -> Result<SecretValue, Fault> {
+        let call =
+            Call::read("secretsmanager:GetSecretValue", format!("read the current version {version} of secret {arn}"));
+        self.value(&call, arn, version, &Label::Current).await
+    }
+
     /// The current value, for a login check that a person asked for. Needs a permission that
     /// rotating does not.
     ///
@@ -213,6 +224,20 @@ impl Store {
             return Err(call.lost(&seen, "the value of another version"));
         }
         text(call, answer)
+    }
+
+    /// The current value of a secret that feeds another, and which version it is.
+    ///
+    /// # Errors
+    /// `Gone` when there is no such secret, or no current value.
+    pub async fn current_by_name(&self, secret: &SecretName) -> Result<(VersionId, SecretValue), Fault> {
+        let call = Call::read("secretsmanager:GetSecretValue", format!("read secret {secret} in {}", self.0.region));
+        let stage = Label::Current.to_string();
+        let request = self.0.client.get_secret_value().secret_id(secret.as_str()).version_stage(stage);
+        let (answer, seen) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
+        let version = answer.version_id().and_then(|id| VersionId::new(id).ok());
+        let version = version.ok_or_else(|| call.lost(&seen, "a value without its version's id"))?;
+        text(&call, answer).map(|value| (version, value))
     }
 
     /// The current value of any secret, for admin secrets that are kept in AWS only; with `key`,

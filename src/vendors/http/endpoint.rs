@@ -57,7 +57,7 @@ impl Endpoint {
             }
             path.push('/');
             for byte in segment.bytes() {
-                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
                     path.push(char::from(byte));
                 } else {
                     path.push_str(&format!("%{byte:02X}"));
@@ -129,6 +129,7 @@ mod tests {
             ("a-b_c.d~e", "a-b_c.d~e"),
             ("../../x", "..%2F..%2Fx"),
             ("...", "..."),
+            ("@a", "@a"),
             ("%2e%2e", "%252e%252e"),
             ("a\r\nb\tc", "a%0D%0Ab%09c"),
             ("a?b#c;d\\e", "a%3Fb%23c%3Bd%5Ce"),

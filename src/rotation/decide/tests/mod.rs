@@ -505,6 +505,21 @@ fn an_in_place_record_ends_up_with_the_current_value() {
         ),
         ("the record was made by hand", stored(&[]).resolved(1).record(Marked::No), "wait", Reason::HealthyManual),
         (
+            "the record is not there, or not as declared",
+            stored(&[]).resolved(1).with(|told| told.view.listing = Some(Vec::new())),
+            "restore",
+            Reason::RecordDiffers,
+        ),
+        (
+            "the record was set again, and does not show yet",
+            in_place().with(|told| {
+                told.view.listing = Some(Vec::new());
+                told.view.hand = Hand::Restored { version: first().slot_id() };
+            }),
+            "wait",
+            Reason::HealthyManual,
+        ),
+        (
             "a read from before the store",
             in_place().claimed(1, 1).record(Marked::Ours(attempt(1))),
             "wait",
@@ -546,6 +561,46 @@ fn the_vendors_word_ends_a_lease_and_absence_alone_does_not() {
     ]);
 }
 
+#[test]
+fn what_is_fed_follows_and_what_feeds_waits_for_it() {
+    let over = |minutes| healthy().promoted(DAY + minutes).resolved(1);
+    let moved = |told: &mut Told| told.view.feeding.source_moved = true;
+    let waited_for = |told: &mut Told| told.view.feeding.followers_wait = true;
+    check(vec![
+        ("its source moved on", in_place().with(moved), "claim 1", Reason::SourceMoved),
+        (
+            "outside its window",
+            in_place().with(moved).with(|told| {
+                told.policy.freezes = vec![Freeze { from: ago(60), to: NOW.plus(Duration::from_secs(60)) }];
+            }),
+            "claim 1",
+            Reason::SourceMoved,
+        ),
+        (
+            "with the previous value still labelled",
+            in_place().promoted(5).resolved(1).record(Marked::Ours(attempt(1))).with(moved),
+            "detach AWSPREVIOUS",
+            Reason::SourceMoved,
+        ),
+        ("with an attempt open", in_place().claimed(1, 5).with(moved), "wait", Reason::AttemptOpen),
+        ("followers wait, overlap over", over(60).with(waited_for), "wait", Reason::FollowersWait),
+        ("followers wait, a week over", over(60 + 7 * DAY).with(waited_for), "detach AWSPREVIOUS", Reason::OverlapOver),
+        (
+            "followers wait, in the overlap",
+            healthy().promoted(5).resolved(1).with(waited_for),
+            "wait",
+            Reason::InOverlap,
+        ),
+        (
+            "followers wait, leaked",
+            over(60).with(waited_for).asked(Cause::Leaked),
+            "detach AWSPREVIOUS",
+            Reason::Leaked,
+        ),
+    ]);
+    let waits = over(60).with(waited_for).decide();
+    assert!(waits.look_again.is_some_and(|date| date > NOW), "it looks again, and not at once for ever");
+}
 #[test]
 fn a_leaked_value_goes_before_everything_and_is_not_forgotten() {
     let leaked = |told: Told| told.asked(Cause::Leaked);

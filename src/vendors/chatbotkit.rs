@@ -1,0 +1,276 @@
+//! ChatBotKit: secrets, which store a value of ours in place, and API tokens of child accounts.
+//!
+//! What the driver builds on (ChatBotKit contract):
+//!
+//! - A secret is one record. ChatBotKit never gives its value back, so the AWS secret holds it, and
+//!   what can be proved of a set value is that *some* value is stored and that the record carries
+//!   our mark. A rotation is one update: no versions, no overlap, no undo.
+//! - An update without `alias` erases the alias, a create without `kind` throws the value away, and
+//!   an update is judged by the kind that is stored. The record is found by `@alias`, or else by
+//!   the alias in our part of `meta`.
+//! - A child account's token is shown once and has a name and `meta` of our choice: our mark goes
+//!   there. Its own account's tokens no API token can touch.
+//!
+//! | file | |
+//! |---|---|
+//! | `api` | single calls: the token they carry, pages, faults with a hint |
+//! | `secrets` | type `secret` |
+//! | `tokens` | type `user-token` |
+//! | `judge` | what options say together, and which values fit |
+//! | `wire` | what the API sends, as far as we read it |
+
+#![expect(clippy::disallowed_methods, reason = "a vendor driver sends the values it is given")]
+
+use std::sync::Arc;
+
+use reqwest::header::HeaderValue;
+
+use super::http::{Endpoint, Line};
+use super::{Call, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
+use crate::model::attempt::Mark;
+use crate::model::capability::{Capabilities, Marking, Proof};
+use crate::model::fault::{Class, Fault};
+use crate::model::name::{VendorId, VendorName};
+use crate::model::observed::Listing;
+use crate::model::option::{Field, Kind};
+use crate::model::payload::Outputs;
+use crate::model::secret::Keyring;
+
+mod api;
+mod judge;
+mod secrets;
+mod tokens;
+mod wire;
+
+const BASE_URL: &str = "https://api.chatbotkit.com";
+/// The one host whose paths have no `/api` in front (contract, section 1).
+const HOSTED: &str = "api.chatbotkit.com";
+
+const TOKEN: &str = "user-token";
+const SECRET: &str = "secret";
+
+const USAGES: &[&str] = &["plain", "basic", "bearer", "jwt", "oauth", "template", "reference"];
+
+const fn text(name: &'static str, required: bool, char_count_max: usize, doc: &'static str) -> Field {
+    Field { name, kind: Kind::Text { char_count_max }, required, doc }
+}
+
+/// ChatBotKit, as data.
+pub const SPEC: Spec = Spec {
+    kind: "chatbotkit",
+    title: "ChatBotKit",
+    fields: &[
+        Field {
+            name: "base_url",
+            kind: Kind::Url,
+            required: false,
+            doc: "Address of the service without a path; https://api.chatbotkit.com if left out.",
+        },
+        Field {
+            name: "token",
+            kind: Kind::Secret,
+            required: true,
+            doc: "An API token of the account. A person has to replace it: no API can.",
+        },
+        text("run_as", false, 128, "Id of a child account to act for."),
+        Field {
+            name: "child_path",
+            kind: Kind::OneOf(&["user", "partner"]),
+            required: false,
+            doc: "Where the API keeps child accounts: `user`, or `partner` at older deployments.",
+        },
+    ],
+    types: &[
+        Type {
+            name: SECRET,
+            fields: &[
+                text("alias", true, 128, "The record's alias in the account, by which it is found again."),
+                Field {
+                    name: "usage",
+                    kind: Kind::OneOf(USAGES),
+                    required: false,
+                    doc: "What ChatBotKit does with the value: its secret type; `plain` if left out.",
+                },
+                Field {
+                    name: "kind",
+                    kind: Kind::OneOf(&["shared", "personal"]),
+                    required: false,
+                    doc: "One value for the account (`shared`, the standard), or one per contact, which only they set.",
+                },
+                Field {
+                    name: "visibility",
+                    kind: Kind::OneOf(&["private", "protected", "public"]),
+                    required: false,
+                    doc: "Who may use it; `private` if left out.",
+                },
+                text("title", false, 191, "The record's name; its alias if left out. Instructions may refer to it."),
+                text("description", false, 4_096, "The record's description."),
+                text("blueprint", false, 128, "The blueprint it belongs to, by id or @alias."),
+                Field {
+                    name: "value",
+                    kind: Kind::Source { output: "value" },
+                    required: false,
+                    doc: "Where the value comes from: a rule, a file, another secret or credential.",
+                },
+                Field {
+                    name: "config",
+                    kind: Kind::Object {
+                        sources: &[("clientId", "client_id"), ("clientSecret", "client_secret")],
+                        keys: &[],
+                    },
+                    required: false,
+                    doc: "The record's configuration, in ChatBotKit's words: tokenUrl, scope, schema, template, …",
+                },
+                Field {
+                    name: "meta",
+                    kind: Kind::Object { sources: &[], keys: &[] },
+                    required: false,
+                    doc: "More entries of the record's meta; those that others wrote stay.",
+                },
+                Field {
+                    name: "ability",
+                    kind: Kind::Object { sources: &[], keys: &["skillset", "id"] },
+                    required: false,
+                    doc: "The ability of a skillset that uses this secret: { skillset = \"…\", id = \"…\" }.",
+                },
+            ],
+            capabilities: Capabilities {
+                marking: Marking::InPlace,
+                live_max: None,
+                last_used: false,
+                proof: Proof::Impossible,
+            },
+            outputs: &["value", "client_id", "client_secret", "alias"],
+            place: &["alias"],
+            content: &[],
+            proof_outputs: &["alias"],
+        },
+        Type {
+            name: TOKEN,
+            fields: &[text("user", true, 128, "Id of the child account that the token is for.")],
+            capabilities: Capabilities {
+                marking: Marking::Named,
+                live_max: None,
+                last_used: false,
+                proof: Proof::Login,
+            },
+            outputs: &["token", "token_id", "user"],
+            place: &["user"],
+            content: &[],
+            proof_outputs: &["token"],
+        },
+    ],
+    judge: judge::judge,
+    connect,
+};
+
+fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
+    let text = instance.options.text("base_url").unwrap_or(BASE_URL);
+    let refused = |answer: String| {
+        let doing = format!("reading `base_url` of chatbotkit `{}`", instance.name);
+        Fault::new(Class::Rejected, doing, answer)
+    };
+    let base = Endpoint::parse(text).map_err(|invalid| refused(format!("expected {invalid}")))?;
+    let url = base.url();
+    if !matches!(url.path(), "" | "/") {
+        return Err(refused("it has a path".into()).with_hint("end it after the host: the API's own path is added"));
+    }
+    instance.client.prepare(&base)?;
+    Ok(Arc::new(ChatBotKit {
+        hosted: url.host_str() == Some(HOSTED),
+        base,
+        run_as: instance.options.text("run_as").map(Into::into),
+        partner: instance.options.text("child_path") == Some("partner"),
+        keyring: instance.keyring,
+        line: instance.client.line(),
+        token: tokio::sync::Mutex::new(None),
+        name: instance.name,
+    }))
+}
+
+struct ChatBotKit {
+    name: VendorName,
+    base: Endpoint,
+    hosted: bool,
+    run_as: Option<String>,
+    partner: bool,
+    keyring: Arc<dyn Keyring>,
+    line: Line,
+    // Read again when it is refused.
+    token: tokio::sync::Mutex<Option<HeaderValue>>,
+}
+
+impl Vendor for ChatBotKit {
+    fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()> {
+        Box::pin(async move {
+            match place.type_name {
+                TOKEN => self.check_user(self.user(place)?).await,
+                _ => self.check_record(&self.spot(place)?).await,
+            }
+        })
+    }
+
+    fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing> {
+        Box::pin(async move {
+            match place.type_name {
+                TOKEN => self.tokens(self.user(place)?).await,
+                _ => self.record(&self.spot(place)?).await,
+            }
+        })
+    }
+
+    fn create<'a>(&'a self, place: Place<'a>, mark: &'a Mark) -> Call<'a, Minted> {
+        Box::pin(async move {
+            match place.type_name {
+                TOKEN => self.mint(self.user(place)?, mark).await,
+                _ => Err(self.not_minted("creating")),
+            }
+        })
+    }
+
+    fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict> {
+        Box::pin(async move {
+            match place.type_name {
+                TOKEN => self.log_in(self.user(place)?, outputs).await,
+                _ => Err(self.not_minted("logging in with")),
+            }
+        })
+    }
+
+    fn accepts(&self, place: Place<'_>, outputs: &Outputs) -> Result<(), Fault> {
+        let doing = format!("looking at the value for chatbotkit `{}`", self.name);
+        judge::accepts(&doing, place.options, outputs)
+    }
+
+    fn set<'a>(&'a self, place: Place<'a>, mark: &'a Mark, outputs: &'a Outputs) -> Call<'a, Verdict> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            self.put(&spot, mark, outputs).await
+        })
+    }
+
+    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()> {
+        Box::pin(async move {
+            match place.type_name {
+                TOKEN => self.delete(self.user(place)?, id).await,
+                _ => Err(self.not_minted("revoking")),
+            }
+        })
+    }
+}
+
+impl ChatBotKit {
+    /// Rotation never asks for this; a record is deleted by a person.
+    fn not_minted(&self, doing: &str) -> Fault {
+        let doing = format!("{doing} a secret of chatbotkit `{}`", self.name);
+        Fault::new(Class::Rejected, doing, "its value is set in place")
+    }
+
+    fn missing(&self, what: &str) -> Fault {
+        let doing = format!("reading a credential's options for chatbotkit `{}`", self.name);
+        Fault::new(Class::Rejected, doing, format!("no {what}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
