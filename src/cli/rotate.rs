@@ -15,6 +15,7 @@ use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::time::{Timestamp, human};
 use crate::rotation::Step;
+use crate::rotation::leaked::Wait;
 
 /// Options of `rotate`.
 #[derive(clap::Args)]
@@ -135,18 +136,29 @@ enum Old {
 }
 
 fn old(visited: &Visited) -> Old {
-    let live = visited.status.published.as_ref().map_or(0, |published| published.live);
-    if live > 1 { Old::Works(visited.status.look_again) } else { Old::Dead }
+    match &visited.leaked {
+        Some(outlook) if outlook.live == 0 && !outlook.exposed => Old::Dead,
+        Some(outlook) => Old::Works(outlook.safe_at),
+        None => Old::Works(visited.status.look_again),
+    }
+}
+
+/// The waits of one list, each with the date at which it would be, or is, over.
+fn waits(list: &[(Wait, Timestamp)]) -> String {
+    let told = list.iter().map(|(wait, until)| format!("{wait} (until {until})"));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn leak(visited: &Visited, credential: &Credential, took: Duration) -> String {
     let name = &credential.name;
     let ended = visited.steps.iter().filter(|(step, _)| matches!(step, Step::Revoke { .. })).count();
-    let (settle, overlap) = (human(credential.policy.settle), human(credential.policy.overlap));
-    let skipped = format!(
-        "skipped: the overlap ({overlap}), the calendar, window and freeze; not skipped: the login with the new value \
-         before it was published"
-    );
+    let settle = human(credential.policy.settle);
+    let (skipped, kept) = visited.leaked.as_ref().map_or((String::new(), String::new()), |outlook| {
+        let kept = if outlook.kept.is_empty() { String::new() } else { format!(", {}", waits(&outlook.kept)) };
+        (waits(&outlook.skipped), kept)
+    });
+    let skipped =
+        format!("skipped: {skipped}; not skipped: the login with the new value before it was published{kept}");
     let tokens =
         "tokens that were issued with the leaked value live until they expire: see the vendor's own way to end them";
     match old(visited) {
@@ -181,9 +193,13 @@ fn leak_facts(visited: &Visited) -> Value {
     json!({
         "safe": rotated(visited) && dead,
         "safe_from": safe_from,
-        "skipped": ["overlap", "calendar", "window", "freeze"],
-        "kept": ["login"],
+        "skipped": visited.leaked.as_ref().map(|outlook| listed(&outlook.skipped)),
+        "kept": visited.leaked.as_ref().map(|outlook| listed(&outlook.kept)),
     })
+}
+
+fn listed(waits: &[(Wait, Timestamp)]) -> Vec<Value> {
+    waits.iter().map(|(wait, until)| json!({ "wait": wait.to_string(), "until": until.to_string() })).collect()
 }
 
 fn seconds(span: Duration) -> String {

@@ -127,7 +127,7 @@ impl Engine {
         if suspects.len() + takeovers.count() <= most {
             return;
         }
-        let visit = Visit { dry: true, vendor: AskVendor::Never, request: None };
+        let visit = Visit { dry: true, vendor: AskVendor::AsNeeded, request: None };
         let visited = self.visit_all(suspects, visit, |_, _| {}).await;
         let replaced = visited.into_iter().filter(|(_, one)| one.planned.as_ref().is_some_and(brake::replaces));
         self.with_brake(|brake| brake.judge(replaced.map(|(name, _)| name)));

@@ -4,7 +4,8 @@
 //! What counts is known before anything begins:
 //!
 //! - on a reload, credentials that may begin now and could not under the declaration before;
-//! - at any start or pass, secrets whose next step publishes over what somebody else put there.
+//! - at any start or pass, secrets whose next step publishes over what somebody else put there, or
+//!   goes to another place at the vendor.
 //!
 //! A person's own `rotate NAME` is exempt. Nothing of this is remembered beyond the process: a
 //! start has no declaration before it, so what is due at a start is due.
@@ -55,7 +56,7 @@ impl Brake {
     /// What is to be done about a credential after `decision` was made on it: a replacement that
     /// nobody asked for does not begin while its name is held. What has begun goes on.
     pub fn apply(&self, name: &Name, asked: bool, decision: Decision) -> Decision {
-        let begins = matches!(decision.step, Step::Claim { .. } | Step::TakeOver);
+        let begins = matches!(decision.step, Step::Claim { .. } | Step::TakeOver | Step::Move { .. });
         if begins && !asked && self.holds(name) {
             return Decision::wait(Reason::TooManyReplacements, None);
         }
@@ -66,7 +67,7 @@ impl Brake {
 /// Whether a decision begins to replace what keyferry did not publish from this declaration. What
 /// the calendar asks for is no replacement in this sense, and neither is a secret's first value.
 pub fn replaces(decision: &Decision) -> bool {
-    decision.step == Step::TakeOver
+    matches!(decision.step, Step::TakeOver | Step::Move { .. })
 }
 
 /// Whether an edit makes a credential begin now that could not begin under the policy before.
@@ -85,6 +86,7 @@ mod tests {
     use crate::model::attempt::{Attempt, Cause};
     use crate::model::capability::{Capabilities, Marking, Proof};
     use crate::model::name::Arn;
+    use crate::model::place::At;
     use crate::model::policy::{Freeze, Rotate};
     use std::time::Duration;
 
@@ -126,10 +128,14 @@ mod tests {
         let attempt = Attempt::derive(&arn, &None, 1);
         let cause = Cause::Due;
         let claim = || Step::Claim { attempt, base: None, number: 1, cause, before: Vec::new() };
+        let at = At::new(&["v", "keycard", "named"], "password", [("zone", "z")].into_iter()).unwrap();
+        let moves = || Step::Move { former: at.clone() };
         // (name, asked for, step, held)
         let rows = [
             ("app", false, claim(), true),
             ("app", false, Step::TakeOver, true),
+            ("app", false, moves(), true),
+            ("app", true, moves(), false),
             ("app", true, claim(), false),
             ("app", false, Step::Close { attempt }, false),
             ("app", false, Step::Wait, false),
@@ -141,7 +147,7 @@ mod tests {
             let reason = brake.apply(&name, asked, decision.clone()).reason;
             let expected = if held { Reason::TooManyReplacements } else { Reason::Due };
             assert_eq!(reason, expected, "{name} {decision:?}");
-            assert_eq!(replaces(&decision), decision.step == Step::TakeOver);
+            assert_eq!(replaces(&decision), decision.step == Step::TakeOver || decision.step == moves());
         }
     }
 

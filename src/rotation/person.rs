@@ -327,7 +327,11 @@ mod tests {
     fn only_what_is_held_can_be_accepted_and_a_pause_hides_nothing() {
         let now = Now { store: NOW, vendor: None };
         let current = first().slot_id();
-        let strange = |told: &mut Told| told.secret().versions[0].labels = vec![Label::Current];
+        let bare = |told: &mut Told| told.secret().versions[0].labels = vec![Label::Current];
+        let strange = |told: &mut Told| {
+            bare(told);
+            told.secret().versions[0].role = Role::Other;
+        };
         let paused = |told: &mut Told| told.secret().paused_until = Some(NOW.plus(std::time::Duration::from_secs(60)));
         let pending = |told: &mut Told| {
             let mut version = told.secret().versions[0].clone();
@@ -338,6 +342,7 @@ mod tests {
         for (told, expected) in [
             (healthy(), Err(Refusal::NotHeld)),
             (healthy().with(strange), Ok(())),
+            (healthy().with(bare), Err(Refusal::NotByAccepting(Reason::DeadCurrent))),
             (healthy().with(strange).with(paused), Ok(())),
             (healthy().with(pending), Err(Refusal::NotByAccepting(Reason::ForeignPending))),
         ] {

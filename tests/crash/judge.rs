@@ -36,6 +36,8 @@ struct Seen {
     current: Option<String>,
     /// Vendor ids that some version's `kf-cred` names.
     leased: BTreeSet<String>,
+    /// Those that any ever named.
+    ever_leased: BTreeSet<String>,
 }
 
 /// A version, as the judge needs it.
@@ -164,6 +166,7 @@ impl Judge {
         if let Some(early) = seen.leased.difference(&leased).find(|id| live.contains(*id)) {
             wrong.push(format!("the lease of {early} was taken off while it lived"));
         }
+        seen.ever_leased.extend(leased.iter().cloned());
         seen.leased = leased;
         seen.live = live;
         let at = seen.calls.last().cloned().unwrap_or_default();
@@ -222,6 +225,11 @@ impl Judge {
         let facts = self.keycard().credentials();
         let version = self.versions().into_iter().find(|version| version.has("AWSCURRENT"))?;
         identifies(&facts, &version).map(|fact| fact.id.clone())
+    }
+
+    /// How many credentials any version's `kf-cred` ever named.
+    pub fn lease_count(&self) -> usize {
+        self.seen.lock().unwrap().ever_leased.len()
     }
 
     /// When a credential was revoked.

@@ -11,9 +11,12 @@ use crate::world::{Said, World};
 
 /// More processes than any way back to rest takes.
 const PROCESS_COUNT_MAX: usize = 40;
-/// From which put on a leaked rotation may not be forgotten: its claim's is the first one, its
-/// candidate's the second. Of an attempt that came to nothing the reason is not taken up yet.
-const PUTS_THAT_BIND: usize = 2;
+/// From how many leases on a leaked rotation may not be forgotten: the leaked value's is the first
+/// one, its candidate's the second.
+const LEASES_THAT_BIND: usize = 2;
+/// After a date that a process waits for. Dates on the wire are whole seconds, and a process's clock
+/// may be a little ahead: one that is woken too early does nothing, and its calls would be counted.
+const MARGIN: Duration = Duration::from_secs(90);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -76,7 +79,8 @@ pub struct Voyage {
     processes: usize,
     killed: Option<(String, Moment)>,
     kills: usize,
-    calls_before_kill: Option<usize>,
+    /// Leases that had ever been seen when a process was killed first.
+    leases_before_kill: Option<usize>,
     /// Kills after the first one, the last one first.
     more: Vec<Hold>,
 }
@@ -105,7 +109,7 @@ impl Voyage {
             processes: 0,
             killed: None,
             kills: 0,
-            calls_before_kill: None,
+            leases_before_kill: None,
             more: Vec::new(),
         }
     }
@@ -122,7 +126,7 @@ impl Voyage {
 
     /// Notes where a process was killed first, and has the next one killed as well if that is wanted.
     fn note_kill(&mut self, held: Option<(String, Moment)>) {
-        self.calls_before_kill.get_or_insert(self.world.judge.calls().len() - self.skip);
+        self.leases_before_kill.get_or_insert(self.world.judge.lease_count());
         self.killed = held;
         self.kills += 1;
         if let Some(hold) = self.more.pop() {
@@ -139,7 +143,9 @@ impl Voyage {
             self.look().await;
             words = &["once"];
             if held.is_some() {
+                // The other one may have ended before: what it said is older than this.
                 self.note_kill(held);
+                continue;
             }
             // Of two that get into each other's way each says so, and the next look finds it healed.
             let now = self.world.clock.wall();
@@ -208,8 +214,7 @@ impl Voyage {
 
     async fn wait_for(&self, next: Option<Timestamp>) {
         let now = self.world.clock.wall();
-        // A second more: dates on the wire are whole seconds.
-        let span = next.unwrap_or(now).since(now) + Duration::from_secs(1);
+        let span = next.unwrap_or(now).since(now) + MARGIN;
         self.world.pass(span).await;
     }
 
@@ -223,10 +228,9 @@ impl Voyage {
         }
         let calls = self.calls();
         if let Some(first) = &self.first {
-            let before = calls[..self.calls_before_kill.unwrap_or(calls.len())].iter();
-            let puts = before.filter(|call| *call == "aws PutSecretValue").count();
+            let leases = self.leases_before_kill.unwrap_or_else(|| world.judge.lease_count());
             let took = world.judge.revoked(first).map(|at| at.since(self.began));
-            let bound = self.plot == Plot::Rotation || puts >= PUTS_THAT_BIND;
+            let bound = self.plot == Plot::Rotation || leases >= LEASES_THAT_BIND;
             if bound && took.is_none_or(|took| took > self.plot.patience()) {
                 world.judge.blame(format!("the old credential was revoked after {took:?}"));
             }

@@ -3,10 +3,10 @@
 
 use crate::model::label::Label;
 use crate::model::observed::Obstacle;
-use crate::model::policy::{Policy, Rotate, Takeover};
+use crate::model::policy::{Policy, Rotate, Takeover, Wanted};
 use crate::model::time::{Now, Timestamp, human};
 use crate::rotation::decide::case::{Case, published};
-use crate::rotation::decide::{held, parked};
+use crate::rotation::decide::{held, moving, over, parked};
 use crate::rotation::view::{FOR_EVER, Owner, Secret, Version, View};
 use crate::rotation::{Reason, calendar, person};
 
@@ -32,7 +32,7 @@ pub fn checks(view: &View, policy: &Policy, now: Now) -> Vec<Check> {
         return vec![Check { what: "secret", found: found.into(), stops: Some(stops) }];
     };
     let mut told =
-        vec![owner(secret, policy), obstacle(secret, policy), place(secret, policy), pause(secret, now.store)];
+        vec![owner(secret, policy), obstacle(secret, policy), place(secret, view, policy), pause(secret, now.store)];
     let Some(current) = secret.with(&Label::Current) else {
         let (found, stops) = if secret.versions.is_empty() {
             ("the secret has no value yet".to_owned(), Reason::SecretEmpty)
@@ -42,6 +42,7 @@ pub fn checks(view: &View, policy: &Policy, now: Now) -> Vec<Check> {
         told.push(Check { what: "current", found, stops: Some(stops) });
         return told;
     };
+    told.extend(retirement(secret, policy));
     let case = Case { secret, current, view, policy, now };
     told.push(fine("current", format!("{} of {}", current.id, current.created)));
     told.push(match held(secret, current, policy) {
@@ -105,14 +106,29 @@ fn obstacle(secret: &Secret, policy: &Policy) -> Check {
     Check { what: "in the way", found, stops }
 }
 
-fn place(secret: &Secret, policy: &Policy) -> Check {
-    match &secret.place {
-        Some(place) if *place != policy.place => {
-            stopped("place", "the declaration names another than its credentials live in", Reason::OtherPlace)
+fn place(secret: &Secret, view: &View, policy: &Policy) -> Check {
+    let Some(place) = &secret.place else { return fine("place", "not written down on the secret") };
+    let other = "the declaration names another than its credentials live in";
+    match moving::moved(secret, view, policy).map(|decision| decision.reason) {
+        None if *place == policy.place && secret.former.is_some() => {
+            fine("place", "as declared; what was made elsewhere is still to end")
         }
-        Some(_) => fine("place", "as declared"),
-        None => fine("place", "not written down on the secret"),
+        None => fine("place", "as declared"),
+        Some(Reason::OtherPlace) => stopped("place", other, Reason::OtherPlace),
+        Some(_) => fine("place", format!("{other}: it moves there, with overlap")),
     }
+}
+
+/// `state = "retired"`, now or until a moment ago.
+fn retirement(secret: &Secret, policy: &Policy) -> Option<Check> {
+    Some(match (policy.wanted, &secret.retiring) {
+        (Wanted::Present, None) => return None,
+        (Wanted::Present, Some(_)) => fine("state", "wanted again after a retirement that had begun"),
+        (Wanted::Retired, None) => stopped("state", "retired: consumers are given their time first", Reason::Retiring),
+        (Wanted::Retired, Some(tag)) => {
+            stopped("state", format!("retired: consumers read on until {}", over(tag, policy)), Reason::Retiring)
+        }
+    })
 }
 
 fn pause(secret: &Secret, now: Timestamp) -> Check {

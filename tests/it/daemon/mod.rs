@@ -138,7 +138,7 @@ async fn an_edit_during_an_attempt_lets_it_finish_and_revokes_nothing() {
             "at another place",
             credential("app", "").replace("application = \"app\"", "application = \"more\""),
             "app",
-            Some(("blocked", "other-place")),
+            Some(("ok", "in-overlap")),
         ),
         ("by hand from now on", credential("app", "rotate = \"manual\"\n"), "app", Some(("ok", "in-overlap"))),
     ];
