@@ -95,8 +95,8 @@ fn quiet_until(
         }
     }
     let since = since?;
-    // Made after what is current: somebody went back to the version before.
-    if before.is_some_and(|before| before > since) {
+    // Made after what is current, or in the same second: somebody may have gone back to the version before.
+    if before.is_some_and(|before| before >= since) {
         return None;
     }
     let confirmed = tag(TAG_CONFIRMED).and_then(Accepted::parse).is_some_and(|one| current_id == Some(&one.version));

@@ -119,7 +119,7 @@ pub const SPEC: Spec = Spec {
                         keys: &[],
                     },
                     required: false,
-                    doc: "The record's configuration, in ChatBotKit's words: tokenUrl, scope, schema, template, …",
+                    doc: "The record's configuration, in ChatBotKit's words: tokenUrl, scope, schema, template, ….",
                 },
                 Field {
                     name: "meta",

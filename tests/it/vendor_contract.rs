@@ -376,7 +376,8 @@ async fn an_id_that_is_not_there_or_is_hostile_ends_nothing() {
 
 #[tokio::test]
 async fn an_application_with_a_hostile_name_is_none() {
-    for bench in Bench::all().await {
+    // Where a record is kept in place, its name is ours to give: `check` refuses strange ones.
+    for bench in Bench::all().await.into_iter().filter(Bench::mints) {
         for name in ["../x", "..", ".", "a/b", "a?b#c", "%2e%2e", " x", "ü", &"x".repeat(255)] {
             let mut options = bench.options.clone();
             for place in bench.of.place {
@@ -422,7 +423,7 @@ async fn every_refusal_has_its_class() {
                 let what = format!("{} {operation} {effect:?}: {fault} {:?}", bench.what(), fault.class);
                 assert!(classes.contains(&fault.class), "{what}, not {classes:?}");
                 assert!(fault.hint.is_some() || fault.heals_by_itself() || fault.class == Class::Gone, "{what}");
-                assert!(fault.doing.contains("application `app`") || bench.of.place.is_empty(), "{what}");
+                assert!(fault.doing.contains("`app`") || bench.of.place.is_empty(), "{what}");
             }
         }
     }
@@ -518,12 +519,13 @@ async fn a_listing_goes_to_the_last_page_and_one_without_end_is_a_fault() {
     for bench in Bench::all().await {
         let (what, vendor) = (bench.what(), bench.vendor());
         if bench.mints() && bench.of.capabilities.live_max.is_none() {
-            assert!(bench.set("page_count_max", json!(2)).await, "{what}: no limit, so there must be pages");
-            for _ in 0..7 {
+            // Where the client says how long a page is, more than any client asks for at once.
+            let count = if bench.set("page_count_max", json!(2)).await { 7 } else { 105 };
+            for _ in 0..count {
                 bench.create(&*vendor).await.unwrap();
             }
             assert_eq!(bench.ids(&*vendor).await.unwrap(), bench.live(), "{what}");
-            assert_eq!(bench.live().len(), 7);
+            assert_eq!(bench.live().len(), count);
         }
         // Neighbours, more than any page holds: what is declared is found among them.
         if let Some(place) = bench.of.place.last() {
@@ -535,7 +537,8 @@ async fn a_listing_goes_to_the_last_page_and_one_without_end_is_a_fault() {
             }
             bench.vendor().check(bench.place()).await.unwrap();
         }
-        if bench.set("cursor_stuck", json!(true)).await {
+        // One record is fetched, not looked for in a list.
+        if bench.mints() && bench.set("cursor_stuck", json!(true)).await {
             let fresh = bench.vendor();
             let fault = quiet(fresh.check(bench.place()).await.and(fresh.list(bench.place()).await.map(drop))).err();
             let fault = fault.unwrap_or_else(|| panic!("{what}: an endless list came to an end"));

@@ -148,6 +148,10 @@ impl ChatBotKit {
             }
             300..=399 | 405 => fault.with_hint(format!("check `base_url` of [vendors.{name}]")),
             409 => fault.with_hint("something else has that alias, or the record is in another state than it was"),
+            404 => fault.with_hint("check that what the declaration names is still there in ChatBotKit"),
+            _ if fault.class == Class::Rejected => {
+                fault.with_hint("ChatBotKit refuses the request itself; nothing was changed by it: please report it")
+            }
             _ => fault,
         }
     }
