@@ -414,7 +414,9 @@ async fn every_refusal_has_its_class() {
                 let classes: Vec<Class> = match &effect {
                     Effect::Throttle { retry_after } => vec![RETRY(retry_after.as_ref().map(|_| 7))],
                     Effect::Refuse { status: 401 | 403, .. } => vec![Class::Denied],
-                    Effect::Refuse { status: 404, .. } => vec![Class::Gone],
+                    // The fault's code is none of the vendor's: one that has a code for what is not there
+                    // takes this for a wrong address.
+                    Effect::Refuse { status: 404, .. } => vec![Class::Gone, Class::Rejected],
                     // A name that is taken may be taken by an earlier send of this very call.
                     Effect::Refuse { status: 409, .. } if ask == Ask::Create => vec![Class::Rejected, Class::InDoubt],
                     Effect::Refuse { status: 400..500, .. } => vec![Class::Rejected],
