@@ -1,7 +1,9 @@
-//! Replies with broken bodies, the same for every service.
+//! Replies, how they go out, and how their bodies are broken: the same for every service.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+use crate::model::time::Timestamp;
 use crate::sandbox::faults::Broken;
 
 /// Far beyond any cap on an answer's size.
@@ -23,6 +25,23 @@ impl Reply {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         let headers = vec![("content-type".into(), "application/json".into())];
         Self { status, headers, body: body.to_string().into() }
+    }
+
+    /// As it goes out. hyper would send the host's date; a service lives in the sandbox's time, `now`.
+    pub fn at(self, now: Timestamp) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers {
+            // A header that cannot be sent is left out: the sandbox's user typed it.
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+        let date = now.to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        headers.insert(header::DATE, HeaderValue::try_from(date).expect("a date is plain ASCII"));
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = headers;
+        response
     }
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as Control};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -322,7 +322,7 @@ async fn respond(chatbotkit: &ChatBotKit, line: &Line, request: Request) -> Resp
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
         // Too large, or the client went away while it was sending.
-        return finish(chatbotkit, Reply { status: 413, headers: Vec::new(), body: Bytes::new() });
+        return Reply { status: 413, headers: Vec::new(), body: Bytes::new() }.at(chatbotkit.clock.wall());
     };
     let text = |name: &str| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(Into::into);
     let call = Call {
@@ -348,24 +348,7 @@ async fn respond(chatbotkit: &ChatBotKit, line: &Line, request: Request) -> Resp
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
     match answer {
-        Some(answer) => finish(chatbotkit, answer),
+        Some(answer) => answer.at(chatbotkit.clock.wall()),
         None => line.cut(),
     }
-}
-
-fn finish(chatbotkit: &ChatBotKit, answer: Reply) -> Response<Body> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in answer.headers {
-        // A header that cannot be sent is left out: the sandbox's user typed it.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
-        }
-    }
-    // hyper would send the host's date; this service lives in the sandbox's time.
-    let date = chatbotkit.clock.wall().to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    headers.insert(header::DATE, HeaderValue::try_from(date).expect("a date is plain ASCII"));
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    *response.headers_mut() = headers;
-    response
 }

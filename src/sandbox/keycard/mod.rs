@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as Control};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Serialize, Serializer};
@@ -366,7 +366,7 @@ async fn respond(keycard: &Keycard, line: &Line, request: Request) -> Response<B
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
         // Too large, or the client went away while it was sending.
-        return finish(keycard, Reply { status: 413, headers: Vec::new(), body: Bytes::new() });
+        return Reply { status: 413, headers: Vec::new(), body: Bytes::new() }.at(keycard.clock.wall());
     };
     let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(Into::into);
     let call = Call {
@@ -385,26 +385,9 @@ async fn respond(keycard: &Keycard, line: &Line, request: Request) -> Response<B
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
     match answer {
-        Some(answer) => finish(keycard, answer),
+        Some(answer) => answer.at(keycard.clock.wall()),
         None => line.cut(),
     }
-}
-
-fn finish(keycard: &Keycard, answer: Reply) -> Response<Body> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in answer.headers {
-        // A header that cannot be sent is left out: the sandbox's user typed it.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
-        }
-    }
-    // hyper would send the host's date; this service lives in the sandbox's time.
-    let date = keycard.clock.wall().to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    headers.insert(header::DATE, HeaderValue::try_from(date).expect("a date is plain ASCII"));
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    *response.headers_mut() = headers;
-    response
 }
 
 /// Whether a lagging replica may answer: reads, and the token endpoint's look at the pair.

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as Control};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -204,23 +204,11 @@ impl WorkOs {
     }
 
     fn finish(&self, answer: Reply) -> Response<Body> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in answer.headers {
-            // A header that cannot be sent is left out: the sandbox's user typed it.
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                headers.insert(name, value);
-            }
-        }
+        let mut response = answer.at(self.clock.wall());
         let number = format!("{:032x}", fastrand::Rng::with_seed(self.counted()).u128(..));
         let id =
             format!("{}-{}-4{}-8{}-{}", &number[..8], &number[8..12], &number[13..16], &number[17..20], &number[20..]);
-        headers.insert("x-request-id", HeaderValue::try_from(id).expect("hex digits are plain ASCII"));
-        // hyper would send the host's date; this service lives in the sandbox's time.
-        let date = self.clock.wall().to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        headers.insert(header::DATE, HeaderValue::try_from(date).expect("a date is plain ASCII"));
-        let mut response = Response::new(Body::from(answer.body));
-        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = headers;
+        response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hex digits are plain ASCII"));
         response
     }
 
