@@ -101,7 +101,7 @@ pub(super) fn read<'t>(
     if supplied(kind) {
         one_record(notes, index, table, kind, &policy.place)?;
     }
-    policy.at = fingerprint::at(&vendor.instance, kind, &options);
+    policy.at = fingerprint::at(&vendor.instance, kind, &options, policy.ownership);
     policy.seed = fingerprint::seed(&frame.deployment, &name);
     let fingerprint = fingerprint::of(vendor.instance.spec.kind, kind.name, &options, &side.value);
     Some(Arc::new(Credential {

@@ -8,6 +8,7 @@ use crate::model::capability::Marking;
 use crate::model::name::{Deployment, Name, TargetName};
 use crate::model::option::{self, Options, Reference};
 use crate::model::place::At;
+use crate::model::policy::Ownership;
 use crate::model::source::Source;
 use crate::vendors::Type;
 
@@ -69,7 +70,7 @@ pub(super) fn place(vendor: &VendorInstance, kind: &Type, options: &Options) -> 
 
 /// The place in words. Its home is what a move can't change: the vendor instance, the service
 /// behind it, and how its credentials are told from others.
-pub(super) fn at(vendor: &VendorInstance, kind: &Type, options: &Options) -> Option<At> {
+pub(super) fn at(vendor: &VendorInstance, kind: &Type, options: &Options, ownership: Ownership) -> Option<At> {
     let marking = match kind.capabilities.marking {
         Marking::Named => "named",
         Marking::Unnamed => "unnamed",
@@ -82,7 +83,7 @@ pub(super) fn at(vendor: &VendorInstance, kind: &Type, options: &Options) -> Opt
     let home = [vendor.name.as_str(), vendor.spec.kind, marking];
     let home: Vec<&str> = home.into_iter().chain(service.iter().map(String::as_str)).collect();
     let options = kind.place.iter().map(|name| (*name, options.text(name).unwrap_or_default()));
-    At::new(&home, kind.name, options)
+    At::new(&home, kind.name, options, ownership)
 }
 
 fn short_digest<'a>(pieces: impl Iterator<Item = &'a str>) -> String {

@@ -2,17 +2,16 @@
 //! `rotation` decides on it.
 
 use crate::engine::feeding::ends_previous;
-use crate::engine::place;
 use crate::engine::reconcile::{AskVendor, Run, Seen};
+use crate::engine::{Former, place};
 use crate::model::attempt::Attempt;
 use crate::model::capability::Proof;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::VersionId;
 use crate::model::observed::{self, Claim, Listing};
-use crate::model::place::At;
 use crate::model::time::Now;
 use crate::rotation::decide::{needs_listing, needs_proof};
-use crate::rotation::view::{self, Feeding, Hand, View};
+use crate::rotation::view::{self, Dwelling, Feeding, Hand, View};
 use crate::rotation::{Decision, decide};
 
 impl Run<'_> {
@@ -60,11 +59,9 @@ impl Run<'_> {
             listed.credentials.retain(|one| !self.ended.contains(&one.id));
             let arn = view.secret.as_ref().map(|secret| secret.arn.clone());
             let mut all = view::seen(&listed, arn.as_ref());
-            let former = view.secret.as_ref().and_then(|secret| secret.former.as_ref());
-            // Where only what is made there changed, both places are one.
-            if let Some(former) = former.filter(|former| policy.at.as_ref() != Some(former)) {
-                let away = self.away(former).await?;
-                view::add_away(&mut all, &away, arn.as_ref());
+            for former in self.formers(view.secret.as_ref())? {
+                let away = self.away(&former).await?;
+                view::add_away(&mut all, &away, former.ownership, arn.as_ref());
                 listed.credentials.extend(away.credentials);
             }
             view.listing = Some(all);
@@ -91,12 +88,23 @@ impl Run<'_> {
         Ok((Seen { secret, view, listing, now }, decision))
     }
 
-    /// What lives in the place that the secret is moving away from. A zone or an application that
-    /// was ended there took its credentials with it.
-    async fn away(&self, at: &At) -> Result<Listing, Fault> {
-        let Some(former) = self.engine.former(self.credential, at) else {
-            return Err(self.fault("listing where it was made before", "the tag `keyferry:former` can't be read"));
+    /// The places that the secret was made in before, but for the declared one.
+    pub(super) fn formers(&self, secret: Option<&view::Secret>) -> Result<Vec<Former>, Fault> {
+        let wanted = self.credential.policy.at.as_ref();
+        let others = secret.into_iter().flat_map(view::Secret::formers).filter(|one| wanted != Some(&one.at));
+        let former = |one: &Dwelling| {
+            let unread = || {
+                let what = format!("this keyferry can't read what the tag `{}` says", one.key());
+                self.fault("listing where it was made before", &what)
+            };
+            self.engine.former(self.credential, &one.at).ok_or_else(unread)
         };
+        others.map(former).collect()
+    }
+
+    /// What lives in a place that the secret has left. A zone or an application that was ended there
+    /// took its credentials with it.
+    async fn away(&self, former: &Former) -> Result<Listing, Fault> {
         match self.vendor.list(former.place()).await {
             Ok(mut listed) => {
                 listed.credentials.retain(|one| !self.ended.contains(&one.id));

@@ -31,6 +31,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
 use crate::model::option::{Options, Value};
 use crate::model::place::At;
+use crate::model::policy::Ownership;
 use crate::model::time::Clock;
 use crate::rotation::brake::Brake;
 use crate::rotation::own::Leaving;
@@ -208,7 +209,7 @@ impl Engine {
             let field = kind.fields.iter().find(|field| field.name == name)?;
             options.set(field, Value::Text(text.to_owned()));
         }
-        Some(Former { type_name: kind.name, options })
+        Some(Former { type_name: kind.name, options, ownership: at.ownership() })
     }
 
     fn vendor(&self, credential: &Credential) -> Result<&Arc<dyn Vendor>, Fault> {
@@ -242,6 +243,7 @@ fn place(credential: &Credential) -> Place<'_> {
 struct Former {
     type_name: &'static str,
     options: Options,
+    ownership: Ownership,
 }
 
 impl Former {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::engine::place;
 use crate::engine::reconcile::{Run, Seen};
+use crate::engine::{Former, place};
 use crate::model::attempt::{Attempt, Mark};
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{
-    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PLACE, TAG_RETIRING,
+    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_PLACE, TAG_RETIRING,
     TAG_UNPROVED, Tracked,
 };
 use crate::model::name::{Arn, VendorId, VersionId};
@@ -22,7 +22,7 @@ use crate::model::time::Timestamp;
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::own::{self, Answer, Next, Own};
 use crate::rotation::tags::{Bootstrap, Ending, Retiring};
-use crate::rotation::view::{Fit, Hand};
+use crate::rotation::view::{Dwelling, Fit, Hand};
 use crate::rotation::{Reason, Step};
 use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
 use crate::vendors::{Minted, Verdict};
@@ -57,12 +57,8 @@ impl Run<'_> {
         match step {
             Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
             Step::TakeOver => self.store.tag(arn, &as_pairs(&self.owner_tags())).await.map(|_| Hand::Empty),
-            Step::Move { former } => {
-                let mut tags = self.owner_tags();
-                tags.push((TAG_FORMER, former.to_tag()));
-                self.store.tag(arn, &as_pairs(&tags)).await.map(|_| Hand::Empty)
-            }
-            Step::Arrive => self.store.untag(arn, &[TAG_FORMER]).await.map(|_| Hand::Empty),
+            Step::Move { from } => self.move_from(seen, arn, from.clone()).await,
+            Step::Arrive { left } => self.store.unmark(arn, &left.key(), seen.fence()).await.map(|_| Hand::Empty),
             Step::Tag { number, before } => self.tag(arn, *number, before).await,
             Step::Untag => self.store.untag(arn, &[TAG_ATTEMPT]).await.map(|_| Hand::Empty),
             Step::Claim { attempt, base, number, cause, before } => {
@@ -121,6 +117,18 @@ impl Run<'_> {
         tags
     }
 
+    async fn move_from(&self, seen: &Seen, arn: &Arn, from: Dwelling) -> Result<Hand, Fault> {
+        let policy = &self.credential.policy;
+        let to = policy.at.clone().map(|at| Dwelling { place: policy.place.clone(), at });
+        let dwellings = [Some(from), to].into_iter().flatten();
+        let dwellings: Vec<_> = dwellings.map(|one| (one.key(), one.at.to_tag())).collect();
+        let mut own = self.owner_tags();
+        own.push((TAG_MOVED, self.store_now()?.seconds().to_string()));
+        let mut tags = as_pairs(&own);
+        tags.extend(dwellings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        self.store.mark(arn, &tags, seen.fence()).await.map(|_| Hand::Empty)
+    }
+
     /// The bootstrap tag of a new try, and its nonce.
     fn bootstrap(&self, number: u32, before: &[String]) -> Result<Bootstrap, Fault> {
         let nonce = Uuid::new_v4().simple().to_string();
@@ -148,7 +156,7 @@ impl Run<'_> {
     }
 
     async fn mark(&self, seen: &Seen, arn: &Arn, retiring: Retiring) -> Result<Hand, Fault> {
-        self.store.mark(arn, TAG_RETIRING, &retiring.to_tag(), seen.fence()).await.map(|_| Hand::Empty)
+        self.store.mark(arn, &[(TAG_RETIRING, &retiring.to_tag())], seen.fence()).await.map(|_| Hand::Empty)
     }
 
     pub(super) fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
@@ -375,19 +383,20 @@ impl Run<'_> {
 
     /// Ends a credential where it was seen; one that was seen nowhere is ended wherever it may be.
     async fn end(&self, seen: &Seen, id: &VendorId) -> Result<(), Fault> {
-        let former = seen.view.secret.as_ref().and_then(|secret| secret.former.as_ref());
-        let Some(former) = former.and_then(|at| self.engine.former(self.credential, at)) else {
-            return self.vendor.revoke(place(self.credential), id).await;
-        };
         let fit = seen.view.listing.iter().flatten().find(|one| one.id == *id).map(|one| one.fit);
-        match fit {
-            Some(Fit::Declared | Fit::Differs) => self.vendor.revoke(place(self.credential), id).await,
-            Some(Fit::Away) => self.vendor.revoke(former.place(), id).await,
-            None => match self.vendor.revoke(place(self.credential), id).await {
-                Err(fault) if fault.class == Class::Gone => self.vendor.revoke(former.place(), id).await,
-                ended => ended,
-            },
+        let here = (!matches!(fit, Some(Fit::Away { .. }))).then(|| place(self.credential));
+        let formers = match fit {
+            Some(Fit::Declared | Fit::Differs) => Vec::new(),
+            Some(Fit::Away { .. }) | None => self.formers(seen.view.secret.as_ref())?,
+        };
+        let mut ended = Err(self.fault("ending what lives elsewhere", "no tag says any more where"));
+        for place in here.into_iter().chain(formers.iter().map(Former::place)) {
+            ended = self.vendor.revoke(place, id).await;
+            if !ended.as_ref().is_err_and(|fault| fault.class == Class::Gone) {
+                break;
+            }
         }
+        ended
     }
 
     pub(super) async fn pause_before_send(&self, sends: u32, told: Option<&Fault>) {

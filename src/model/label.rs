@@ -29,8 +29,12 @@ pub const TAG_PLACE: &str = "keyferry:place";
 /// Tag: the same place in words (`model::place`), so that what lives there is found again after the
 /// declaration has named another.
 pub const TAG_AT: &str = "keyferry:at";
-/// Tag: the place that the secret is moving away from, while anything of ours may live there.
-pub const TAG_FORMER: &str = "keyferry:former";
+/// Tag: when the secret last moved (seconds since the epoch). Stays.
+pub const TAG_MOVED: &str = "keyferry:moved";
+/// Start of tags, one a place: a place that the secret moved to or from, in words. Anything of ours
+/// may live there. What `keyferry:place` says of it ends the key, so that no write
+/// for one takes another away.
+pub const TAG_DWELLING: &str = "keyferry:dwelling:";
 /// Tag: the running attempt while a secret has no version yet: `n:nonce:date`.
 pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 /// Tag: the version that a person accepts as ours to go on from, `<version>` or `<version>@<seconds>`.

@@ -12,6 +12,10 @@
 
 use std::fmt::Write as _;
 
+use crate::model::policy::Ownership;
+
+/// Ends a place's text where nobody else made credentials.
+const EXCLUSIVE: &str = " exclusive";
 /// Longest text of a tag's value that keyferry writes.
 const TAG_CHAR_COUNT_MAX: usize = 255;
 
@@ -21,15 +25,21 @@ pub struct At {
     home: String,
     type_name: String,
     options: Vec<(String, String)>,
+    ownership: Ownership,
 }
 
 impl At {
     /// The place that these options of a credential type name; `None` where its text does not fit
     /// into a tag. `home` is what two places must have in common for a secret to move between them.
-    pub fn new<'a>(home: &[&str], type_name: &str, options: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+    pub fn new<'a>(
+        home: &[&str],
+        type_name: &str,
+        options: impl Iterator<Item = (&'a str, &'a str)>,
+        ownership: Ownership,
+    ) -> Option<Self> {
         let home = home.iter().map(|part| escaped(part)).collect::<Vec<_>>().join("/");
         let options = options.map(|(name, value)| (name.into(), value.into())).collect();
-        let at = Self { home, type_name: type_name.into(), options };
+        let at = Self { home, type_name: type_name.into(), options, ownership };
         (at.to_tag().len() <= TAG_CHAR_COUNT_MAX).then_some(at)
     }
 
@@ -39,23 +49,35 @@ impl At {
         for (name, value) in &self.options {
             text.push_str(&format!(" {}={}", escaped(name), escaped(value)));
         }
+        if self.ownership == Ownership::Exclusive {
+            text.push_str(EXCLUSIVE);
+        }
         text
     }
 
     /// Reads a tag; `None` for anything that [`At::to_tag`] did not write.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
+        let (words, ownership) = match text.strip_suffix(EXCLUSIVE) {
+            Some(words) => (words, Ownership::Exclusive),
+            None => (text, Ownership::Shared),
+        };
+        let mut words = words.split(' ');
         let home = words.next().filter(|home| !home.is_empty())?.to_owned();
         let type_name = plain(words.next()?)?;
         let option = |word: &str| word.split_once('=').and_then(|(name, value)| Some((plain(name)?, plain(value)?)));
         let options = words.map(option).collect::<Option<_>>()?;
-        let at = Self { home, type_name, options };
+        let at = Self { home, type_name, options, ownership };
         (at.to_tag() == text).then_some(at)
     }
 
     /// Whether a secret can move between the two.
     pub fn is_near(&self, other: &Self) -> bool {
         self.home == other.home
+    }
+
+    /// Whether others made credentials there as well, by the declaration of that time.
+    pub fn ownership(&self) -> Ownership {
+        self.ownership
     }
 
     /// The credential type made there.
@@ -113,13 +135,17 @@ mod tests {
             ),
             (vec![], "main/keycard/named password"),
         ] {
-            let at = At::new(&["main", "keycard", "named"], "password", options.iter().copied()).unwrap();
+            let home = ["main", "keycard", "named"];
+            let at = At::new(&home, "password", options.iter().copied(), Ownership::Shared).unwrap();
             assert_eq!(at.to_tag(), text);
+            let alone = At::new(&home, "password", options.iter().copied(), Ownership::Exclusive).unwrap();
+            assert_eq!(alone.to_tag(), format!("{text} exclusive"));
+            assert_eq!(At::parse(&alone.to_tag()), Some(alone));
             assert!(text.chars().all(|c| c.is_ascii_alphanumeric() || " :_@/+=.-".contains(c)));
             assert_eq!(At::parse(text).as_ref(), Some(&at));
             assert!(at.options().eq(options.iter().copied()));
         }
-        assert_eq!(At::new(&["m"], "t", [("zone", "x".repeat(250).as_str())].into_iter()), None);
+        assert_eq!(At::new(&["m"], "t", [("zone", "x".repeat(250).as_str())].into_iter(), Ownership::Shared), None);
         for strange in [
             "",
             " ",

@@ -64,7 +64,7 @@ pub enum Takeover {
 }
 
 /// Who else makes credentials in the same place at an unnamed vendor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Ownership {
     /// Others may: leftovers are reported, never revoked.
     #[default]

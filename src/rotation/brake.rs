@@ -87,7 +87,8 @@ mod tests {
     use crate::model::capability::{Capabilities, Marking, Proof};
     use crate::model::name::Arn;
     use crate::model::place::At;
-    use crate::model::policy::{Freeze, Rotate};
+    use crate::model::policy::{Freeze, Ownership, Rotate};
+    use crate::rotation::view::Dwelling;
     use std::time::Duration;
 
     fn names(list: &str) -> Vec<Name> {
@@ -128,8 +129,10 @@ mod tests {
         let attempt = Attempt::derive(&arn, &None, 1);
         let cause = Cause::Due;
         let claim = || Step::Claim { attempt, base: None, number: 1, cause, before: Vec::new() };
-        let at = At::new(&["v", "keycard", "named"], "password", [("zone", "z")].into_iter()).unwrap();
-        let moves = || Step::Move { former: at.clone() };
+        let at =
+            At::new(&["v", "keycard", "named"], "password", [("zone", "z")].into_iter(), Ownership::Shared).unwrap();
+        let from = Dwelling { place: "p".into(), at };
+        let moves = || Step::Move { from: from.clone() };
         // (name, asked for, step, held)
         let rows = [
             ("app", false, claim(), true),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::attempt::Cause;
 use crate::model::capability::Marking;
 use crate::model::label::{
-    Label, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE, TAG_PLACE,
+    Label, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_DWELLING, TAG_PAUSE, TAG_PLACE,
     TAG_RETIRING,
 };
 use crate::model::name::{Deployment, Name};
@@ -47,6 +47,12 @@ pub fn moved(summary: &Summary, policy: &Policy) -> bool {
     summary.tags.get(TAG_PLACE).is_some_and(|place| *place != policy.place)
 }
 
+/// Whether something of ours may live that was not made as credentials are made now.
+fn moving(summary: &Summary) -> bool {
+    let here = summary.tags.get(TAG_PLACE).map(String::as_str);
+    summary.tags.keys().filter_map(|key| key.strip_prefix(TAG_DWELLING)).any(|place| Some(place) != here)
+}
+
 /// `None` when anything in the listing asks for a closer look.
 fn quiet_until(
     summary: &Summary,
@@ -57,14 +63,14 @@ fn quiet_until(
 ) -> Option<Look> {
     let tag = |key: &str| summary.tags.get(key).map(String::as_str);
     let owned = tag(TAG_DEPLOYMENT) == Some(deployment.as_str()) && tag(TAG_CREDENTIAL) == Some(name.as_str());
-    let asks =
-        [TAG_ATTEMPT, TAG_BASE, TAG_PAUSE, TAG_FORMER, TAG_RETIRING].iter().any(|key| summary.tags.contains_key(*key));
+    let asks = [TAG_ATTEMPT, TAG_BASE, TAG_PAUSE, TAG_RETIRING].iter().any(|key| summary.tags.contains_key(*key));
     if policy.wanted == Wanted::Retired {
         return None;
     }
     // In-place vendors keep no lease, so the listing does not show their age.
     if !owned
         || moved(summary, policy)
+        || moving(summary)
         || asks
         || summary.obstacle.is_some()
         || policy.capabilities.marking == Marking::InPlace

@@ -133,7 +133,7 @@ pub fn takes(step: &Step, leaving: Leaving) -> bool {
             | Step::TakeOver
             | Step::Tag { .. }
             | Step::Move { .. }
-            | Step::Arrive
+            | Step::Arrive { .. }
             | Step::Claim { .. }
             | Step::Revoke { .. }
             | Step::MarkRetiring

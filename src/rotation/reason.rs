@@ -76,8 +76,10 @@ pub enum Reason {
     Moved,
     /// The vendor shows the current credential elsewhere, or otherwise, than declared.
     Strays,
-    /// Nothing of ours is left in the former place.
+    /// Nothing of ours is left in a former place.
     Arrived,
+    /// The secret moved less than settle ago.
+    MovedLately,
 
     /// All is well.
     Healthy,
@@ -193,6 +195,7 @@ impl Reason {
             | Self::Moved
             | Self::Strays
             | Self::Arrived
+            | Self::MovedLately
             | Self::AttemptOpen
             | Self::CandidateNotAccepted
             | Self::BackingOff
@@ -292,7 +295,7 @@ impl Reason {
                 "the secret's tags keyferry:deployment and keyferry:credential say whose it is: choose another secret name, or correct the tags"
             }
             Self::OtherPlace => {
-                "put it back as it was, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it. What can change, one change at a time and each finished before the next: zone, application and what the credential says, and the type among those that are told from others in the same way; not the vendor"
+                "put it back as it was, or declare a new credential with a secret of its own for the new place: keyferry might not find the live credential there, and so forget it. What can change: zone, application and what the credential says, and the type among those that are told from others in the same way; not the vendor"
             }
             Self::SecretAbsent => "create the secret, or remove `create = false`",
             Self::ScheduledForDeletion => "restore it (`aws secretsmanager restore-secret`), or remove the declaration",
@@ -343,6 +346,9 @@ impl Reason {
             Self::Moved => ("moved", "the declaration changed where the credential is made, or what it is there"),
             Self::Strays => ("strays", "the current credential is not where, or what, the declaration says"),
             Self::Arrived => ("arrived", "nothing is left where the credential was made before"),
+            Self::MovedLately => {
+                ("moved-lately", "it moved a moment ago, and another replica may still go by the declaration before")
+            }
             Self::Healthy => ("healthy", "current, verified and not due"),
             Self::HealthyManual => ("healthy-manual", "current and verified; rotates only when asked"),
             Self::InOverlap => ("in-overlap", "the new value is current; the previous one still works"),

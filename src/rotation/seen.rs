@@ -4,6 +4,7 @@
 use crate::model::attempt::{Attempt, attempt_of_mark, mark_prefix};
 use crate::model::name::{Arn, VendorId};
 use crate::model::observed::Listing;
+use crate::model::policy::Ownership;
 use crate::model::time::Timestamp;
 use crate::rotation::view::ATTEMPT_GAP_MAX;
 
@@ -41,8 +42,11 @@ pub enum Fit {
     Declared,
     /// It lives there, and is something else.
     Differs,
-    /// It lives in the former place.
-    Away,
+    /// It lives in a former place.
+    Away {
+        /// Whether others made credentials there as well.
+        ownership: Ownership,
+    },
 }
 
 /// Reads the marks of a vendor's listing; a secret that does not exist has no marks.
@@ -70,9 +74,9 @@ pub fn seen(listing: &Listing, arn: Option<&Arn>) -> Vec<Seen> {
         .collect()
 }
 
-/// Adds what lives in the former place and was not listed in the declared one.
-pub fn add_away(seen: &mut Vec<Seen>, former: &Listing, arn: Option<&Arn>) {
+/// Adds what lives in a former place and was not listed elsewhere.
+pub fn add_away(seen: &mut Vec<Seen>, former: &Listing, ownership: Ownership, arn: Option<&Arn>) {
     let mut away = self::seen(former, arn);
     away.retain(|one| seen.iter().all(|here| here.id != one.id));
-    seen.extend(away.into_iter().map(|one| Seen { fit: Fit::Away, ..one }));
+    seen.extend(away.into_iter().map(|one| Seen { fit: Fit::Away { ownership }, ..one }));
 }

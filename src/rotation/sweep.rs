@@ -103,10 +103,7 @@ pub fn leaves(attempt: Attempt, secret: &Secret, policy: &Policy, listing: &[See
         Marking::Named => seen.marked == Marked::Ours(attempt) || seen.marked == Marked::First(attempt),
         // Without the claim's text nobody can tell.
         Marking::Unnamed => {
-            // What is declared of the declared place says nothing of a former one.
-            seen.fit != Fit::Away
-                && exclusive(policy)
-                && (secret.claim_of(attempt).is_none() || appeared(seen, attempt, secret, policy))
+            exclusive(seen, policy) && (secret.claim_of(attempt).is_none() || appeared(seen, attempt, secret, policy))
         }
         Marking::InPlace => false,
     })
@@ -125,7 +122,7 @@ pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy
             let left = |seen: &Seen| matches!(seen.marked, Marked::First(_)) && !secret.tracks(&seen.id);
             !listing.iter().any(left) && now.store.since(tag.at) > policy.settle
         }
-        Marking::Unnamed if !exclusive(policy) => true,
+        Marking::Unnamed if policy.ownership == Ownership::Shared || !policy.capabilities.last_used => true,
         Marking::Unnamed => {
             let Some(listing) = &view.listing else { return false };
             let left = listing.iter().any(|seen| !secret.tracks(&seen.id) && first_unmarked(seen, tag, policy));
@@ -134,21 +131,24 @@ pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy
     }
 }
 
-fn exclusive(policy: &Policy) -> bool {
-    policy.ownership == Ownership::Exclusive && policy.capabilities.last_used
+/// Whether an unmarked credential may be told by elimination: nobody else makes any where it lives.
+fn exclusive(seen: &Seen, policy: &Policy) -> bool {
+    let ownership = match seen.fit {
+        Fit::Declared | Fit::Differs => policy.ownership,
+        // What is declared of the declared place says nothing of a former one.
+        Fit::Away { ownership } => ownership,
+    };
+    ownership == Ownership::Exclusive && policy.capabilities.last_used
 }
 
 /// Whether an unmarked credential was not there before the first try, was there by the last one's
 /// time, and was never used but by its maker: a first credential is proved before it is stored, so
 /// one login follows its creation.
 fn first_unmarked(seen: &Seen, tag: &Bootstrap, policy: &Policy) -> bool {
-    if seen.fit == Fit::Away {
-        return false;
-    }
     let only_proved = seen.last_used.is_none_or(|used| used <= seen.created.plus(policy.settle));
     // AWS's date against the vendor's: settle is far more than their clocks differ.
     let in_time = seen.created <= tag.at.plus(policy.settle);
-    only_proved && in_time && !tag.before.contains(&short(&seen.id))
+    exclusive(seen, policy) && only_proved && in_time && !tag.before.contains(&short(&seen.id))
 }
 
 /// Whether an unmarked credential appeared in the window of `attempt` and was never used.
@@ -181,7 +181,7 @@ impl Judge<'_> {
                 Marked::First(attempt) => self.first_closed(*attempt),
                 Marked::Ours(attempt) => self.closed(*attempt, seen),
             },
-            Marking::Unnamed => seen.fit != Fit::Away && exclusive(self.policy) && self.unmarked_leftover(seen),
+            Marking::Unnamed => exclusive(seen, self.policy) && self.unmarked_leftover(seen),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the tags of a secret say: one type a tag, and how each is written.
 
+use crate::model::label::TAG_DWELLING;
 use crate::model::name::VersionId;
+use crate::model::place::At;
 use crate::model::time::Timestamp;
 
 /// The end of a pause that names none that can be read: who wrote it wanted quiet.
@@ -37,6 +39,27 @@ impl Bootstrap {
         let at = Timestamp::from_seconds(parts.next()?.parse().ok()?);
         let before = parts.next().map(|list| list.split('.').map(Into::into).collect()).unwrap_or_default();
         Some(Self { number, nonce, at, before })
+    }
+}
+
+/// A place that the secret moved to or from: anything of ours may live there.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Dwelling {
+    /// Which, and what was made there, as `keyferry:place` says it.
+    pub place: String,
+    /// The place in words.
+    pub at: At,
+}
+
+impl Dwelling {
+    /// The tag's key: each place has its own.
+    pub fn key(&self) -> String {
+        format!("{TAG_DWELLING}{}", self.place)
+    }
+
+    pub(super) fn parse(key: &str, text: &str) -> Option<Self> {
+        let place = key.strip_prefix(TAG_DWELLING)?.to_owned();
+        Some(Self { place, at: At::parse(text)? })
     }
 }
 

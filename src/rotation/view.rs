@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::attempt::{Attempt, Base, Cause};
 use crate::model::label::{
-    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PAUSE,
+    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_PAUSE,
     TAG_PLACE, TAG_RETIRING, Tracked,
 };
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
@@ -21,7 +21,7 @@ use crate::rotation::tags;
 
 pub use crate::rotation::feeding::Feeding;
 pub use crate::rotation::seen::{Fit, Marked, Seen, add_away, seen};
-pub use crate::rotation::tags::{Accepted, Bootstrap, FOR_EVER, Retiring};
+pub use crate::rotation::tags::{Accepted, Bootstrap, Dwelling, FOR_EVER, Retiring};
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
 /// oldest first, so the numbers still listed may start high.
@@ -147,8 +147,10 @@ pub struct Secret {
     pub place: Option<String>,
     /// The same in words.
     pub at: Option<At>,
-    /// The place that it is moving away from: anything of ours may still live there.
-    pub former: Option<At>,
+    /// When it last moved.
+    pub moved: Option<Timestamp>,
+    /// The dwelling tags.
+    pub dwellings: Vec<Dwelling>,
     /// The pause tag.
     pub paused_until: Option<Timestamp>,
     /// The version that a consumer confirmed to have.
@@ -184,7 +186,8 @@ impl Secret {
             confirmed: secret.tags.get(TAG_CONFIRMED).and_then(|text| Accepted::parse(text)),
             retiring: secret.tags.get(TAG_RETIRING).and_then(|text| Retiring::parse(text)),
             at: secret.tags.get(TAG_AT).and_then(|text| At::parse(text)),
-            former: secret.tags.get(TAG_FORMER).and_then(|text| At::parse(text)),
+            moved: secret.tags.get(TAG_MOVED).and_then(|text| tags::date(text)),
+            dwellings: secret.tags.iter().filter_map(|(key, text)| Dwelling::parse(key, text)).collect(),
             versions,
             changed: secret.changed,
             obstacle: secret.obstacle.clone(),
@@ -205,6 +208,11 @@ impl Secret {
     /// Whether a lease tracks this vendor id.
     pub fn tracks(&self, id: &VendorId) -> bool {
         self.versions.iter().any(|version| version.lease().is_some_and(|lease| lease.tracked.is(id)))
+    }
+
+    /// Where something of ours may live that was not made as credentials are made now.
+    pub fn formers(&self) -> impl Iterator<Item = &Dwelling> {
+        self.dwellings.iter().filter(|one| self.place.as_ref() != Some(&one.place))
     }
 
     /// Whether the end of this version's credential has begun because the declaration retired it:

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use keyferry::model::capability::{Capabilities, Marking, Proof};
+use keyferry::model::place::At;
 use keyferry::model::policy::{Ownership, Policy, RetireWhen, Rotate, Takeover, Wanted};
 
 use crate::weaken::Weakening;
@@ -99,7 +100,7 @@ pub enum Evidence {
 }
 
 /// What the declarations say that processes go by. Where there are several, every look may be made
-/// with any of them, as it is while a declaration is rolled out; the last one is what they come to.
+/// with any of them, as it is while a declaration is rolled out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Declared {
     /// Wanted, always.
@@ -108,6 +109,55 @@ pub enum Declared {
     Retired,
     /// Retired or wanted, and wanted at last; nobody retires the fresh value.
     PresentAgain,
+    /// Made in the old place or in the new one, and in the new one at last.
+    Moved,
+    /// The same, and in the old one at last.
+    MovedBack,
+}
+
+/// What one declaration says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Said {
+    /// Wanted, in the old place.
+    Here,
+    /// Wanted, in the new place.
+    There,
+    /// Retired.
+    Retired,
+}
+
+impl Declared {
+    /// The declarations that a look may be made with; what they come to is the first one.
+    pub fn said(self) -> &'static [Said] {
+        match self {
+            Self::Present => &[Said::Here],
+            Self::Retired => &[Said::Retired, Said::Here],
+            Self::PresentAgain => &[Said::Here, Said::Retired],
+            Self::Moved => &[Said::There, Said::Here],
+            Self::MovedBack => &[Said::Here, Said::There],
+        }
+    }
+
+    /// What they come to.
+    pub fn at_last(self) -> Said {
+        self.said()[0]
+    }
+
+    /// Whether there are two places.
+    pub fn moves(self) -> bool {
+        self.said().contains(&Said::There)
+    }
+}
+
+/// A place at the vendor, as declarations and tags name it.
+pub fn at(there: bool, ownership: Ownership) -> At {
+    let options = [("application", site(there))];
+    At::new(&["main", "keycard", "named"], "password", options.into_iter(), ownership).expect("it is short")
+}
+
+/// The same as `keyferry:place` has it.
+pub fn site(there: bool) -> &'static str {
+    if there { "new" } else { "old" }
 }
 
 /// One configuration.
@@ -208,7 +258,7 @@ pub const BASE: Config = Config {
 
 impl Config {
     /// The policy that `decide` gets.
-    pub fn policy(&self) -> Policy {
+    pub fn policy(&self, said: Said) -> Policy {
         let marking = match self.vendor {
             Vendor::Named => Marking::Named,
             Vendor::Unnamed => Marking::Unnamed,
@@ -236,16 +286,18 @@ impl Config {
             Some(Weakening::RetiredAtOnce) => (policy.overlap, policy.refresh) = (Duration::ZERO, Duration::ZERO),
             _ => {}
         }
+        if said == Said::Retired {
+            policy.wanted = Wanted::Retired;
+        }
+        if self.declared.moves() {
+            let there = said == Said::There;
+            (policy.place, policy.at) = (site(there).into(), Some(at(there, policy.ownership)));
+        }
         policy
-    }
-
-    /// The same for a declaration that retires the credential.
-    pub fn retired(&self) -> Policy {
-        Policy { wanted: Wanted::Retired, ..self.policy() }
     }
 
     /// Whether the declaration that processes come to retires the credential.
     pub fn ends_retired(&self) -> bool {
-        self.declared == Declared::Retired
+        self.declared.at_last() == Said::Retired
     }
 }

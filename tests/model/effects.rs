@@ -5,7 +5,9 @@ use crate::config::{Declared, Vendor};
 use crate::moves::World;
 use crate::names::{Code, claim_code, is_slot, row_of, slot_code};
 use crate::weaken::Weakening;
-use crate::world::{Act, Aws, CREDS, ClaimV, Cred, Hand, Mark, NONE, Place, Process, RetiringV, SlotV, State, TagV};
+use crate::world::{
+    Act, Aws, CREDS, ClaimV, Cred, Hand, Mark, NONE, Place, Process, RetiringV, Sent, SlotV, State, TagV,
+};
 
 /// What the far side says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +56,7 @@ impl World {
     /// Sends a call and applies it.
     pub fn perform(&mut self, state: &mut State, act: Act) -> Result<Reply, String> {
         match act {
-            Act::Revoke { cred, .. } => self.revoke(state, cred),
+            Act::Revoke { cred, sent, .. } => self.revoke(state, cred, sent),
             Act::Apply { code } => {
                 let mut place = self.places.get(state.place);
                 place.record = self.aws.get(state.aws).cred(code).expect("only slots are applied");
@@ -84,16 +86,16 @@ impl World {
             return Ok(Reply::Refused);
         }
         let done = match act {
-            Act::CreateSecret { before } => {
+            Act::CreateSecret { before, there } => {
                 let free = !aws.exists;
                 if free {
-                    aws.exists = true;
+                    (aws.exists, aws.there) = (true, there);
                     aws.tag = Some(TagV { number: 1, nonce: self.nonce(state), age: 0, before });
                 }
                 free
             }
-            Act::TakeOver => {
-                aws.owned = true;
+            Act::TakeOver { there } => {
+                (aws.owned, aws.there) = (true, there);
                 true
             }
             Act::Tag { number, before } => {
@@ -123,6 +125,15 @@ impl World {
             }
             Act::DeleteSecret => {
                 aws.deleted = true;
+                true
+            }
+            Act::Move { from, there } => {
+                (aws.there, aws.last_move) = (there, Some(0));
+                (aws.dwellings[usize::from(from)], aws.dwellings[usize::from(there)]) = (true, true);
+                true
+            }
+            Act::Arrive { left } => {
+                aws.dwellings[usize::from(left)] = false;
                 true
             }
             Act::Claim { row, leak, before } => {
@@ -200,7 +211,7 @@ impl World {
     }
 
     /// Creates a credential; nothing where the run has no room.
-    pub fn create(&mut self, state: &mut State, row: u8, dud: bool) -> Result<Option<u8>, String> {
+    pub fn create(&mut self, state: &mut State, row: u8, there: bool, dud: bool) -> Result<Option<u8>, String> {
         let mut place = self.places.get(state.place);
         // Numbers that AWS forgot may come again, long after.
         let counts = |cred: &Cred| cred.row == row && (cred.live || !self.config.prunes);
@@ -218,7 +229,7 @@ impl World {
             return Ok(None);
         }
         place.creds[usize::from(cred)] =
-            Some(Cred { row, live: true, age: 0, dud, used: false, foreign: false, idle: 0 });
+            Some(Cred { row, live: true, age: 0, dud, used: false, foreign: false, there, idle: 0 });
         if self.config.vendor == Vendor::InPlace {
             let number = self.places.number(place);
             // Nothing is sent anywhere: a value is made up.
@@ -278,10 +289,10 @@ impl World {
         Ok(Reply::Done)
     }
 
-    fn revoke(&mut self, state: &mut State, cred: u8) -> Result<Reply, String> {
+    fn revoke(&mut self, state: &mut State, cred: u8, sent: Sent) -> Result<Reply, String> {
         let mut place = self.places.get(state.place);
         let one = place.cred(cred);
-        if !one.live {
+        if !one.live || !sent.reaches(one.there) {
             return Ok(Reply::Gone);
         }
         if one.foreign {

@@ -8,19 +8,20 @@ use keyferry::model::attempt::{Attempt, Cause};
 use keyferry::model::label::{Label, Lease, Tracked};
 use keyferry::model::name::{Deployment, Name, SecretName, VendorId, VersionId};
 use keyferry::model::observed::{self, Claim, Obstacle};
+use keyferry::model::place::At;
 use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::tags::{Ending, Retiring};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View,
-    open_claims, short,
+    Accepted, Bootstrap, Dwelling, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version,
+    View, open_claims, short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
-use crate::config::{Age, Config, Declared, EVIDENCE_MAX, Evidence, Vendor};
+use crate::config::{Age, Config, Declared, EVIDENCE_MAX, Evidence, Said, Vendor, at, site};
 use crate::names::{Code, Names, claim_code, is_slot, row_of, slot_code};
 use crate::weaken::Weakening;
-use crate::world::{Act, Aws, Hand, Mark, NONE, Place, RetiringV, SlotV};
+use crate::world::{Act, Aws, Hand, Mark, NONE, Place, RetiringV, Sent, SlotV};
 
 /// The moment at which every decision is made.
 const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
@@ -36,8 +37,8 @@ pub struct Ask {
     pub hand: Hand,
     /// Whether the claims' texts could be read.
     pub read: bool,
-    /// Whether the declaration retires the credential.
-    pub retired: bool,
+    /// What the declaration says.
+    pub said: Said,
 }
 
 /// What came of it.
@@ -54,28 +55,36 @@ pub struct Lens {
     /// All ids.
     pub names: Names,
     config: Config,
-    policy: Policy,
-    retired: Policy,
+    policies: [Policy; 3],
 }
 
 impl Lens {
     /// For a configuration.
     pub fn new(config: &Config) -> Self {
-        Self { names: Names::new(config), config: config.clone(), policy: config.policy(), retired: config.retired() }
+        let policies = [Said::Here, Said::There, Said::Retired].map(|said| config.policy(said));
+        Self { names: Names::new(config), config: config.clone(), policies }
+    }
+
+    fn policy(&self, said: Said) -> &Policy {
+        match said {
+            Said::Here => &self.policies[0],
+            Said::There => &self.policies[1],
+            Said::Retired => &self.policies[2],
+        }
     }
 
     /// Asks the shipping `decide`, and `guard` whether it agrees.
     pub fn decide(&self, aws: &Aws, place: Option<&Place>, ask: Ask) -> Result<Answer, String> {
         let view = self.view(aws, place, ask);
         let now = Now { store: NOW, vendor: place.map(|_| NOW.plus(VENDOR_AHEAD)) };
-        let policy = if ask.retired { &self.retired } else { &self.policy };
+        let policy = self.policy(ask.said);
         let decision = decide(&view, policy, now);
         if self.config.weak.is_none()
             && let Err(violation) = guard(&view, &decision.step, policy, now)
         {
             return Err(format!("guard refuses {:?}: {violation}", decision.step));
         }
-        let mut act = self.act(&decision.step);
+        let mut act = self.act(&decision.step, &view, ask.said);
         let mut decision = decision;
         if act == Act::Beyond {
             // No room for another try: as if the last one were a moment ago.
@@ -83,7 +92,7 @@ impl Lens {
             let policy = Policy { backoff_first: patience, backoff_max: patience, ..policy.clone() };
             let patient = decide(&view, &policy, now);
             if patient.step != Step::Wait {
-                act = self.act(&patient.step);
+                act = self.act(&patient.step, &view, ask.said);
                 decision = patient;
             }
         }
@@ -93,7 +102,7 @@ impl Lens {
         }
         self.judge(aws, act, decision.reason, ask.request)?;
         self.judge_evidence(aws, place, act, ask.request)?;
-        self.judge_retired(aws, act, ask.retired)?;
+        self.judge_retired(aws, act, ask.said)?;
         Ok(Answer { act, reason: decision.reason })
     }
 
@@ -109,7 +118,7 @@ impl Lens {
             self.config.overlap_judged && owed && self.config.scale.of(aws.moved) < self.config.scale.overlap();
         let retired = match act {
             Act::Detach { mark: Mark::Previous, code } => Some(code),
-            Act::Revoke { cred, tracked: true } => {
+            Act::Revoke { cred, tracked: true, .. } => {
                 let base = self.base(aws.current);
                 (base != NONE && aws.cred(base) == Some(cred)).then_some(base)
             }
@@ -133,7 +142,7 @@ impl Lens {
         let moved = self.config.scale.of(aws.moved);
         let replaced = match act {
             Act::Detach { mark: Mark::Previous, code } => aws.cred(code),
-            Act::Revoke { cred, tracked: true } => {
+            Act::Revoke { cred, tracked: true, .. } => {
                 Some(cred).filter(|_| aws.cred(self.base(aws.current)) == Some(cred))
             }
             _ => None,
@@ -153,9 +162,9 @@ impl Lens {
 
     /// What ends because it is retired, by a declaration that says so and after its consumers'
     /// time.
-    fn judge_retired(&self, aws: &Aws, act: Act, retired: bool) -> Result<(), String> {
+    fn judge_retired(&self, aws: &Aws, act: Act, said: Said) -> Result<(), String> {
         let ends = match act {
-            Act::Revoke { cred, tracked: true } => aws.cred(aws.current) == Some(cred),
+            Act::Revoke { cred, tracked: true, .. } => aws.cred(aws.current) == Some(cred),
             Act::MarkEnding { .. } => true,
             Act::DeleteSecret => {
                 if aws.slots.iter().flatten().any(|slot| slot.lease.is_some()) {
@@ -166,7 +175,7 @@ impl Lens {
             _ => false,
         };
         let over = |tag: RetiringV| self.config.scale.of(tag.since) > self.config.scale.overlap();
-        if !ends || (retired && aws.retiring.is_some_and(over)) {
+        if !ends || (said == Said::Retired && aws.retiring.is_some_and(over)) {
             return Ok(());
         }
         Err(format!("\"{act}\" before the overlap of what is retired is over"))
@@ -197,7 +206,7 @@ impl Lens {
     pub fn view(&self, aws: &Aws, place: Option<&Place>, ask: Ask) -> View {
         let mut view = View {
             secret: aws.exists.then(|| self.secret(aws)),
-            listing: place.map(|place| self.listing(place)),
+            listing: place.map(|place| self.listing(place, aws, ask.said)),
             unprovable: false,
             request: ask.request,
             hand: self.hand(ask.hand),
@@ -209,7 +218,7 @@ impl Lens {
             secret.claims.clear();
         }
         if let Some(weakening) = self.config.weak {
-            weakening.blind(&mut view, self.config.policy().settle, NOW);
+            weakening.blind(&mut view, self.config.policy(ask.said).settle, NOW);
         }
         view
     }
@@ -262,9 +271,14 @@ impl Lens {
                 version: self.id(code),
                 at: (!self.config.labels_date && !self.config.undated).then(|| self.date(age)),
             }),
-            place: None,
-            at: None,
-            former: None,
+            place: self.config.declared.moves().then(|| site(aws.there).into()),
+            at: self.config.declared.moves().then(|| self.at(aws.there)),
+            moved: aws.last_move.map(|age| self.date(age)),
+            dwellings: [false, true]
+                .into_iter()
+                .filter(|there| aws.dwellings[usize::from(*there)])
+                .map(|there| Dwelling { place: site(there).into(), at: self.at(there) })
+                .collect(),
             paused_until: aws.paused.then(|| NOW.plus(Duration::from_secs(86_400))),
             confirmed: (aws.confirmed != NONE)
                 .then(|| Accepted { version: self.id(aws.confirmed), at: Some(self.date(0)) }),
@@ -305,6 +319,10 @@ impl Lens {
         true
     }
 
+    fn at(&self, there: bool) -> At {
+        at(there, self.policies[0].ownership)
+    }
+
     fn labels(&self, aws: &Aws, code: Code, slot: SlotV) -> Vec<Label> {
         let holders = [(aws.current, Label::Current), (aws.previous, Label::Previous), (aws.pending, Label::Pending)];
         let mut labels: Vec<Label> =
@@ -326,12 +344,19 @@ impl Lens {
         Tracked::of(&self.names.creds[usize::from(cred)])
     }
 
-    fn listing(&self, place: &Place) -> Vec<Seen> {
+    /// What lives in the declared place, and in the former one that a tag tells of.
+    fn listing(&self, place: &Place, aws: &Aws, said: Said) -> Vec<Seen> {
         if self.config.vendor == Vendor::InPlace {
             return self.record(place).into_iter().collect();
         }
         let seen = |cred: u8| {
             let one = place.cred(cred);
+            let former = aws.there != one.there && aws.dwellings[usize::from(one.there)];
+            let fit = match one.there == (said == Said::There) {
+                true => Fit::Declared,
+                false if former => Fit::Away { ownership: self.policies[0].ownership },
+                false => return None,
+            };
             let row = self.names.row(one.row);
             let created = self.date(one.age).plus(VENDOR_AHEAD);
             let marked = match self.config.vendor {
@@ -342,9 +367,9 @@ impl Lens {
             };
             let idle = if self.config.evidence == Evidence::Unused { one.idle } else { one.age };
             let last_used = one.used.then(|| self.date(idle).plus(VENDOR_AHEAD));
-            Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used, fit: Fit::Declared }
+            Some(Seen { id: self.names.creds[usize::from(cred)].clone(), marked, created, last_used, fit })
         };
-        place.live().map(seen).collect()
+        place.live().filter_map(seen).collect()
     }
 
     /// In place: one record, marked with the attempt whose value was set last.
@@ -385,7 +410,8 @@ impl Lens {
         self.names.find(attempt)
     }
 
-    fn act(&self, step: &Step) -> Act {
+    fn act(&self, step: &Step, view: &View, said: Said) -> Act {
+        let there = said == Said::There;
         let firsts = self.names.rows.iter().filter(|row| row.base == NONE && !row.stranger).count() as u8;
         // Only where leftovers are told by elimination does it matter what was there before.
         let listed = |before: &[VendorId]| {
@@ -403,10 +429,10 @@ impl Lens {
         };
         match step {
             Step::Wait => Act::Wait,
-            Step::CreateSecret { before } => Act::CreateSecret { before: known(before) },
-            Step::TakeOver => Act::TakeOver,
-            // No secret of the model has a place.
-            Step::Move { .. } | Step::Arrive => Act::Beyond,
+            Step::CreateSecret { before } => Act::CreateSecret { before: known(before), there },
+            Step::TakeOver => Act::TakeOver { there },
+            Step::Move { from } => Act::Move { from: from.at == self.at(true), there },
+            Step::Arrive { left } => Act::Arrive { left: left.at == self.at(true) },
             Step::Tag { number, .. } if *number > u32::from(firsts) => Act::Beyond,
             Step::Tag { number, before } => Act::Tag { number: *number as u8, before: known(before) },
             Step::Untag => Act::Untag,
@@ -420,8 +446,10 @@ impl Lens {
                 Some(row) => Act::Claim { row, leak: *cause == Cause::Leaked, before: listed(before) },
                 None => Act::Beyond,
             },
-            Step::Mint { attempt, .. } => self.row(*attempt).map_or(Act::Beyond, |row| Act::Mint { row }),
-            Step::MintFirst { attempt, .. } => self.row(*attempt).map_or(Act::Beyond, |row| Act::MintFirst { row }),
+            Step::Mint { attempt, .. } => self.row(*attempt).map_or(Act::Beyond, |row| Act::Mint { row, there }),
+            Step::MintFirst { attempt, .. } => {
+                self.row(*attempt).map_or(Act::Beyond, |row| Act::MintFirst { row, there })
+            }
             Step::Verify { version } => Act::Verify { code: self.code(version) },
             Step::Apply { version } => Act::Apply { code: self.code(version) },
             Step::Restore { version } => Act::Restore { code: self.code(version) },
@@ -442,7 +470,15 @@ impl Lens {
             }
             Step::Close { attempt } => self.row(*attempt).map_or(Act::Beyond, |row| Act::Close { row }),
             Step::Revoke { id, tracked } => {
-                Act::Revoke { cred: self.names.cred(id).expect("a step names what was listed"), tracked: *tracked }
+                let seen = view.listing.iter().flatten().find(|seen| seen.id == *id);
+                // As `perform` does it: where it was seen; and what was seen nowhere, wherever it may be.
+                let sent = match seen.map(|seen| seen.fit) {
+                    Some(Fit::Away { .. }) => Sent::to(!there),
+                    None if view.secret.as_ref().is_some_and(|secret| secret.formers().next().is_some()) => Sent::Both,
+                    Some(Fit::Declared | Fit::Differs) | None => Sent::to(there),
+                };
+                let cred = self.names.cred(id).expect("a step names what was listed");
+                Act::Revoke { cred, tracked: *tracked, sent }
             }
         }
     }

@@ -28,7 +28,8 @@
 //!
 //! Also: nothing happens while paused (13); evidence is there, or overdue, before a replaced credential
 //! ends; a retired one ends after its consumers' time, and nobody who wants it again is left with a
-//! dead value; why a leaked rotation was made is not forgotten.
+//! dead value; why a leaked rotation was made is not forgotten; nothing lives on in a place that the
+//! secret moved away from, though replicas go by both declarations.
 //!
 //! Not modelled: quotas, the calendar (rotations are asked for at any time), listings
 //! that miss an old credential, denied permissions, a secret deleted and made again. One tick stands
@@ -213,6 +214,26 @@ fn a_retired_credential() {
 }
 
 #[test]
+fn a_move_to_another_place() {
+    let two = Config { rollbacks: 0, declared: Declared::Moved, late_create: false, ..BASE };
+    let one = Config { tries: 1, ..two };
+    let unnamed = Config { vendor: Vendor::Unnamed, ..one };
+    hold(&[
+        Config { name: "moved, named, 2 tries", ..two },
+        Config { name: "moved, unnamed, 2 tries", vendor: Vendor::Unnamed, ..two },
+        Config { name: "moved, LastChangedDate stays, 2 tries", labels_date: false, ..two },
+        Config { name: "moved, deep and torn reads", deep: true, torn: true, ..one },
+        Config { name: "moved, unnamed, dud, silent", duds: 1, silent: true, ..unnamed },
+        Config { name: "moved, leaked, paused", leaks: 1, pauses: 1, ..one },
+        Config { name: "moved, ticks of 40 minutes", scale: Scale::Medium, ..one },
+        Config { name: "moved before its first version", start: Start::Missing, rotations: 0, ..one },
+        Config { name: "moved before its first version, unnamed", start: Start::Missing, rotations: 0, ..unnamed },
+        Config { name: "moved, 2 replicas", replicas: 2, late_create: true, ..one },
+        Config { name: "moved back, 2 rotations", declared: Declared::MovedBack, rotations: 2, ..one },
+    ]);
+}
+
+#[test]
 fn a_leak_that_is_not_forgotten_and_a_pause_at_any_point() {
     let leaked = Config { leaks: 1, rollbacks: 0, ..BASE };
     hold(&[
@@ -344,6 +365,14 @@ fn full() {
             ..two
         },
         Config {
+            name: "FULL moved, 2 replicas, 2 tries",
+            rollbacks: 0,
+            late_calls: 0,
+            late_create: false,
+            declared: Declared::Moved,
+            ..two
+        },
+        Config {
             name: "FULL unused, 2 replicas, leaked",
             scale: Scale::Days,
             evidence: Evidence::Unused,
@@ -383,6 +412,8 @@ fn every_weakened_protocol_is_caught() {
     let first = |weak, name| Config { weak: Some(weak), name, replicas: 2, ..FIRST };
     let again = Config { declared: Declared::PresentAgain, rollbacks: 0, tries: 1, ..BASE };
     let retired = |weak, name| Config { weak: Some(weak), name, ..again };
+    let moving = Config { declared: Declared::Moved, rollbacks: 0, tries: 1, late_create: false, ..BASE };
+    let moved = |weak, name| Config { weak: Some(weak), name, ..moving };
     for config in [
         weak(OpenClaimsOfOtherBasesHidden, "claims looked for on the current base only"),
         weak(RevokeBeforePreviousIsOff, "previous revoked before AWSPREVIOUS is off"),
@@ -414,6 +445,10 @@ fn every_weakened_protocol_is_caught() {
         retired(EndingNotWritten, "the end of the current one is not written down first"),
         retired(MarksNotFenced, "a late retiring tag is not fenced"),
         Config { replicas: 2, ..retired(EndingNotSettled, "... and not everybody must have seen it") },
+        moved(MarksNotFenced, "a late move or arrival is not fenced"),
+        moved(MovesAtOnce, "two moves right after each other"),
+        moved(DwellingForgotten, "a move that does not say where from"),
+        moved(ArrivesEarly, "the former place forgotten before it is empty"),
         weak(StaleForEver, "a view older than settle, or a date read after it"),
     ] {
         caught(&config);

@@ -4,7 +4,7 @@
 use keyferry::rotation::Turn;
 use rustc_hash::FxHashMap;
 
-use crate::config::{Config, Declared, Start, Vendor};
+use crate::config::{Config, Declared, Said, Start, Vendor};
 use crate::lens::{Answer, Ask, Lens};
 use crate::names::Code;
 use crate::weaken::Weakening;
@@ -208,21 +208,28 @@ impl World {
             Process::Idle(Hand::Refused(code, _)) => Process::Idle(Hand::Refused(code, true)),
             Process::Doing(Act::Promote { .. }) if fenced => Process::Idle(Hand::Empty),
             // Signed with the date of the look.
-            Process::Doing(Act::MarkRetiring | Act::MarkEnding { .. } | Act::UnmarkRetiring | Act::DeleteSecret)
-                if self.config.weak != Some(Weakening::MarksNotFenced) =>
-            {
-                Process::Idle(Hand::Empty)
-            }
+            Process::Doing(
+                Act::MarkRetiring
+                | Act::MarkEnding { .. }
+                | Act::UnmarkRetiring
+                | Act::DeleteSecret
+                | Act::Move { .. }
+                | Act::Arrive { .. },
+            ) if self.config.weak != Some(Weakening::MarksNotFenced) => Process::Idle(Hand::Empty),
             // A login changes nothing: as well begin anew.
             Process::Doing(Act::Verify { .. }) => Process::Idle(Hand::Empty),
             Process::Doing(Act::Mint { .. } | Act::MintFirst { .. }) if !self.config.late_create => {
                 Process::Idle(Hand::Empty)
             }
-            Process::Doing(Act::MintFirst { row }) if boot_fenced => Process::Proving { row, cred: NONE, late: true },
+            Process::Doing(Act::MintFirst { row, there }) if boot_fenced => {
+                Process::Proving { row, cred: NONE, late: true, there }
+            }
             Process::Doing(Act::Apply { .. } | Act::Restore { .. }) if !self.config.late_apply => {
                 Process::Idle(Hand::Empty)
             }
-            Process::Proving { row, cred, .. } if boot_fenced => Process::Proving { row, cred, late: true },
+            Process::Proving { row, cred, there, .. } if boot_fenced => {
+                Process::Proving { row, cred, late: true, there }
+            }
             Process::Owning { row, cred, doubt, first: true, next, .. } if boot_fenced => {
                 Process::Owning { row, cred, doubt, first: true, late: true, next }
             }
@@ -302,11 +309,16 @@ impl World {
     /// Whether everything has come to rest: nothing is under way or unresolved, nothing lives but
     /// what is current, and `decide` says that it is nobody's turn.
     pub fn clean(&mut self, state: &State) -> bool {
-        let ask = Ask { request: None, hand: Hand::Empty, read: true, retired: self.config.ends_retired() };
+        let ask = Ask { request: None, hand: Hand::Empty, read: true, said: self.config.declared.at_last() };
         self.swept(state)
             && self.decide(state.aws, state.place, ask).is_ok_and(|answer| match answer.act {
                 Act::Beyond => true,
-                act => act == Act::Wait && answer.reason.turn() == Turn::Nobody && self.wanted_again(state),
+                act => {
+                    act == Act::Wait
+                        && answer.reason.turn() == Turn::Nobody
+                        && self.wanted_again(state)
+                        && self.moved(state)
+                }
             })
     }
 
@@ -316,6 +328,15 @@ impl World {
         let (aws, place) = (self.aws.get(state.aws), self.places.get(state.place));
         let works = aws.cred(aws.current).is_none_or(|cred| place.cred(cred).live);
         self.config.declared != Declared::PresentAgain || (aws.retiring.is_none() && works)
+    }
+
+    /// Where there are two places: what is current was made in the declared one, and no tag tells of
+    /// another.
+    fn moved(&self, state: &State) -> bool {
+        let (aws, place) = (self.aws.get(state.aws), self.places.get(state.place));
+        let there = self.config.declared.at_last() == Said::There;
+        let lives = aws.cred(aws.current).is_none_or(|cred| place.cred(cred).there == there);
+        !self.config.declared.moves() || (!aws.dwellings[usize::from(!there)] && aws.there == there && lives)
     }
 
     fn swept(&self, state: &State) -> bool {

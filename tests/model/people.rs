@@ -3,7 +3,7 @@
 use crate::config::{Declared, Evidence, Vendor};
 use crate::moves::{Move, Out, World};
 use crate::names::{claim_code, slot_code};
-use crate::world::{Act, Aws, CREDS, Cred, NONE, Process, ROWS, SlotV, State};
+use crate::world::{Act, Aws, CREDS, Cred, NONE, Process, ROWS, Sent, SlotV, State};
 
 impl World {
     pub fn people(&mut self, state: &State, out: &mut Out) {
@@ -111,7 +111,7 @@ impl World {
         let mut to = *state;
         to.budget.strangers -= 1;
         place.creds[usize::from(cred)] =
-            Some(Cred { row, live: true, age: 0, dud: false, used: true, foreign: true, idle: 0 });
+            Some(Cred { row, live: true, age: 0, dud: false, used: true, foreign: true, there: false, idle: 0 });
         aws.slots[usize::from(row)] = Some(SlotV { cred, age: 0, lease: None });
         aws.previous = aws.current;
         aws.current = slot_code(row);
@@ -139,7 +139,7 @@ impl World {
         let leftovers: Vec<u8> = place.live().filter(leftover).collect();
         if self.config.vendor != Vendor::InPlace && leftovers.len() > 3 {
             let mut to = *state;
-            let act = Act::Revoke { cred: leftovers[0], tracked: false };
+            let act = Act::Revoke { cred: leftovers[0], tracked: false, sent: Sent::Both };
             let to = self.perform(&mut to, act).and_then(|_| self.settle(to));
             out.push(Move::Clears(leftovers[0]), to, true);
         }

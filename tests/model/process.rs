@@ -6,13 +6,13 @@ use keyferry::model::time::Timestamp;
 use keyferry::rotation::Reason;
 use keyferry::rotation::own::{self, Next, Own};
 
-use crate::config::{Declared, Evidence, Vendor};
+use crate::config::{Declared, Evidence, Said, Vendor};
 use crate::effects::Reply;
 use crate::lens::{Answer, Ask};
 use crate::moves::{Glance, How, Move, Out, SILENT, World};
 use crate::names::slot_code;
 use crate::weaken::Weakening;
-use crate::world::{Act, Flying, Hand, Mark, NONE, OwnNext, Place, Process, State};
+use crate::world::{Act, Flying, Hand, Mark, NONE, OwnNext, Place, Process, Sent, State};
 
 impl World {
     pub fn process(&mut self, state: &State, process: usize, out: &mut Out) {
@@ -40,12 +40,12 @@ impl World {
                 }
                 self.doing(state, process, act, out);
             }
-            Process::Proving { row, cred, late } => self.proving(state, process, (row, cred, late), out),
+            Process::Proving { .. } => self.proving(state, process, out),
             Process::Owning { next: OwnNext::Put, .. } => self.putting(state, process, out),
             Process::Owning { next: OwnNext::Close, .. } => self.closing(state, process, out),
             Process::Owning { next: OwnNext::Revoke, cred, .. } => {
                 let mut to = *state;
-                let done = self.perform(&mut to, Act::Revoke { cred, tracked: false });
+                let done = self.perform(&mut to, Act::Revoke { cred, tracked: false, sent: Sent::Both });
                 let to = done.map(|_| self.with(&to, process, Process::Idle(Hand::Empty)));
                 let to = to.and_then(|to| self.settle(to));
                 out.push(Move::Drops { process }, to, true);
@@ -59,13 +59,15 @@ impl World {
             Act::Wait | Act::Beyond | Act::Mint { .. } | Act::MintFirst { .. } | Act::Verify { .. } => false,
             Act::Apply { .. } | Act::Restore { .. } => self.config.late_apply,
             Act::CreateSecret { .. }
-            | Act::TakeOver
+            | Act::TakeOver { .. }
             | Act::Tag { .. }
             | Act::Untag
             | Act::MarkRetiring
             | Act::MarkEnding { .. }
             | Act::UnmarkRetiring
             | Act::DeleteSecret
+            | Act::Move { .. }
+            | Act::Arrive { .. }
             | Act::Claim { .. }
             | Act::Promote { .. }
             | Act::Detach { .. }
@@ -116,21 +118,20 @@ impl World {
             requests.push(Some(Cause::Leaked));
         }
         let reads: &[bool] = if self.config.unread { &[true, false] } else { &[true] };
+        let said = self.config.declared.said();
         let asks: Vec<Ask> = requests
             .iter()
             .flat_map(|request| reads.iter().map(|read| (*request, *read)))
-            .flat_map(|(request, read)| {
-                self.wanted().iter().map(move |retired| Ask { request, hand, read, retired: *retired })
-            })
+            .flat_map(|(request, read)| said.iter().map(move |said| Ask { request, hand, read, said: *said }))
             .collect();
         let mut acts: Vec<Act> = Vec::new();
         for &(aws, aws_glance) in &seen {
             for &(place, place_glance) in &places {
                 for &ask in &asks {
-                    let Ask { request, read, retired, .. } = ask;
+                    let Ask { request, read, said, .. } = ask;
                     // Nobody retires the fresh value.
                     let fresh = self.aws.get(aws).current != slot_code(0);
-                    if retired && fresh && self.config.declared == Declared::PresentAgain {
+                    if said == Said::Retired && fresh && self.config.declared == Declared::PresentAgain {
                         continue;
                     }
                     let answer = match self.decide(aws, place, ask) {
@@ -151,7 +152,7 @@ impl World {
                         && place == state.place
                         && request.is_none()
                         && read
-                        && retired == self.config.ends_retired();
+                        && said == self.config.declared.at_last();
                     let what = Move::Sees { process, aws: aws_glance, place: place_glance, ask, answer };
                     out.push(what, Ok(to), heals);
                 }
@@ -166,15 +167,6 @@ impl World {
             one.used = true;
             one.idle = if looked_at { 0 } else { one.idle };
         });
-    }
-
-    /// The declarations that a look may be made with, the final one first.
-    fn wanted(&self) -> &'static [bool] {
-        match self.config.declared {
-            Declared::Present => &[false],
-            Declared::Retired => &[true, false],
-            Declared::PresentAgain => &[false, true],
-        }
     }
 
     pub fn decide(&mut self, aws: u32, place: u32, ask: Ask) -> Result<Answer, String> {
@@ -193,8 +185,8 @@ impl World {
 
     pub fn doing(&mut self, state: &State, process: usize, act: Act, out: &mut Out) {
         match act {
-            Act::Mint { row } => return self.minting(state, process, row, false, out),
-            Act::MintFirst { row } => return self.minting(state, process, row, true, out),
+            Act::Mint { row, there } => return self.minting(state, process, (row, there), false, out),
+            Act::MintFirst { row, there } => return self.minting(state, process, (row, there), true, out),
             Act::Verify { code } => return self.verifying(state, process, code, out),
             Act::Apply { code } => {
                 let mut to = *state;
@@ -224,8 +216,8 @@ impl World {
                 Hand::Tagged(self.aws.get(to.aws).tag.expect("just written").nonce)
             }
             (Reply::Done, Act::Detach { mark: Mark::Previous, code }) => Hand::Retired(code),
-            (Reply::Done, Act::Revoke { cred, tracked: true }) => Hand::Ended(cred),
-            (Reply::Gone, Act::Revoke { cred, tracked: true }) => Hand::Unknown(cred),
+            (Reply::Done, Act::Revoke { cred, tracked: true, .. }) => Hand::Ended(cred),
+            (Reply::Gone, Act::Revoke { cred, tracked: true, .. }) => Hand::Unknown(cred),
             (Reply::Done, Act::Restore { code }) => Hand::Restored(code),
             (Reply::Done | Reply::Gone, _) => Hand::Empty,
         };
@@ -243,7 +235,7 @@ impl World {
             out.push(Move::Does { process, act, how: How::ReplyLost }, lost, false);
         }
         // A vendor that has not heard of its own young credential everywhere.
-        if let Act::Revoke { cred, tracked: true } = act
+        if let Act::Revoke { cred, tracked: true, .. } = act
             && self.places.get(state.place).cred(cred).age == 0
         {
             let to = self.with(state, process, Process::Idle(Hand::Unknown(cred)));
@@ -251,8 +243,9 @@ impl World {
         }
     }
 
-    fn minting(&mut self, state: &State, process: usize, row: u8, first: bool, out: &mut Out) {
-        let act = if first { Act::MintFirst { row } } else { Act::Mint { row } };
+    fn minting(&mut self, state: &State, process: usize, made: (u8, bool), first: bool, out: &mut Out) {
+        let (row, there) = made;
+        let act = if first { Act::MintFirst { row, there } } else { Act::Mint { row, there } };
         let in_place = self.config.vendor == Vendor::InPlace;
         let refused = if first { Process::Idle(Hand::Empty) } else { Process::Doing(Act::Close { row }) };
         if !in_place {
@@ -265,7 +258,7 @@ impl World {
             }
             let mut to = *state;
             to.budget.duds -= u8::from(dud);
-            let cred = match self.create(&mut to, row, dud) {
+            let cred = match self.create(&mut to, row, there, dud) {
                 Ok(Some(cred)) => cred,
                 Ok(None) => {
                     let to = self.with(state, process, Process::Idle(Hand::Empty));
@@ -278,7 +271,7 @@ impl World {
                 }
             };
             let holding = if first && !in_place {
-                Process::Proving { row, cred, late: false }
+                Process::Proving { row, cred, late: false, there }
             } else {
                 self.owning(row, cred, first)
             };
@@ -321,25 +314,26 @@ impl World {
     }
 
     /// The first credential is proved before it is stored.
-    fn proving(&mut self, state: &State, process: usize, at: (u8, u8, bool), out: &mut Out) {
-        let (row, cred, late) = at;
+    fn proving(&mut self, state: &State, process: usize, out: &mut Out) {
+        let Process::Proving { row, cred, late, there } = state.processes[process] else { return };
+        let act = Act::MintFirst { row, there };
         if cred == NONE {
             // It slept before the create, which is sent all the same; its put is refused.
             let mut to = *state;
-            match self.create(&mut to, row, false) {
+            match self.create(&mut to, row, there, false) {
                 Ok(Some(cred)) => {
                     let next = OwnNext::Put;
                     let owning = Process::Owning { row, cred, doubt: false, first: true, late: true, next };
                     let to = self.with(&to, process, owning);
                     let to = self.settle(to);
-                    out.push(Move::Does { process, act: Act::MintFirst { row }, how: How::Well }, to, true);
+                    out.push(Move::Does { process, act, how: How::Well }, to, true);
                 }
                 Ok(None) => {
                     let to = self.with(state, process, Process::Idle(Hand::Empty));
-                    out.push(Move::Does { process, act: Act::MintFirst { row }, how: How::Refused }, Ok(to), true);
+                    out.push(Move::Does { process, act, how: How::Refused }, Ok(to), true);
                 }
                 Err(complaint) => {
-                    out.push(Move::Does { process, act: Act::MintFirst { row }, how: How::Well }, Err(complaint), true);
+                    out.push(Move::Does { process, act, how: How::Well }, Err(complaint), true);
                 }
             }
             return;

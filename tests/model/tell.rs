@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::{Said, site};
 use crate::moves::Move;
 use crate::names::{Code, is_slot, row_of};
 use crate::world::{Act, Flying, NONE};
@@ -32,8 +33,10 @@ impl fmt::Display for Move {
                 if let Some(request) = ask.request {
                     write!(out, ", {request:?}")?;
                 }
-                if ask.retired {
-                    write!(out, ", retired")?;
+                match ask.said {
+                    Said::Here => {}
+                    Said::There => write!(out, ", declared in the new place")?,
+                    Said::Retired => write!(out, ", retired")?,
                 }
                 write!(out, " => {} ({})", answer.act, answer.reason.code())
             }
@@ -54,7 +57,7 @@ impl fmt::Display for Act {
             Self::Wait => write!(out, "wait"),
             Self::Beyond => write!(out, "do what this run has no room for"),
             Self::CreateSecret { .. } => write!(out, "create the secret, tagged with try 1"),
-            Self::TakeOver => write!(out, "write the owner tags"),
+            Self::TakeOver { .. } => write!(out, "write the owner tags"),
             Self::Tag { number, .. } => write!(out, "tag the secret with try {number}"),
             Self::Untag => write!(out, "take the bootstrap tag off"),
             Self::MarkRetiring => write!(out, "tag the secret as retiring"),
@@ -64,8 +67,12 @@ impl fmt::Display for Act {
             Self::Claim { row, leak, .. } => {
                 write!(out, "put the claim of attempt {row}{}", if leak { " (leaked)" } else { "" })
             }
-            Self::Mint { row } => write!(out, "create the credential of attempt {row}"),
-            Self::MintFirst { row } => write!(out, "create the first credential, attempt {row}"),
+            Self::Mint { row, .. } => write!(out, "create the credential of attempt {row}"),
+            Self::Move { from, there } => {
+                write!(out, "write that it moves from the {} place to the {} one", site(from), site(there))
+            }
+            Self::Arrive { left } => write!(out, "take the tag of the {} place off", site(left)),
+            Self::MintFirst { row, .. } => write!(out, "create the first credential, attempt {row}"),
             Self::Verify { code } => write!(out, "log in with {}", Version(code)),
             Self::Apply { code } => write!(out, "set the record to {}'s value", Version(code)),
             Self::Restore { code } => write!(out, "set the record back from {}'s value", Version(code)),
@@ -74,7 +81,7 @@ impl fmt::Display for Act {
             }
             Self::Detach { mark, code } => write!(out, "take {mark:?} off {}", Version(code)),
             Self::Close { row } => write!(out, "put a tombstone into slot {row}"),
-            Self::Revoke { cred, tracked } => {
+            Self::Revoke { cred, tracked, .. } => {
                 write!(out, "revoke cred-{cred}{}", if tracked { "" } else { " (a leftover)" })
             }
         }

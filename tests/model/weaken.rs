@@ -8,7 +8,7 @@ use keyferry::model::time::Timestamp;
 use keyferry::rotation::view::{Role, Try, Version, View};
 
 use crate::names::{claim_code, slot_code};
-use crate::world::{Act, Aws, Mark, NONE};
+use crate::world::{Act, Aws, Mark, NONE, Sent};
 
 /// A rule that is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,8 +59,14 @@ pub enum Weakening {
     PauseIgnored,
     /// The current credential is revoked without writing that down first.
     EndingNotWritten,
-    /// The retiring tag is written and taken off however long after the look.
+    /// The retiring tag, and those of a move, are written and taken off however long after the look.
     MarksNotFenced,
+    /// When the secret moved last is not seen.
+    MovesAtOnce,
+    /// A move does not say where something may live.
+    DwellingForgotten,
+    /// A former place is forgotten while something may live there.
+    ArrivesEarly,
     /// ... and as soon as that is written, before everybody must have seen it.
     EndingNotSettled,
 }
@@ -114,6 +120,8 @@ impl Weakening {
                     confirmed.version = current;
                 }
             }
+            Self::MovesAtOnce => secret.moved = None,
+            Self::DwellingForgotten => secret.dwellings.clear(),
             Self::PauseIgnored => secret.paused_until = None,
             Self::EndingNotSettled => {
                 if let Some(ending) = secret.retiring.as_mut().and_then(|tag| tag.ending.as_mut()) {
@@ -131,15 +139,18 @@ impl Weakening {
     pub fn twist(self, act: Act, aws: &Aws) -> Act {
         match (self, act) {
             (Self::RevokeBeforePreviousIsOff, Act::Detach { mark: Mark::Previous, code }) => {
-                aws.cred(code).map_or(act, |cred| Act::Revoke { cred, tracked: true })
+                aws.cred(code).map_or(act, |cred| Act::Revoke { cred, tracked: true, sent: Sent::Both })
             }
-            (Self::LeaseEndsFirst, Act::Revoke { cred, tracked: true }) => {
+            (Self::LeaseEndsFirst, Act::Revoke { cred, tracked: true, .. }) => {
                 let slot = aws.slots.iter().position(|slot| slot.is_some_and(|slot| slot.cred == cred));
                 slot.map_or(act, |row| Act::Detach { mark: Mark::Lease, code: slot_code(row as u8) })
             }
             (Self::LeakedRevokesFirst, Act::Claim { leak: true, .. })
             | (Self::EndingNotWritten, Act::MarkEnding { .. }) => {
-                aws.cred(aws.current).map_or(act, |cred| Act::Revoke { cred, tracked: true })
+                aws.cred(aws.current).map_or(act, |cred| Act::Revoke { cred, tracked: true, sent: Sent::Both })
+            }
+            (Self::ArrivesEarly, Act::Wait) if aws.dwellings[usize::from(!aws.there)] => {
+                Act::Arrive { left: !aws.there }
             }
             (Self::OpenEndsFirst, Act::Wait) => {
                 let early = (0..aws.slots.len()).find(|row| {

@@ -100,6 +100,12 @@ pub struct Aws {
     pub doomed: u8,
     /// Scheduled for deletion.
     pub deleted: bool,
+    /// `keyferry:place` and `keyferry:at` name the new place.
+    pub there: bool,
+    /// `keyferry:dwelling` of the old place and of the new one.
+    pub dwellings: [bool; 2],
+    /// `keyferry:moved`.
+    pub last_move: Option<Age>,
 }
 
 impl Aws {
@@ -159,6 +165,7 @@ impl Aws {
         }
         self.changed = age(self.changed);
         self.moved = age(self.moved);
+        self.last_move = self.last_move.map(&age);
         self.tag = self.tag.map(|tag| TagV { age: age(tag.age), ..tag });
         self.accepted = self.accepted.map(|(code, since)| (code, age(since)));
         self.retiring = self
@@ -175,6 +182,9 @@ impl Aws {
         self.paused = other.paused;
         self.confirmed = other.confirmed;
         self.retiring = other.retiring;
+        self.there = other.there;
+        self.dwellings = other.dwellings;
+        self.last_move = other.last_move;
         self
     }
 }
@@ -194,6 +204,8 @@ pub struct Cred {
     pub used: bool,
     /// Nothing of ours made it.
     pub foreign: bool,
+    /// It was made in the new place.
+    pub there: bool,
     /// Since its last use, where that is looked at.
     pub idle: Age,
 }
@@ -275,8 +287,11 @@ pub enum Act {
     Beyond,
     CreateSecret {
         before: u8,
+        there: bool,
     },
-    TakeOver,
+    TakeOver {
+        there: bool,
+    },
     Tag {
         number: u8,
         before: u8,
@@ -294,11 +309,22 @@ pub enum Act {
         leak: bool,
         before: u8,
     },
+    /// Write that credentials are made in the new place, or the old one, and where before.
+    Move {
+        from: bool,
+        there: bool,
+    },
+    /// Take the dwelling tag of a former place off.
+    Arrive {
+        left: bool,
+    },
     Mint {
         row: u8,
+        there: bool,
     },
     MintFirst {
         row: u8,
+        there: bool,
     },
     Verify {
         code: Code,
@@ -323,7 +349,28 @@ pub enum Act {
     Revoke {
         cred: u8,
         tracked: bool,
+        sent: Sent,
     },
+}
+
+/// Which places are asked to end a credential.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Sent {
+    Old,
+    New,
+    Both,
+}
+
+impl Sent {
+    /// To the new place, or the old one.
+    pub fn to(there: bool) -> Self {
+        if there { Self::New } else { Self::Old }
+    }
+
+    /// Whether a credential that was made in the new place, or the old one, is asked for.
+    pub fn reaches(self, there: bool) -> bool {
+        self == Self::Both || self == Self::to(there)
+    }
 }
 
 /// What the holder of a fresh credential does next.
@@ -342,7 +389,7 @@ pub enum Process {
     /// Decided, and the call is not sent yet.
     Doing(Act),
     /// Made a first credential that it proves before it stores it.
-    Proving { row: u8, cred: u8, late: bool },
+    Proving { row: u8, cred: u8, late: bool, there: bool },
     /// Holds a credential whose secret nobody else has. `late`: the signature of its put expired.
     Owning { row: u8, cred: u8, doubt: bool, first: bool, late: bool, next: OwnNext },
     /// There is no such process.
@@ -435,6 +482,9 @@ pub fn start(config: &Config) -> (Aws, Place) {
         retiring: None,
         doomed: 0,
         deleted: false,
+        there: false,
+        dwellings: [false; 2],
+        last_move: None,
     };
     let mut place = Place { creds: [None; CREDS], record: NONE, applied: 0 };
     if config.start != Start::Missing {
@@ -442,7 +492,9 @@ pub fn start(config: &Config) -> (Aws, Place) {
         let lease = (!foreign && config.vendor != Vendor::InPlace).then_some(oldest);
         aws.slots[0] = Some(SlotV { cred: 0, age: oldest, lease });
         aws.current = slot_code(0);
-        place.creds[0] = Some(Cred { row: 0, live: true, age: oldest, dud: false, used: true, foreign, idle: oldest });
+        let there = false;
+        place.creds[0] =
+            Some(Cred { row: 0, live: true, age: oldest, dud: false, used: true, foreign, there, idle: oldest });
         if config.vendor == Vendor::InPlace {
             place.record = 0;
             place.applied = 1;

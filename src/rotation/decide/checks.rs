@@ -31,8 +31,12 @@ pub fn checks(view: &View, policy: &Policy, now: Now) -> Vec<Check> {
         };
         return vec![Check { what: "secret", found: found.into(), stops: Some(stops) }];
     };
-    let mut told =
-        vec![owner(secret, policy), obstacle(secret, policy), place(secret, view, policy), pause(secret, now.store)];
+    let mut told = vec![
+        owner(secret, policy),
+        obstacle(secret, policy),
+        place(secret, view, policy, now.store),
+        pause(secret, now.store),
+    ];
     let Some(current) = secret.with(&Label::Current) else {
         let (found, stops) = if secret.versions.is_empty() {
             ("the secret has no value yet".to_owned(), Reason::SecretEmpty)
@@ -106,11 +110,11 @@ fn obstacle(secret: &Secret, policy: &Policy) -> Check {
     Check { what: "in the way", found, stops }
 }
 
-fn place(secret: &Secret, view: &View, policy: &Policy) -> Check {
+fn place(secret: &Secret, view: &View, policy: &Policy, now: Timestamp) -> Check {
     let Some(place) = &secret.place else { return fine("place", "not written down on the secret") };
     let other = "the declaration names another than its credentials live in";
-    match moving::moved(secret, view, policy).map(|decision| decision.reason) {
-        None if *place == policy.place && secret.former.is_some() => {
+    match moving::moved(secret, view, policy, now).map(|decision| decision.reason) {
+        None if *place == policy.place && secret.formers().next().is_some() => {
             fine("place", "as declared; what was made elsewhere is still to end")
         }
         None => fine("place", "as declared"),

@@ -145,7 +145,7 @@ impl Case<'_> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id);
         let goes = usize::from(self.leak_asked() && previous.is_some_and(|previous| previous.lease().is_some()));
         let vendor_max = self.policy.capabilities.live_max.map(|max| usize::from(max.get()));
-        let here = listing.iter().filter(|seen| seen.fit != Fit::Away).count();
+        let here = listing.iter().filter(|seen| !matches!(seen.fit, Fit::Away { .. })).count();
         let vendor_has_room = vendor_max.is_none_or(|max| here.saturating_sub(goes) < max);
         (leased + untracked).saturating_sub(goes) < self.policy.live_max && vendor_has_room
     }

@@ -29,10 +29,9 @@ use crate::model::capability::Marking;
 use crate::model::label::{Label, Tracked};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::Obstacle;
-use crate::model::place::At;
 use crate::model::policy::{Policy, Takeover, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::view::{FOR_EVER, Hand, Owner, Role, Secret, Version, View};
+use crate::rotation::view::{Dwelling, FOR_EVER, Hand, Owner, Role, Secret, Version, View};
 use crate::rotation::{Reason, Turn, bootstrap};
 
 use case::Case;
@@ -65,11 +64,14 @@ pub enum Step {
     TakeOver,
     /// Write into the tags that credentials are made in the declared place from now on.
     Move {
-        /// Where they were made before.
-        former: At,
+        /// Where they were made before, left now.
+        from: Dwelling,
     },
-    /// Take the tag of the former place off.
-    Arrive,
+    /// Take the tag of a former place off.
+    Arrive {
+        /// Which.
+        left: Dwelling,
+    },
     /// Write the bootstrap tag of this try.
     Tag {
         /// Which try.
@@ -191,7 +193,7 @@ impl Decision {
 /// Decides the one next step. Pure: the same view, policy and dates give the same decision.
 pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
     let Some(secret) = &view.secret else { return bootstrap::without_secret(view, policy, now) };
-    if let Some(parked) = parked(secret, policy, now.store).or_else(|| moving::moved(secret, view, policy)) {
+    if let Some(parked) = parked(secret, policy, now.store).or_else(|| moving::moved(secret, view, policy, now.store)) {
         return parked;
     }
     let Some(current) = secret.with(&Label::Current) else {
@@ -333,7 +335,7 @@ impl Step {
             | Self::TakeOver
             | Self::Tag { .. }
             | Self::Move { .. }
-            | Self::Arrive
+            | Self::Arrive { .. }
             | Self::Claim { .. }
             | Self::Verify { .. }
             | Self::Apply { .. }
@@ -354,7 +356,7 @@ impl Step {
             Self::CreateSecret { .. } => "create-secret",
             Self::TakeOver => "take-over",
             Self::Move { .. } => "move",
-            Self::Arrive => "arrive",
+            Self::Arrive { .. } => "arrive",
             Self::Tag { .. } => "tag-attempt",
             Self::Claim { .. } => "claim",
             Self::Mint { .. } => "create-and-store",
@@ -392,7 +394,7 @@ pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool 
     if view.listing.is_some() {
         return false;
     }
-    if view.secret.as_ref().is_some_and(|secret| secret.former.is_some()) {
+    if view.secret.as_ref().is_some_and(|secret| secret.formers().next().is_some()) {
         // What lives where tells what to replace, and where to end it.
         return true;
     }

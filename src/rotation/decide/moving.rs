@@ -2,23 +2,31 @@
 //! there: a new credential comes before the old one goes.
 //!
 //! ```text
-//!  keyferry:place ≠ declared ──▶ move: place and at as declared, former = the old at (one call)
+//!  keyferry:place ≠ declared ──▶ move: place and at as declared, and a dwelling for each of the
+//!                                two, and the date (one call)
 //!        current strays       ──▶ a rotation as any other, its overlap included
-//!        nothing strays, and nothing of ours is left in the former place ──▶ arrive: former off
+//!        nothing strays, and nothing of ours is left in a former place ──▶ arrive: its dwelling off
 //! ```
 //!
-//! Why a crash anywhere is safe:
+//! Why a crash anywhere is safe, and replicas that go by different declarations as well:
 //!
 //! - The move is one write of tags, and changes nothing at the vendor. Before it, nothing begins in
 //!   the new place; after it, nothing in the old one.
-//! - From the move to the arrival, both places are listed. Every credential of ours lives in one of
-//!   the two, so each is found by its lease or its mark, and is ended where it was seen. That holds
-//!   as well for what another replica, which knows only the old declaration, made in the meantime.
-//! - The tag `keyferry:former` goes last: only when the current credential is seen as declared, no
-//!   other is leased, no attempt is open, and no mark of ours is left in either listing.
-//! - A third place before that would leave one of the three unlisted, so it waits. Back to the former
-//!   one is always possible: the two are the same two.
+//! - Until the arrival, every dwelling is listed. Every credential of ours lives in one of them, so
+//!   each is found by its lease or its mark, and is ended where it was seen. That holds as well for
+//!   what another replica, which knows only the old declaration, made in the meantime.
+//! - A dwelling goes last: only when the current credential is seen as declared, no other is leased,
+//!   no attempt is open, no mark of ours is left in any listing, and settle has passed since the
+//!   last move, so that nobody goes by a look from before.
+//! - Tags know no compare, so a late arrival might take away what a later move has written. Each
+//!   place has a tag of its own: the late one takes away the tag of a place that was left, and a
+//!   move back writes that of the other. Only two moves after that look would make it harmful. Both
+//!   writes are signed with the date of the look, so they end five minutes after it; and there is
+//!   settle between two moves.
 //! - A place that can't be listed is not moved to: the listing comes before the move.
+//!
+//! Not covered: a process that sleeps between its claim and its create until the secret has arrived
+//! elsewhere (a day or more), creates, and dies before it ends what it then finds it can't store.
 
 use crate::model::capability::Marking;
 use crate::model::label::Label;
@@ -27,38 +35,39 @@ use crate::model::policy::Policy;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK};
 use crate::rotation::decide::{Decision, Step};
-use crate::rotation::view::{Fit, Secret, View};
+use crate::rotation::view::{Dwelling, Fit, Secret, View};
 use crate::rotation::{Reason, sweep};
 
 /// What to do about a secret whose credentials live elsewhere than declared; `None` where they
 /// don't.
-pub(super) fn moved(secret: &Secret, view: &View, policy: &Policy) -> Option<Decision> {
+pub(super) fn moved(secret: &Secret, view: &View, policy: &Policy, now: Timestamp) -> Option<Decision> {
     let place = secret.place.as_ref()?;
     if *place == policy.place {
         return None;
     }
-    Some(match former(secret, policy) {
+    let Some(at) = leaves(secret, policy) else {
         // What lives in another place can neither be found nor ended in the declared one.
-        None => Decision::wait(Reason::OtherPlace, None),
-        Some(_) if view.listing.is_none() => Decision::wait(Reason::VendorSilent, None),
-        Some(former) => Decision::act(Step::Move { former: former.clone() }, Reason::Moved),
+        return Some(Decision::wait(Reason::OtherPlace, None));
+    };
+    Some(match quiet(secret, policy).filter(|quiet| *quiet > now) {
+        Some(quiet) => Decision::wait(Reason::MovedLately, Some(quiet)),
+        None if view.listing.is_none() => Decision::wait(Reason::VendorSilent, None),
+        None => {
+            let from = Dwelling { place: place.clone(), at: at.clone() };
+            Decision::act(Step::Move { from }, Reason::Moved)
+        }
     })
 }
 
-/// The place to remember when the secret moves to the declared one; `None` when it can't move.
-fn former<'a>(secret: &'a Secret, policy: &Policy) -> Option<&'a At> {
+/// The place that the secret leaves when it moves to the declared one; `None` when it can't.
+fn leaves<'a>(secret: &'a Secret, policy: &Policy) -> Option<&'a At> {
     let (at, wanted) = (secret.at.as_ref()?, policy.at.as_ref()?);
-    if policy.capabilities.marking == Marking::InPlace || !at.is_near(wanted) {
-        return None;
-    }
-    match &secret.former {
-        None => Some(at),
-        // The same place, and something else to make there.
-        Some(former) if at == wanted => Some(former),
-        // Back again.
-        Some(former) if former == wanted => Some(at),
-        Some(_) => None,
-    }
+    (policy.capabilities.marking != Marking::InPlace && at.is_near(wanted)).then_some(at)
+}
+
+/// When nobody goes any more by a look from before the last move.
+fn quiet(secret: &Secret, policy: &Policy) -> Option<Timestamp> {
+    Some(secret.moved?.plus(policy.settle).plus(TICK))
 }
 
 impl Case<'_> {
@@ -70,14 +79,14 @@ impl Case<'_> {
         let fits = match seen {
             Some(seen) => seen.fit == Fit::Declared,
             // Dead: replaced unasked only where the move would replace it anyway.
-            None => self.secret.former.is_none(),
+            None => self.secret.formers().next().is_none(),
         };
         (!fits).then(|| lease.since.plus(self.policy.settle).plus(TICK))
     }
 
-    /// Nothing of ours is left in the former place.
+    /// Nothing of ours is left in a former place.
     pub(super) fn arrived(&self) -> Option<Decision> {
-        self.secret.former.as_ref()?;
+        let left = self.secret.formers().next()?;
         let listing = self.view.listing.as_ref()?;
         let lease = self.current.lease()?;
         let here = listing.iter().any(|seen| lease.tracked.is(&seen.id) && seen.fit == Fit::Declared);
@@ -86,7 +95,10 @@ impl Case<'_> {
         let idle = self.opened().next().is_none()
             && self.secret.bootstrap.is_none()
             && self.secret.with(&Label::Pending).is_none();
-        (here && alone && swept && idle).then(|| Decision::act(Step::Arrive, Reason::Arrived))
+        (here && alone && swept && idle).then(|| match quiet(self.secret, self.policy) {
+            Some(quiet) if quiet > self.now.store => Decision::wait(Reason::MovedLately, Some(quiet)),
+            Some(_) | None => Decision::act(Step::Arrive { left: left.clone() }, Reason::Arrived),
+        })
     }
 }
 
@@ -94,12 +106,21 @@ impl Case<'_> {
 mod tests {
     use super::*;
     use crate::model::attempt::Cause;
-    use crate::rotation::story::{DAY, Told, attempt, first, healthy, id, in_place, told};
+    use crate::model::policy::Ownership;
+    use crate::rotation::story::{DAY, Told, ago, attempt, first, healthy, id, in_place, told};
     use crate::rotation::view::Marked;
 
     fn at(application: &str) -> At {
-        At::new(&["main", "keycard", "named"], "password", [("application", application)].into_iter()).unwrap()
+        At::new(
+            &["main", "keycard", "named"],
+            "password",
+            [("application", application)].into_iter(),
+            Ownership::Shared,
+        )
+        .unwrap()
     }
+
+    const AWAY: Fit = Fit::Away { ownership: Ownership::Shared };
 
     /// Declared in `application`; made in `old`.
     fn declared(told: Told, application: &str) -> Told {
@@ -114,7 +135,9 @@ mod tests {
     fn under_way(told: Told) -> Told {
         declared(told, "new").with(|told| {
             let secret = told.secret();
-            (secret.place, secret.at, secret.former) = (Some("new".into()), Some(at("new")), Some(at("old")));
+            (secret.place, secret.at) = (Some("new".into()), Some(at("new")));
+            secret.moved = Some(secret.changed);
+            secret.dwellings = ["old", "new"].map(|place| Dwelling { place: place.into(), at: at(place) }).into();
         })
     }
 
@@ -132,6 +155,15 @@ mod tests {
         }
     }
 
+    /// Declared in a third place while it moves from the first to the second.
+    fn third() -> Told {
+        under_way(healthy()).with(|told| (told.policy.place, told.policy.at) = ("third".into(), Some(at("third"))))
+    }
+
+    fn moved_lately(told: Told) -> Told {
+        told.with(|told| told.secret().moved = Some(ago(5)))
+    }
+
     #[test]
     fn a_secret_moves_where_both_places_can_be_listed_and_nowhere_else() {
         let edit = |change: fn(&mut Told)| declared(healthy(), "new").with(change);
@@ -143,25 +175,23 @@ mod tests {
             ("a tag can't hold it", edit(|told| told.policy.at = None), "wait", Reason::OtherPlace),
             (
                 "another vendor",
-                edit(|told| told.policy.at = At::new(&["main", "workos", "named"], "password", [].into_iter())),
+                edit(|told| {
+                    told.policy.at =
+                        At::new(&["main", "workos", "named"], "password", [].into_iter(), Ownership::Shared)
+                }),
                 "wait",
                 Reason::OtherPlace,
             ),
             (
                 "another type",
-                edit(|told| told.policy.at = At::new(&["main", "keycard", "named"], "public", [].into_iter())),
+                edit(|told| {
+                    told.policy.at = At::new(&["main", "keycard", "named"], "public", [].into_iter(), Ownership::Shared)
+                }),
                 "move",
                 Reason::Moved,
             ),
-            (
-                "a third place",
-                declared(under_way(healthy()), "third").with(|told| {
-                    let secret = told.secret();
-                    (secret.place, secret.at) = (Some("new".into()), Some(at("new")));
-                }),
-                "wait",
-                Reason::OtherPlace,
-            ),
+            ("a third place", third(), "move", Reason::Moved),
+            ("a third place, at once", moved_lately(third()), "wait", Reason::MovedLately),
             (
                 "back again",
                 under_way(healthy()).with(|told| {
@@ -181,10 +211,8 @@ mod tests {
             ("in place", declared(in_place(), "new"), "wait", Reason::OtherPlace),
             ("while an attempt is open", declared(healthy().claimed(1, 5), "new"), "move", Reason::Moved),
         ]);
-        let back = under_way(healthy()).with(|told| {
-            (told.policy.place, told.policy.at) = ("old".into(), Some(at("old")));
-        });
-        assert_eq!(back.decide().step, Step::Move { former: at("new") });
+        let from = Dwelling { place: "new".into(), at: at("new") };
+        assert_eq!(third().decide().step, Step::Move { from });
     }
 
     #[test]
@@ -193,25 +221,25 @@ mod tests {
         let over = || {
             let told = replaced(2 * DAY).changed(DAY);
             let told = told.with(|told| told.secret().versions[0].labels.retain(|label| *label != Label::Previous));
-            lives(told, "old", Fit::Away)
+            lives(told, "old", AWAY)
         };
         let ended = || over().dead("old").with(|told| told.secret().versions[0].labels.clear());
         check(vec![
-            ("right after the move", lives(under_way(healthy()), "old", Fit::Away), "claim 1", Reason::Strays),
+            ("right after the move", lives(under_way(healthy()), "old", AWAY), "claim 1", Reason::Strays),
             ("differs where it is", lives(under_way(healthy()), "old", Fit::Differs), "claim 1", Reason::Strays),
             ("somebody changed it at the vendor", lives(healthy(), "old", Fit::Differs), "claim 1", Reason::Strays),
             ("its application is gone", under_way(healthy().dead("old")), "claim 1", Reason::Strays),
             ("dead, and not moved", healthy().dead("old"), "wait", Reason::HealthyManual),
             (
                 "asked for as well",
-                lives(under_way(healthy()), "old", Fit::Away).asked(Cause::Asked),
+                lives(under_way(healthy()), "old", AWAY).asked(Cause::Asked),
                 "claim 1",
                 Reason::Asked,
             ),
-            ("in overlap", lives(replaced(5), "old", Fit::Away), "wait", Reason::InOverlap),
+            ("in overlap", lives(replaced(5), "old", AWAY), "wait", Reason::InOverlap),
             (
                 "in overlap, and the new one is not listed yet",
-                lives(replaced(5), "old", Fit::Away).dead("new"),
+                lives(replaced(5), "old", AWAY).dead("new"),
                 "wait",
                 Reason::InOverlap,
             ),
@@ -230,6 +258,7 @@ mod tests {
                 Reason::HealthyManual,
             ),
             ("an edit that was taken back", under_way(healthy()), "arrive", Reason::Arrived),
+            ("an edit that was taken back at once", moved_lately(under_way(healthy())), "wait", Reason::MovedLately),
         ]);
     }
 }

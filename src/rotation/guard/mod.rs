@@ -121,11 +121,13 @@ pub fn guard(view: &View, step: &Step, policy: &Policy, now: Now) -> Result<(), 
             let near = secret.at.as_ref().zip(policy.at.as_ref()).is_some_and(|(at, wanted)| at.is_near(wanted));
             require(elsewhere && near && view.listing.is_some(), Violation::WrongStage)
         }
-        Step::Arrive => {
+        Step::Arrive { left } => {
             let leased = |one: &Version| one.labels.iter().any(|label| matches!(label, Label::Cred(_)));
             let current = check.holder(&Label::Current).map(|current| current.id.clone());
             let alone = secret.versions.iter().all(|one| Some(&one.id) == current.as_ref() || !leased(one));
-            require(secret.former.is_some() && current.is_some() && alone, Violation::Tracking)
+            let quiet = secret.moved.is_some_and(|moved| now.store.since(moved) > policy.settle);
+            let settled = quiet && secret.formers().any(|one| one == left);
+            require(settled && current.is_some() && alone, Violation::Tracking)
         }
         Step::Tag { number, .. } => {
             let last = secret.bootstrap.as_ref().map_or(0, |tag| tag.number);

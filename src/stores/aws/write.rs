@@ -98,15 +98,16 @@ impl Store {
         self.write(&call, |probe| request.customize().interceptor(probe).send()).await.map(|(_, at, _)| at)
     }
 
-    /// Sets one of our own tags, decided on a look at the fence's moment: a call that comes late is
+    /// Sets tags of our own, decided on a look at the fence's moment: a call that comes late is
     /// refused, for tags know no compare. Sent once.
     ///
     /// # Errors
     /// As classified; `Retry` when it came too late.
-    pub async fn mark(&self, arn: &Arn, key: &str, value: &str, fence: Fence) -> Result<Timestamp, Fault> {
-        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn} with {key}"));
-        check_tags(&call, &[(key, value)])?;
-        let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(vec![tag(key, value)]));
+    pub async fn mark(&self, arn: &Arn, tags: &[(&str, &str)], fence: Fence) -> Result<Timestamp, Fault> {
+        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn}"));
+        check_tags(&call, tags)?;
+        let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
+        let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(tags));
         let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
         self.write(&call, send).await.map(|(_, at, _)| at)
     }
