@@ -18,7 +18,7 @@
 //! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +26,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::{Declaration, VendorInstance};
+use crate::model::attempt::Cause;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
@@ -33,6 +34,7 @@ use crate::model::option::{Options, Value};
 use crate::model::place::At;
 use crate::model::time::Clock;
 use crate::rotation::brake::Brake;
+use crate::rotation::fleet::{self, Urgency};
 use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
@@ -69,6 +71,8 @@ pub struct Engine {
     memories: Arc<std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>>,
     pulses: Arc<pulse::Pulses>,
     brake: std::sync::Mutex<Brake>,
+    /// Credentials whose secrets the last listing showed with something under way.
+    begun: std::sync::Mutex<BTreeSet<Name>>,
     /// Whether another declaration is in force: what was begun under this one is finished.
     replaced: AtomicBool,
     client: http::Client,
@@ -115,6 +119,7 @@ impl Engine {
             stopping: Arc::default(),
             memories: Arc::default(),
             pulses: Arc::default(),
+            begun: std::sync::Mutex::default(),
             replaced: AtomicBool::new(false),
             client,
         })
@@ -160,11 +165,23 @@ impl Engine {
         self.stores.get(&credential.destination.target)
     }
 
-    /// Whether a credential goes before the others: an attempt of it is known to be under way
-    /// because its value leaked.
-    pub fn is_urgent(&self, name: &Name) -> bool {
+    /// How urgent a visit for `request` is, as far as is known of the credential: what its open
+    /// claims said, and what the last listing showed.
+    pub fn urgency(&self, name: &Name, request: Option<Cause>) -> Urgency {
         let memory = self.memories.lock().expect("no holder panics").get(name).cloned();
-        memory.is_some_and(|memory| memory.try_lock().is_ok_and(|memory| memory.knows_of_leak()))
+        let claimed = memory.and_then(|memory| memory.try_lock().ok().and_then(|memory| memory.cause()));
+        let begun = self.begun.lock().expect("no holder panics").contains(name);
+        fleet::urgency(claimed.filter(|cause| *cause == Cause::Leaked).or(request), begun || claimed.is_some())
+    }
+
+    /// Notes whether a listing shows something under way.
+    fn note_begun(&self, name: &Name, begun: bool) {
+        let mut names = self.begun.lock().expect("no holder panics");
+        if begun {
+            names.insert(name.clone())
+        } else {
+            names.remove(name)
+        };
     }
 
     /// How this engine is about to leave its credentials.

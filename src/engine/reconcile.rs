@@ -50,22 +50,22 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Whether an open claim says that the value leaked.
-    pub(super) fn knows_of_leak(&self) -> bool {
-        self.claims.values().any(|claim| claim.cause == Cause::Leaked)
+    /// The most urgent cause that open claims name.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.claims.values().map(|claim| claim.cause).max()
     }
 }
 
-/// When the vendor is asked for its listing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// When the vendor is asked for its listing; the later asks for more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum AskVendor {
+    /// Not at all: a look with AWS alone, without vendor keys.
+    Never,
     /// Where the decision needs it.
     #[default]
     AsNeeded,
     /// In any case: to see drift.
     Always,
-    /// Not at all: a look with AWS alone, without vendor keys.
-    Never,
 }
 
 /// What a visit is for.
@@ -77,6 +77,17 @@ pub struct Visit {
     pub vendor: AskVendor,
     /// Only say what would be done.
     pub dry: bool,
+}
+
+impl Visit {
+    /// One visit that does for both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            request: self.request.max(other.request),
+            vendor: self.vendor.max(other.vendor),
+            dry: self.dry && other.dry,
+        }
+    }
 }
 
 /// What a visit found, and what it did.

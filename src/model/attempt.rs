@@ -70,8 +70,8 @@ impl fmt::Debug for Attempt {
 }
 
 /// What a claim says about why it was made. A rotation asked for because the value leaked must
-/// not be forgotten by a crash, so it stands in the claim.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// not be forgotten by a crash, so it stands in the claim. The later weighs more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Cause {
     /// The calendar said so, or the declaration changed.
     Due,

@@ -7,6 +7,7 @@ mod daemon;
 mod ending;
 mod faults;
 mod keycard;
+mod order;
 mod preflight;
 mod stage;
 mod vendor_contract;
