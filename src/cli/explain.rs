@@ -1,6 +1,8 @@
 //! `explain`: why one credential is or isn't being rotated now, and when. Read-only, and without
 //! vendor keys too: then it says what it could not see.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::cli::report::{Output, Printer, say};
@@ -9,6 +11,8 @@ use crate::engine::person::Glance;
 use crate::engine::reconcile::AskVendor;
 use crate::engine::snapshot::Paused;
 use crate::model::credential::Credential;
+use crate::model::label::Label;
+use crate::model::name::VersionId;
 use crate::model::time::human;
 use crate::rotation::decide::checks::{Check, checks};
 use crate::rotation::{Reason, Step, Turn, person};
@@ -61,6 +65,17 @@ fn next(glance: &Glance) -> String {
     }
 }
 
+/// Why the current value was made, and why the attempts that are open are, in the words of whoever
+/// asked.
+fn because(glance: &Glance) -> Vec<String> {
+    let secret = glance.view.secret.as_ref();
+    let open = secret.iter().flat_map(|secret| &secret.claims).map(|claim| claim.attempt.slot_id());
+    let current = secret.and_then(|secret| secret.with(&Label::Current)).map(|version| version.id.clone());
+    let versions: BTreeSet<VersionId> = open.chain(current).collect();
+    let notes = glance.notes().into_iter().filter(|(version, _)| versions.contains(version));
+    notes.map(|(_, note)| note.to_string()).collect()
+}
+
 fn text(glance: &Glance, credential: &Credential, checks: &[Check]) {
     let reason = glance.decision.reason;
     say(format_args!("{} ({}): {reason} [{}]", credential.name, state(reason), reason.code()));
@@ -69,6 +84,9 @@ fn text(glance: &Glance, credential: &Credential, checks: &[Check]) {
         && reason == Reason::Paused
     {
         say(format_args!("  {paused}"));
+    }
+    for note in because(glance) {
+        say(format_args!("  rotation asked for because: {note}"));
     }
     say("");
     for check in checks {
@@ -103,6 +121,7 @@ fn document(glance: &Glance, credential: &Credential, checks: &[Check], worst: u
         "message": reason.sentence(),
         "hint": reason.hint().map(|hint| hint.replace("<name>", credential.name.as_str())),
         "secret": credential.destination.name.as_str(),
+        "because": because(glance),
         "now": glance.now.store.to_string(),
         "step": glance.decision.step.word(),
         "next": glance.decision.look_again.map(|date| date.to_string()),

@@ -1,11 +1,14 @@
 //! `history`: the versions of one secret, newest first, as far as AWS still lists them: it forgets
 //! those without labels after a while.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::cli::report::{Output, Printer, say};
 use crate::cli::{Source, code, select};
 use crate::engine::reconcile::AskVendor;
+use crate::model::attempt::Note;
 use crate::model::label::{Label, Tracked};
 use crate::model::name::VersionId;
 use crate::model::time::Timestamp;
@@ -37,9 +40,10 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let mut versions: Vec<&Version> = secret.versions.iter().collect();
     // A claim and its slot may be of one second: the result stands above the claim.
     versions.sort_by_key(|version| std::cmp::Reverse((version.created, version.slot().is_some())));
+    let notes = glance.notes();
     match printer.output() {
         Output::Json => {
-            let rows: Vec<Value> = versions.iter().map(|version| row(version, secret)).collect();
+            let rows: Vec<Value> = versions.iter().map(|version| row(version, secret, &notes)).collect();
             printer.json(&json!({
                 "name": credential.name.as_str(),
                 "secret": credential.destination.name.as_str(),
@@ -53,11 +57,21 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                 say(format_args!("{name}: the AWS secret {aws} has no version yet"));
             }
             for version in versions {
-                say(lines(version, secret));
+                say(lines(version, secret, &notes));
             }
         }
     }
     Ok(code::FINE)
+}
+
+type Notes = BTreeMap<VersionId, Note>;
+
+/// Why a person asked for the attempt that a claim or slot is of.
+fn note<'a>(version: &Version, notes: &'a Notes) -> Option<&'a Note> {
+    match &version.role {
+        Role::Claim(of) | Role::Slot(of) => notes.get(&of.attempt.slot_id()),
+        Role::Other => None,
+    }
 }
 
 /// What a version was or is for.
@@ -111,7 +125,7 @@ fn since(version: &Version) -> Timestamp {
     version.lease().map_or(version.created, |lease| lease.since)
 }
 
-fn lines(version: &Version, secret: &Secret) -> String {
+fn lines(version: &Version, secret: &Secret, notes: &Notes) -> String {
     let role = role(version, secret);
     let mut text = format!("{}  {role:<10}  {}", version.created, version.id);
     let stages: Vec<String> = version
@@ -140,10 +154,13 @@ fn lines(version: &Version, secret: &Secret) -> String {
     if !about.is_empty() {
         text.push_str(&format!("\n{:22}{}", "", about.join(", ")));
     }
+    if let Some(note) = note(version, notes) {
+        text.push_str(&format!("\n{:22}asked for because: {note}", ""));
+    }
     text
 }
 
-fn row(version: &Version, secret: &Secret) -> Value {
+fn row(version: &Version, secret: &Secret, notes: &Notes) -> Value {
     let role = role(version, secret);
     let labels: Vec<String> = version.labels.iter().map(ToString::to_string).collect();
     let id = version.lease().and_then(|lease| lease.tracked.id()).map(ToString::to_string);
@@ -157,6 +174,7 @@ fn row(version: &Version, secret: &Secret) -> Value {
         "labels": labels,
         "credential": id,
         "live": version.lease().is_some(),
+        "because": note(version, notes).map(Note::as_str),
         "attempt": origin.map(|(_, number)| number),
         "base": origin.and_then(|(base, _)| base).map(VersionId::as_str),
     })

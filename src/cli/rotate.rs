@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::cli::report::{Output, Printer, Wrong, say};
 use crate::cli::select::Selection;
 use crate::cli::table::Entry;
-use crate::cli::{Source, code};
+use crate::cli::{Source, code, pause};
 use crate::config::Declaration;
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
-use crate::model::attempt::Cause;
+use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
 use crate::model::time::{Timestamp, human};
 use crate::rotation::Step;
@@ -25,15 +25,26 @@ pub struct Arguments {
     /// The current value leaked: end every older one as soon as the new one is current, without overlap.
     #[arg(long)]
     leaked: bool,
+    /// Why, for whoever reads `explain`, `history` or the log; in the claim, so that a crash does not forget it.
+    #[arg(long, value_name = "TEXT", value_parser = note)]
+    reason: Option<Note>,
     /// Also when --all, --vendor or --tag means more credentials than `limits.max_replacements`.
     #[arg(long)]
     yes: bool,
+}
+
+fn note(text: &str) -> Result<Note, String> {
+    let text = pause::tag_text(text, Note::CHAR_COUNT_MAX)?;
+    Note::new(&text).ok_or_else(|| "it can't stand in an AWS tag".into())
 }
 
 /// Rotates each once, and says of each whether it was.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     arguments.which.require("nothing was rotated")?;
     let engine = super::open(source, printer).await?;
+    if let Some(note) = &arguments.reason {
+        engine.because(note.clone());
+    }
     let wanted = arguments.which.pick(engine.declaration(), "nothing was rotated")?;
     few_enough(arguments, wanted.len(), engine.declaration())?;
     let bar = printer.progress(wanted.len(), "rotating");

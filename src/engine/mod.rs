@@ -26,7 +26,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::{Declaration, VendorInstance};
-use crate::model::attempt::Cause;
+use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
@@ -71,6 +71,8 @@ pub struct Engine {
     memories: Arc<std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>>,
     pulses: Arc<pulse::Pulses>,
     brake: std::sync::Mutex<Brake>,
+    /// Why the person who asks for rotations in this process does.
+    note: std::sync::OnceLock<Note>,
     /// Credentials whose secrets the last listing showed with something under way.
     begun: std::sync::Mutex<BTreeSet<Name>>,
     /// Whether another declaration is in force: what was begun under this one is finished.
@@ -119,10 +121,17 @@ impl Engine {
             stopping: Arc::default(),
             memories: Arc::default(),
             pulses: Arc::default(),
+            note: std::sync::OnceLock::new(),
             begun: std::sync::Mutex::default(),
             replaced: AtomicBool::new(false),
             client,
         })
+    }
+
+    /// Why the person asks for what this process does: goes into the claims of it. The first word
+    /// counts.
+    pub fn because(&self, note: Note) {
+        let _ = self.note.set(note);
     }
 
     /// The declaration it carries out.

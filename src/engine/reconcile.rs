@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::snapshot::{Paused, Published, Status};
-use crate::model::attempt::Cause;
+use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, Lease, TAG_UNPROVED};
@@ -301,7 +301,9 @@ impl Run<'_> {
             if decision.step.irrevocable() && self.store_now()?.since(seen.now.store) > FRESH_MAX {
                 return Ok(view.hand);
             }
-            tracing::info!(credential = %self.credential.name, step = decision.step.word(), reason = decision.reason.code());
+            let (step, reason) = (decision.step.word(), decision.reason.code());
+            let because = self.because().map(tracing::field::display);
+            tracing::info!(credential = %self.credential.name, step, reason, because);
             self.steps.push((decision.step.clone(), decision.reason));
             let hand = self.perform(seen, &decision.step, &view.hand).await?;
             match &decision.step {
@@ -326,6 +328,12 @@ impl Run<'_> {
                 hand => return Ok(hand),
             }
         }
+    }
+
+    /// What a person said of why, where this visit or an open claim knows.
+    fn because(&self) -> Option<&Note> {
+        let asked = self.engine.note.get().filter(|_| self.visit.request.is_some());
+        asked.or_else(|| self.memory.claims.values().find_map(|claim| claim.note.as_ref()))
     }
 
     pub(super) fn fault(&self, doing: &str, answer: &str) -> Fault {

@@ -97,6 +97,34 @@ impl Cause {
     }
 }
 
+/// Why a person asked for a rotation, in his own words; for people, never read for a decision. What a
+/// tag can hold, so that it can outlive the claim.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Note(String);
+
+impl Note {
+    /// Most characters: a tag holds 255, and names the version as well.
+    pub const CHAR_COUNT_MAX: usize = 200;
+
+    /// `None` for what is empty, too long, or has characters that no tag of ours holds.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || " :_@/+=.-".contains(c);
+        let fine = !text.trim().is_empty() && text.len() <= Self::CHAR_COUNT_MAX && text.chars().all(fits);
+        fine.then(|| Self(text.trim().to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
 /// First part of every mark of one secret: `kf-<12 hex>-`. A mark with another prefix is foreign.
 pub fn mark_prefix(arn: &Arn) -> String {
     let digest = Sha256::digest(arn.as_str().as_bytes());

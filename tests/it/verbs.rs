@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use keyferry::engine::person::Glance;
 use keyferry::engine::reconcile::{AskVendor, Visit};
-use keyferry::model::attempt::Cause;
+use keyferry::model::attempt::{Cause, Note};
 use keyferry::model::credential::Credential;
 use keyferry::model::fault::Class;
 use keyferry::model::label::Label;
 use keyferry::rotation::person::{self, Refusal};
+use keyferry::sandbox::faults::{Effect, Rule};
 use keyferry::sandbox::secrets_manager::settings::Deny;
 use keyferry::sandbox::stage::Sandbox;
 use keyferry::vendors::Verdict;
@@ -217,6 +218,50 @@ async fn a_leaked_value_is_said_to_be_safe_only_when_it_is() {
     let document = document("rotate other --leaked", &path).await;
     assert_eq!(document["credentials"][0]["rotated"], true, "{document}");
     assert_eq!(document["credentials"][0]["leak"]["safe"].as_bool(), Some(live() == 2 || document["exit_code"] == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_person_rotates_is_kept_and_told() {
+    let (_sandbox, folder, path) = two().await;
+    says(&[("once", 0, &[])], &path).await;
+    let why = "INC-4711: key pasted into a ticket";
+    let line = ["rotate", "app", "--config", &path, "--reason", why].map(Into::into).to_vec();
+    let output = served(line, vec![("KEYFERRY_LOG".into(), "info".into())]).await;
+    assert!(text(&output).contains("app: rotated"), "{}", text(&output));
+    says(&[("explain app", 0, &[why]), ("history app", 0, &[&format!("asked for because: {why}")])], &path).await;
+    assert_eq!(document("explain app", &path).await["because"], json!([why]));
+    let told = document("history app", &path).await["versions"].as_array().unwrap().clone();
+    assert_eq!(told.iter().filter(|one| one["because"] == why).count(), 2, "its claim and its slot: {told:?}");
+    assert_eq!(document("explain other", &path).await["because"], json!([]));
+    for (reason, word) in [("why?", "character 4 (`?`)"), ("", "it is empty"), (&"x".repeat(201), "201 characters")] {
+        let line = ["rotate", "other", "--config", &path, "--reason", reason].map(Into::into).to_vec();
+        let output = served(line, Vec::new()).await;
+        assert_eq!((output.status.code(), text(&output).contains(word)), (Some(2), true), "{}", text(&output));
+    }
+    drop(folder);
+}
+
+#[tokio::test]
+async fn a_crash_does_not_forget_why_and_neither_does_an_attempt_that_fails() {
+    let mut stage = rotated().await;
+    stage.clock.advance(2 * DAY);
+    stage.live(HOUR, HOUR / 4).await;
+    let why = Note::new("INC-4711").unwrap();
+    stage.engine.because(why.clone());
+    let (service, operation) = ("keycard".into(), "create_credential".into());
+    stage.sandbox.add_fault(Rule { service, operation, skip: 0, times: 1, chance: 1.0, effect: Effect::DropAfter });
+    let visit = Visit { request: Some(Cause::Leaked), ..Visit::default() };
+    stage.engine.visit_all(vec![app(&stage)], visit, |_, _| {}).await;
+    stage.restart().await;
+    let open = glance(&stage).await;
+    assert_eq!(open.notes().values().collect::<Vec<_>>(), [&why], "while it is open, its claim says so");
+    stage.live(3 * HOUR, HOUR / 12).await;
+    let seen = glance(&stage).await;
+    assert_eq!(seen.notes().get(&current(&seen)), Some(&why), "{:?}", seen.secret.map(|secret| secret.tags));
+    // What nobody asked for has nobody's reason.
+    stage.live(31 * DAY, DAY / 4).await;
+    let seen = glance(&stage).await;
+    assert_eq!(seen.notes().get(&current(&seen)), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
