@@ -71,6 +71,8 @@ pub struct Engine {
     memories: Arc<std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>>,
     pulses: Arc<pulse::Pulses>,
     brake: std::sync::Mutex<Brake>,
+    /// Credentials of which is known whether they would be replaced, where no listing shows it.
+    judged: std::sync::Mutex<BTreeSet<Name>>,
     /// Why the person who asks for rotations in this process does.
     note: std::sync::OnceLock<Note>,
     /// Credentials whose secrets the last listing showed with something under way.
@@ -121,6 +123,7 @@ impl Engine {
             stopping: Arc::default(),
             memories: Arc::default(),
             pulses: Arc::default(),
+            judged: std::sync::Mutex::default(),
             note: std::sync::OnceLock::new(),
             begun: std::sync::Mutex::default(),
             replaced: AtomicBool::new(false),

@@ -62,8 +62,7 @@ impl Engine {
             // Without the right to list, each is looked at by its name.
             self.board().set_reached(target, None);
             sorted.wanted = declared().cloned().collect();
-            let suspects = sorted.wanted.iter().filter(|one| one.policy.takeover == Takeover::Rotate).cloned();
-            self.brake_replacements(suspects.collect()).await;
+            self.brake_unlisted(&sorted.wanted).await;
             return sorted;
         }
         let whom = format!("the listing of target {target}");
@@ -117,12 +116,35 @@ impl Engine {
     /// before counts too, and has begun.
     async fn brake_replacements(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) {
         let takeovers = self.declaration().credentials.iter().filter(|one| one.policy.takeover == Takeover::Rotate);
-        let most = usize::try_from(self.declaration().limits.max_replacements).unwrap_or(usize::MAX);
-        if suspects.len() + takeovers.count() <= most {
+        if suspects.len() + takeovers.count() > self.replacement_count_max() {
+            self.judge_replacements(suspects).await;
+        }
+    }
+
+    /// The same where no listing shows what moved: each is looked at once, before anything begins. An
+    /// edit is another engine, and looks anew. What somebody else put there may change at any time.
+    async fn brake_unlisted(self: &Arc<Self>, wanted: &[Arc<Credential>]) {
+        if self.declaration().credentials.len() <= self.replacement_count_max() {
             return;
         }
+        let suspects = {
+            let judged = self.judged.lock().expect("no holder panics");
+            let suspect =
+                |one: &&Arc<Credential>| one.policy.takeover == Takeover::Rotate || !judged.contains(&one.name);
+            wanted.iter().filter(suspect).cloned().collect()
+        };
+        self.judge_replacements(suspects).await;
+    }
+
+    fn replacement_count_max(&self) -> usize {
+        usize::try_from(self.declaration().limits.max_replacements).unwrap_or(usize::MAX)
+    }
+
+    async fn judge_replacements(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) {
         let visit = Visit { dry: true, vendor: AskVendor::AsNeeded, request: None };
         let visited = self.visit_all(suspects, visit, |_, _| {}).await;
+        let seen = visited.iter().filter(|(_, one)| one.status.fault.is_none()).map(|(name, _)| name.clone());
+        self.judged.lock().expect("no holder panics").extend(seen);
         let replaced = visited.into_iter().filter(|(_, one)| one.planned.as_ref().is_some_and(brake::replaces));
         self.with_brake(|brake| brake.judge(replaced.map(|(name, _)| name)));
     }

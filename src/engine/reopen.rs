@@ -67,6 +67,7 @@ impl Engine {
             memories: Arc::clone(&self.memories),
             pulses: Arc::clone(&self.pulses),
             brake: Mutex::new(brake),
+            judged: Mutex::default(),
             note: OnceLock::new(),
             begun: Mutex::default(),
             replaced: AtomicBool::new(false),

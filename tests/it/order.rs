@@ -1,13 +1,18 @@
-//! What goes first where not all can begin at once.
+//! What goes first where not all can begin at once, and what does not begin because it is too much.
+
+use std::time::Duration;
 
 use keyferry::engine::pool::Pool;
 use keyferry::engine::reconcile::Visit;
 use keyferry::model::attempt::Cause;
 use keyferry::model::name::Name;
+use keyferry::rotation::Reason;
 use keyferry::rotation::fleet::Urgency;
 use keyferry::sandbox::faults::{Effect, Rule};
 
 use crate::stage::{Stage, credential};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// More than may be visited at once in one lane.
 const COUNT: usize = 12;
@@ -75,4 +80,35 @@ async fn a_person_who_rotates_many_gets_what_may_be_an_emergency_first() {
         .await;
     assert_eq!(stage.sandbox.world.total("aws", "ListSecrets") - listed, 1, "one listing tells the order");
     assert_eq!((urgency(&stage, 0), urgency(&stage, 11)), (Urgency::Asked, Urgency::Leaked));
+}
+
+#[tokio::test]
+async fn more_moves_than_may_be_begin_under_neither_discovery() {
+    let declared = |application: &str| {
+        let all = ["a", "b", "c"].map(|name| {
+            credential(name)
+                .replace(&format!("application = \"{name}\""), &format!("application = \"{application}{name}\""))
+        });
+        all.concat()
+    };
+    for discovery in ["list", "declared"] {
+        for (most, held) in [(2, true), (3, false)] {
+            let head = format!("discovery = \"{discovery}\"\nlimits = {{ max_replacements = {most} }}\n");
+            let mut stage = Stage::with(&declared("at-")).await;
+            stage.declare_head(&head).await;
+            stage.pass().await;
+            stage.clock.advance(HOUR);
+            stage.redeclare(&declared("moved-to-")).await;
+            stage.declare_head(&head).await;
+            for _ in 0..2 {
+                let writes = stage.writes();
+                stage.pass().await;
+                let reasons = ["a", "b", "c"].map(|name| stage.status(name).reason);
+                let all = reasons.iter().filter(|reason| **reason == Reason::TooManyReplacements).count();
+                assert_eq!(all, if held { 3 } else { 0 }, "{discovery}, at most {most}: {reasons:?}");
+                assert!(!held || stage.writes() == writes, "{discovery}: something began");
+            }
+            assert_eq!(stage.live_credentials(), if held { 3 } else { 6 }, "{discovery}, at most {most}");
+        }
+    }
 }
