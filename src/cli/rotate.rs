@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use crate::cli::report::{Output, Printer, Wrong, say};
 use crate::cli::select::Selection;
 use crate::cli::table::Entry;
-use crate::cli::{Source, code, pause};
+use crate::cli::{Source, code, pause, run as daemon};
 use crate::config::Declaration;
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
+use crate::model::name::Name;
 use crate::model::time::{Timestamp, human};
 use crate::rotation::Step;
 use crate::rotation::leaked::Wait;
@@ -47,6 +48,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     }
     let wanted = arguments.which.pick(engine.declaration(), "nothing was rotated")?;
     few_enough(arguments, wanted.len(), engine.declaration())?;
+    daemon::stop_when_told(&engine);
     let bar = printer.progress(wanted.len(), "rotating");
     let cause = if arguments.leaked { Cause::Leaked } else { Cause::Asked };
     let visit = Visit { request: Some(cause), vendor: AskVendor::AsNeeded, dry: false };
@@ -66,7 +68,11 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
         (true, code) if !leaks || matches!(old(one), Old::Dead) => code,
         (_, code) => code.max(code::FAILING),
     };
-    let worst = visited.values().map(outcome).max().unwrap_or(code::FINE);
+    // Told to stop, it begins no more.
+    let left: Vec<&str> =
+        wanted.iter().map(|one| &one.name).filter(|one| !visited.contains_key(one)).map(Name::as_str).collect();
+    let stopped = if left.is_empty() { code::FINE } else { code::FAILING };
+    let worst = visited.values().map(outcome).max().unwrap_or(code::FINE).max(stopped);
     let entries: Vec<Entry<'_>> = visited.iter().map(|(name, one)| Entry::new(name, &one.status)).collect();
     let declared = |name: &str| wanted.iter().find(|one| one.name.as_str() == name);
     let time = |name: &str| took.iter().find(|(one, _)| one == name).map_or(Duration::ZERO, |(_, took)| *took);
@@ -85,7 +91,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                 row
             };
             let rows: Vec<_> = visited.values().zip(&entries).map(|(one, entry)| row(one, entry)).collect();
-            printer.json(&json!({ "credentials": rows, "exit_code": worst }));
+            printer.json(&json!({ "credentials": rows, "not_begun": left, "exit_code": worst }));
         }
         Output::Text => {
             for (one, entry) in visited.values().zip(&entries) {
@@ -95,6 +101,9 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                     (true, _) => say(format_args!("{name}: rotated; {} live, {}", row.live, row.message)),
                     (false, _) => say(not_rotated(one, entry)),
                 }
+            }
+            for name in left {
+                say(format_args!("{name}: NOT rotated: told to stop before it began; nothing remembers this request"));
             }
         }
     }

@@ -104,6 +104,20 @@ pub(super) async fn told_to_stop() {
     }
 }
 
+/// For verbs that begin rotations and end by themselves: told to stop, nothing new begins, and what is
+/// under way is finished or left in a state that the next run goes on from. Told again, it ends at once.
+pub(super) fn stop_when_told(engine: &Arc<Engine>) {
+    let engine = Arc::clone(engine);
+    tokio::spawn(async move {
+        told_to_stop().await;
+        engine.stop();
+        tracing::warn!("told to stop: finishing what only this process can finish; once more ends it at once");
+        told_to_stop().await;
+        tracing::warn!("stopped at once (told to stop again): the next run goes on from there");
+        std::process::exit(i32::from(code::FAILING));
+    });
+}
+
 /// Orders by signal: SIGHUP, SIGTERM, SIGINT.
 fn signals() -> anyhow::Result<mpsc::Receiver<Order>> {
     let mut hangup = signal(SignalKind::hangup()).context("watching for signals")?;

@@ -132,6 +132,17 @@ impl House {
         (output.status.code().unwrap(), text)
     }
 
+    /// Runs a verb, tells it to stop once a delay struck, and gives its exit code and what it said.
+    pub async fn stopped(&self, verb: &str) -> (i32, String) {
+        let mut command = self.command(verb);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.struck().await;
+        signal(child.id(), "TERM");
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status.code().unwrap_or(-1), text)
+    }
+
     /// Starts the daemon; ends when its pages are there.
     pub async fn daemon(&self, environment: &[(&str, &str)]) -> Daemon {
         let mut command = self.command("run --listen 127.0.0.1:0");
@@ -186,6 +197,11 @@ pub fn credential(name: &str, more: &str) -> String {
     format!("{}{more}", crate::stage::credential(name))
 }
 
+fn signal(id: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 /// The binary as a daemon. Killed when dropped.
 pub struct Daemon {
     child: Child,
@@ -214,8 +230,7 @@ impl Daemon {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        signal(self.child.id(), name);
     }
 
     /// Waits until it ended by itself.
