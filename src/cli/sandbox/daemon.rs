@@ -120,11 +120,7 @@ async fn free(port: u16) -> anyhow::Result<SocketAddr> {
 
 /// The declaration's text with the addresses of the running services in it.
 fn pointed(path: &Path, declaration: &Declaration, sandbox: &Sandbox) -> anyhow::Result<String> {
-    let mut text = if is_builtin(path) {
-        DECLARATION.to_owned()
-    } else {
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
-    };
+    let mut text = if is_builtin(path) { DECLARATION.to_owned() } else { config::load_as_one(path)? };
     let mut put = |declared: Option<&str>, address: Option<SocketAddr>| {
         if let (Some(declared), Some(address)) = (declared, address) {
             text = text.replace(&format!("\"{declared}\""), &format!("\"http://{address}\""));
@@ -142,8 +138,8 @@ fn pointed(path: &Path, declaration: &Declaration, sandbox: &Sandbox) -> anyhow:
     });
     if !whole {
         bail!(
-            "the daemon's copy of this declaration would not be the same: it takes one file, without includes; \
-             use --once, or --serve-only and `keyferry run`"
+            "the daemon's copy of this declaration, all of it in one text with the services' addresses, would not be \
+             the same; use --once, or --serve-only and `keyferry run`"
         );
     }
     Ok(text)
