@@ -287,11 +287,12 @@ async fn keep(
     tell_services(sandbox);
     say(format_args!("status page      http://{}/", daemon.address()));
     say("Times below are the sandbox's own.");
+    let engine = Arc::new(Engine::open(daemon.declaration(), Arc::clone(engine.clock())).await?);
     let consumer = sandbox.start_consumer();
     let ended = show(sandbox, daemon, arguments.seed, arguments.kill_every).await?;
     consumer.abort();
     say("");
-    let worst = status::fleet(engine, printer).await;
+    let worst = status::fleet(&engine, printer).await;
     let (logins, failures) = sandbox.consumed();
     say(format_args!("\nconsumer: {logins} logins, {failures} failures"));
     Ok(if failures > 0 { 6 } else { ended.unwrap_or(worst) })

@@ -9,6 +9,7 @@ mod faults;
 mod keycard;
 mod order;
 mod preflight;
+mod sandbox;
 mod stage;
 mod vendor_contract;
 mod verbs;

@@ -9,7 +9,8 @@ use keyferry::rotation::Reason;
 use serde_json::json;
 
 use crate::stage::Stage;
-use house::{Daemon, Ear, House, credential, until};
+pub use house::until;
+use house::{Daemon, Ear, House, credential};
 
 mod health;
 mod house;
