@@ -10,11 +10,13 @@ use crate::cli::{Source, code, held, select};
 use crate::engine::person::Glance;
 use crate::engine::reconcile::AskVendor;
 use crate::engine::snapshot::Paused;
+use crate::model::capability::Marking;
 use crate::model::credential::Credential;
 use crate::model::label::Label;
 use crate::model::name::VersionId;
 use crate::model::time::human;
 use crate::rotation::decide::checks::{Check, checks};
+use crate::rotation::reason::PREVIOUS_KEPT;
 use crate::rotation::{Reason, Step, Turn, person};
 
 /// Options of `explain`.
@@ -55,9 +57,18 @@ fn state(reason: Reason) -> &'static str {
     }
 }
 
+fn sentence(glance: &Glance, credential: &Credential) -> &'static str {
+    let in_place = credential.policy.capabilities.marking == Marking::InPlace;
+    match glance.decision.reason {
+        Reason::InOverlap if in_place => PREVIOUS_KEPT,
+        reason => reason.sentence(),
+    }
+}
+
 fn next(glance: &Glance) -> String {
     let now = glance.now.store;
     match (&glance.decision.step, glance.decision.look_again) {
+        (Step::Wait, None) if glance.decision.reason.turn() == Turn::Person => "nothing, until a person decides".into(),
         (Step::Wait, None) => "nothing, until something outside changes".into(),
         (Step::Wait, Some(date)) if date > now => format!("a look at {date} (in {})", human(date.since(now))),
         (Step::Wait, Some(_)) => "a look, now".into(),
@@ -78,7 +89,7 @@ fn because(glance: &Glance) -> Vec<String> {
 
 fn text(glance: &Glance, credential: &Credential, checks: &[Check]) {
     let reason = glance.decision.reason;
-    say(format_args!("{} ({}): {reason} [{}]", credential.name, state(reason), reason.code()));
+    say(format_args!("{} ({}): {} [{}]", credential.name, state(reason), sentence(glance, credential), reason.code()));
     say(format_args!("  AWS says it is {}; secret {}", glance.now.store, credential.destination.name));
     if let Some(paused) = glance.secret.as_ref().and_then(|secret| Paused::of(&secret.tags))
         && reason == Reason::Paused
@@ -118,7 +129,7 @@ fn document(glance: &Glance, credential: &Credential, checks: &[Check], worst: u
         "name": credential.name.as_str(),
         "state": state(reason),
         "reason": reason.code(),
-        "message": reason.sentence(),
+        "message": sentence(glance, credential),
         "hint": reason.hint().map(|hint| hint.replace("<name>", credential.name.as_str())),
         "secret": credential.destination.name.as_str(),
         "because": because(glance),

@@ -9,6 +9,7 @@ use crate::cli::report::{Output, Printer, say};
 use crate::cli::{Source, code, select};
 use crate::engine::reconcile::AskVendor;
 use crate::model::attempt::Note;
+use crate::model::capability::Marking;
 use crate::model::label::{Label, Tracked};
 use crate::model::name::VersionId;
 use crate::model::time::Timestamp;
@@ -41,9 +42,10 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     // A claim and its slot may be of one second: the result stands above the claim.
     versions.sort_by_key(|version| std::cmp::Reverse((version.created, version.slot().is_some())));
     let notes = glance.notes();
+    let in_place = credential.policy.capabilities.marking == Marking::InPlace;
     match printer.output() {
         Output::Json => {
-            let rows: Vec<Value> = versions.iter().map(|version| row(version, secret, &notes)).collect();
+            let rows: Vec<Value> = versions.iter().map(|version| row(version, secret, &notes, in_place)).collect();
             printer.json(&json!({
                 "name": credential.name.as_str(),
                 "secret": credential.destination.name.as_str(),
@@ -57,7 +59,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                 say(format_args!("{name}: the AWS secret {aws} has no version yet"));
             }
             for version in versions {
-                say(lines(version, secret, &notes));
+                say(lines(version, secret, &notes, in_place));
             }
         }
     }
@@ -106,13 +108,17 @@ fn origin(version: &Version) -> Option<(Option<&VersionId>, u32)> {
 }
 
 /// How it stands now, in a few words.
-fn standing(version: &Version, role: &str) -> &'static str {
+fn standing(version: &Version, role: &str, in_place: bool) -> &'static str {
     match role {
         "claim" if version.labels.is_empty() => "its attempt is resolved",
         "claim" => "its attempt is open",
         "tombstone" => "its attempt was given up",
         "not used" => "its attempt was given up, and nothing was published from it",
         "by hand" => "not keyferry's",
+        // One record at the vendor, and no lease: it holds the value that is current.
+        _ if in_place && version.has(&Label::Current) => "the vendor's record holds it; consumers read it",
+        _ if in_place && version.has(&Label::Pending) => "waits to be set at the vendor",
+        _ if in_place => "replaced: the vendor's record holds another value now",
         _ if version.lease().is_none() => "revoked",
         _ if version.has(&Label::Current) => "lives; consumers read it",
         _ if version.has(&Label::Previous) => "lives, in its overlap",
@@ -125,7 +131,7 @@ fn since(version: &Version) -> Timestamp {
     version.lease().map_or(version.created, |lease| lease.since)
 }
 
-fn lines(version: &Version, secret: &Secret, notes: &Notes) -> String {
+fn lines(version: &Version, secret: &Secret, notes: &Notes, in_place: bool) -> String {
     let role = role(version, secret);
     let mut text = format!("{}  {role:<10}  {}", version.created, version.id);
     let stages: Vec<String> = version
@@ -135,7 +141,7 @@ fn lines(version: &Version, secret: &Secret, notes: &Notes) -> String {
         .map(ToString::to_string)
         .collect();
     let mut said = stages;
-    said.push(standing(version, role).into());
+    said.push(standing(version, role, in_place).into());
     text.push_str(&format!("\n{:22}{}", "", said.join(" · ")));
     let mut about = Vec::new();
     match version.lease().map(|lease| &lease.tracked) {
@@ -160,7 +166,7 @@ fn lines(version: &Version, secret: &Secret, notes: &Notes) -> String {
     text
 }
 
-fn row(version: &Version, secret: &Secret, notes: &Notes) -> Value {
+fn row(version: &Version, secret: &Secret, notes: &Notes, in_place: bool) -> Value {
     let role = role(version, secret);
     let labels: Vec<String> = version.labels.iter().map(ToString::to_string).collect();
     let id = version.lease().and_then(|lease| lease.tracked.id()).map(ToString::to_string);
@@ -170,10 +176,10 @@ fn row(version: &Version, secret: &Secret, notes: &Notes) -> Value {
         "created": version.created.to_string(),
         "since": since(version).to_string(),
         "role": role,
-        "standing": standing(version, role),
+        "standing": standing(version, role, in_place),
         "labels": labels,
         "credential": id,
-        "live": version.lease().is_some(),
+        "live": version.lease().is_some() || in_place && version.has(&Label::Current),
         "because": note(version, notes).map(Note::as_str),
         "attempt": origin.map(|(_, number)| number),
         "base": origin.and_then(|(base, _)| base).map(VersionId::as_str),

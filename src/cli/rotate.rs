@@ -99,7 +99,12 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                 match (rotated(one), declared(name)) {
                     (true, Some(credential)) if leaks => say(leak(one, credential, time(name))),
                     (true, _) => say(format_args!("{name}: rotated; {} live, {}", row.live, row.message)),
-                    (false, _) => say(not_rotated(one, entry)),
+                    (false, _) => {
+                        say(not_rotated(one, entry));
+                        if leaks && !matches!(old(one), Old::Dead) {
+                            say("  NOT SAFE: the value that leaked still works, as far as keyferry knows");
+                        }
+                    }
                 }
             }
             for name in left {

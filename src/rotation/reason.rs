@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::model::time::Timestamp;
 
+/// What `InOverlap` comes to where the one before does not work any more, or is not known to: a record
+/// that holds one value, or a value that somebody else put there.
+pub const PREVIOUS_KEPT: &str = "the new value is current; the one before is kept in AWS until the overlap is over";
+
 /// Whose turn it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Turn {
