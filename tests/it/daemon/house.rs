@@ -169,6 +169,24 @@ impl House {
         versions.iter().find(holds).map(|one| one["id"].as_str().unwrap().to_owned())
     }
 
+    /// The `value` in the current version of the secret `test/<name>`, read as any client does.
+    pub async fn value(&self, name: &str) -> Option<String> {
+        let now = HostClock::real().wall().to_utc();
+        let scope = format!("any/{}/us-east-1/secretsmanager/aws4_request", now.format("%Y%m%d"));
+        let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={:064}", 0);
+        let answer = reqwest::Client::new()
+            .post(format!("http://{}", self.sandbox.aws_address()))
+            .header("x-amz-target", "secretsmanager.GetSecretValue")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-date", now.format("%Y%m%dT%H%M%SZ").to_string())
+            .header("authorization", signed)
+            .body(format!("{{\"SecretId\": \"test/{name}\"}}"))
+            .send();
+        let answer: Value = serde_json::from_str(&answer.await.unwrap().text().await.unwrap()).unwrap();
+        let stored: Value = serde_json::from_str(answer["SecretString"].as_str()?).unwrap();
+        stored["value"].as_str().map(Into::into)
+    }
+
     /// Leases of the secret `test/<name>`.
     pub fn leases(&self, name: &str) -> usize {
         let leases = |one: &Value| {
@@ -227,6 +245,11 @@ impl Daemon {
     /// Waits until the log has these words.
     pub async fn says(&self, words: &str) {
         until(&format!("the log says `{words}`"), || self.log().contains(words)).await;
+    }
+
+    /// Address and port of its pages.
+    pub fn host(&self) -> &str {
+        self.address.trim_start_matches("http://").trim_end_matches('/')
     }
 
     pub fn signal(&self, name: &str) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyferry::engine::reconcile::{AskVendor, Visit};
 use keyferry::model::attempt::Cause;
 use keyferry::rotation::Reason;
+use keyferry::sandbox::chatbotkit::ChatBotKit;
 use serde_json::json;
 
 use crate::stage::Stage;
@@ -142,6 +143,7 @@ async fn an_edit_during_an_attempt_lets_it_finish_and_revokes_nothing() {
             Some(("ok", "in-overlap")),
         ),
         ("by hand from now on", credential("app", "rotate = \"manual\"\n"), "app", Some(("ok", "in-overlap"))),
+        ("retired", credential("app", "state = \"retired\"\n"), "app", Some(("ok", "retiring"))),
     ];
     let mut cases = tokio::task::JoinSet::new();
     for (what, credentials, name, shown) in rows {
@@ -276,6 +278,55 @@ async fn told_to_stop_at_any_call_of_a_first_creation_or_an_end_it_ends_well_too
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_while_a_record_is_changed_in_place_it_ends_well_too() {
+    // Every call of a rotation after the look, in its order.
+    let rows = [
+        ("chatbotkit", "fetch_secret", 0),
+        ("aws", "PutSecretValue", 0),
+        ("aws", "PutSecretValue", 1),
+        ("aws", "GetSecretValue", 0),
+        ("chatbotkit", "update_secret", 0),
+        ("aws", "UpdateSecretVersionStage", 0),
+        ("aws", "UpdateSecretVersionStage", 1),
+        ("aws", "UpdateSecretVersionStage", 2),
+    ];
+    let mut cases = tokio::task::JoinSet::new();
+    for (service, call, skip) in rows {
+        cases.spawn(async move {
+            let what = format!("{call} number {}", skip + 1);
+            let house = House::new(&[]).await;
+            house.declare(&format!(
+                "[vendors.chatbotkit]\nkind = \"chatbotkit\"\nbase_url = \"http://{}\"\ntoken = {{ sandbox = true }}\n\
+                 [[credential]]\nname = \"crm\"\nvendor = \"chatbotkit\"\ntype = \"secret\"\nalias = \"crm\"\n\
+                 value = {{ generate = {{ length = 40 }} }}\n",
+                house.sandbox.vendor_address("chatbotkit").unwrap()
+            ));
+            assert_eq!(house.verb("once").await.0, 0);
+            let held = || house.sandbox.find::<ChatBotKit>().unwrap().holds("crm").unwrap().0;
+            let (first, value) = (house.holder("crm", "AWSCURRENT"), held());
+            house.leap(31 * DAY);
+            house.delay(service, call, skip, Duration::from_millis(700));
+            let daemon = house.daemon(&[]).await;
+            house.struck().await;
+            daemon.signal("TERM");
+            daemon.says("INFO stopped").await;
+            daemon.stop().await;
+            for _ in 0..2 {
+                house.leap(HOUR);
+                let (code, text) = house.verb("once").await;
+                assert_eq!(code, 0, "{what}: {text}");
+            }
+            assert_eq!(house.holder("crm", "AWSPENDING"), None, "{what}");
+            assert_ne!((house.holder("crm", "AWSCURRENT"), held()), (first, value), "{what}: it was rotated");
+            assert_eq!(house.value("crm").await, held(), "{what}: AWS and the record differ");
+        });
+    }
+    while let Some(done) = cases.join_next().await {
+        done.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_who_stops_a_rotation_loses_no_credential_and_is_told() {
     let rows = [
         ("rotate app more", "keycard", "create_credential", 3),
@@ -379,6 +430,9 @@ async fn two_daemons_by_mistake_share_the_work() {
     }
     let first = ["app", "more"].map(|name| house.holder(name, "AWSCURRENT"));
     assert_eq!(house.live(), 2);
+    // A third one, at the first one's address, does not even start.
+    let (code, text) = house.verb(&format!("run --listen {}", one.host())).await;
+    assert!(code == 2 && text.contains("nothing was started") && text.contains("running here already"), "{text}");
     house.leap(31 * DAY);
     for daemon in [&one, &other] {
         // Both list at the same moment.
