@@ -173,10 +173,11 @@ async fn page(State(pages): State<Pages>) -> Html<String> {
     let mut rows = String::new();
     for (name, status) in engine.board().all() {
         let row = Row::new(&name, &status);
+        let told = row.hint.map_or(row.message.clone(), |hint| format!("{}\nwhat to do: {hint}", row.message));
         let cells = [
             row.name,
             row.state.into(),
-            row.message,
+            told,
             row.credential.unwrap_or_default(),
             row.since.unwrap_or_default(),
             row.live.to_string(),
@@ -189,7 +190,7 @@ async fn page(State(pages): State<Pages>) -> Html<String> {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
          <title>keyferry: {deployment}</title><style>\
          body{{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}}table{{border-collapse:collapse}}\
-         td,th{{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}}td:nth-child(3){{white-space:normal}}\
+         td,th{{padding:.3rem .8rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}}td:nth-child(3){{white-space:pre-line}}\
          .ok td:nth-child(2){{color:#0a7a2f}}.working td:nth-child(2){{color:#0b5cad}}\
          .retrying td:nth-child(2),.paused td:nth-child(2){{color:#9a6700}}\
          .blocked td:nth-child(2),.held td:nth-child(2),p.held{{color:#b3261e}}</style>\

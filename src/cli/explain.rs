@@ -1,6 +1,8 @@
 //! `explain`: why one credential is or isn't being rotated now, and when. Read-only, and without
 //! vendor keys too: then it says what it could not see.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::cli::report::{Output, Printer, say};
@@ -8,9 +10,13 @@ use crate::cli::{Source, code, held, select};
 use crate::engine::person::Glance;
 use crate::engine::reconcile::AskVendor;
 use crate::engine::snapshot::Paused;
+use crate::model::capability::Marking;
 use crate::model::credential::Credential;
+use crate::model::label::Label;
+use crate::model::name::VersionId;
 use crate::model::time::human;
 use crate::rotation::decide::checks::{Check, checks};
+use crate::rotation::reason::PREVIOUS_KEPT;
 use crate::rotation::{Reason, Step, Turn, person};
 
 /// Options of `explain`.
@@ -51,9 +57,18 @@ fn state(reason: Reason) -> &'static str {
     }
 }
 
+fn sentence(glance: &Glance, credential: &Credential) -> &'static str {
+    let in_place = credential.policy.capabilities.marking == Marking::InPlace;
+    match glance.decision.reason {
+        Reason::InOverlap if in_place => PREVIOUS_KEPT,
+        reason => reason.sentence(),
+    }
+}
+
 fn next(glance: &Glance) -> String {
     let now = glance.now.store;
     match (&glance.decision.step, glance.decision.look_again) {
+        (Step::Wait, None) if glance.decision.reason.turn() == Turn::Person => "nothing, until a person decides".into(),
         (Step::Wait, None) => "nothing, until something outside changes".into(),
         (Step::Wait, Some(date)) if date > now => format!("a look at {date} (in {})", human(date.since(now))),
         (Step::Wait, Some(_)) => "a look, now".into(),
@@ -61,14 +76,28 @@ fn next(glance: &Glance) -> String {
     }
 }
 
+/// Why the current value was made, and why the attempts that are open are, in the words of whoever
+/// asked.
+fn because(glance: &Glance) -> Vec<String> {
+    let secret = glance.view.secret.as_ref();
+    let open = secret.iter().flat_map(|secret| &secret.claims).map(|claim| claim.attempt.slot_id());
+    let current = secret.and_then(|secret| secret.with(&Label::Current)).map(|version| version.id.clone());
+    let versions: BTreeSet<VersionId> = open.chain(current).collect();
+    let notes = glance.notes().into_iter().filter(|(version, _)| versions.contains(version));
+    notes.map(|(_, note)| note.to_string()).collect()
+}
+
 fn text(glance: &Glance, credential: &Credential, checks: &[Check]) {
     let reason = glance.decision.reason;
-    say(format_args!("{} ({}): {reason} [{}]", credential.name, state(reason), reason.code()));
+    say(format_args!("{} ({}): {} [{}]", credential.name, state(reason), sentence(glance, credential), reason.code()));
     say(format_args!("  AWS says it is {}; secret {}", glance.now.store, credential.destination.name));
     if let Some(paused) = glance.secret.as_ref().and_then(|secret| Paused::of(&secret.tags))
         && reason == Reason::Paused
     {
         say(format_args!("  {paused}"));
+    }
+    for note in because(glance) {
+        say(format_args!("  rotation asked for because: {note}"));
     }
     say("");
     for check in checks {
@@ -100,9 +129,10 @@ fn document(glance: &Glance, credential: &Credential, checks: &[Check], worst: u
         "name": credential.name.as_str(),
         "state": state(reason),
         "reason": reason.code(),
-        "message": reason.sentence(),
+        "message": sentence(glance, credential),
         "hint": reason.hint().map(|hint| hint.replace("<name>", credential.name.as_str())),
         "secret": credential.destination.name.as_str(),
+        "because": because(glance),
         "now": glance.now.store.to_string(),
         "step": glance.decision.step.word(),
         "next": glance.decision.look_again.map(|date| date.to_string()),

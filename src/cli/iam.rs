@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use crate::cli::report::{Printer, Wrong};
 use crate::cli::{Source, code};
 use crate::config::{self, Declaration, Discovery};
+use crate::model::capability::Marking;
 use crate::model::credential::Credential;
-use crate::model::name::TargetName;
+use crate::model::name::{Name, TargetName};
 use crate::model::option::Reference;
+use crate::model::policy::Wanted;
+use crate::model::source;
 use crate::stores::aws::Target;
 
 /// Characters, blanks apart, that AWS takes in one managed policy (IAM quotas).
@@ -20,7 +23,8 @@ const POLICY_CHAR_COUNT_MAX: usize = 6_144;
 /// What the policy is to allow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
 enum Purpose {
-    /// The daemon, `once` and `rotate`. Does not read AWSCURRENT.
+    /// The daemon, `once` and `rotate`. Reads AWSCURRENT only of what feeds others, or is kept in one
+    /// record at the vendor.
     Rotate,
     /// `status`, `explain` and `history`.
     Status,
@@ -118,6 +122,20 @@ fn policy(declaration: &Declaration, name: &TargetName, target: &Target, purpose
         read["Condition"] = json!({ "StringLike": { "secretsmanager:VersionStage": stages } });
         statements.push(read);
     }
+    let fed = fed_or_kept(declaration, name, target);
+    if has(Purpose::Rotate) && !fed.is_empty() {
+        let mut read = statement("PublishedValues", &BTreeSet::from(["GetSecretValue"]), &fed);
+        read["Condition"] = json!({ "StringEquals": { "secretsmanager:VersionStage": "AWSCURRENT" } });
+        statements.push(read);
+    }
+    let retired: BTreeSet<String> = credentials
+        .iter()
+        .filter(|one| one.policy.wanted == Wanted::Retired && one.policy.create_secret)
+        .map(|one| secret_arn(target, one.destination.name.as_str()))
+        .collect();
+    if has(Purpose::Rotate) && !retired.is_empty() {
+        statements.push(statement("Retired", &BTreeSet::from(["DeleteSecret"]), &retired));
+    }
     let admin = admin_secrets(declaration, name, target);
     if has(Purpose::Rotate) && !admin.is_empty() {
         let mut read = statement("AdminSecrets", &BTreeSet::from(["GetSecretValue"]), &admin);
@@ -151,17 +169,40 @@ fn secret_arn(target: &Target, name: &str) -> String {
     arn(target, "secretsmanager", &format!("secret:{name}-??????"))
 }
 
-/// AWS secrets of this target that hold vendors' admin secrets.
+/// Secrets of this target whose AWSCURRENT keyferry reads: what feeds another credential, and what is
+/// kept in one record at the vendor, which is compared with its sources and set again when it differs.
+fn fed_or_kept(declaration: &Declaration, name: &TargetName, target: &Target) -> BTreeSet<String> {
+    let pieces = declaration.credentials.iter().flat_map(|one| one.options.pieces());
+    let feeds: BTreeSet<&Name> = pieces
+        .filter_map(|piece| match &piece.source {
+            source::Source::Credential { name, .. } => Some(name),
+            source::Source::Generate(_) | source::Source::Read(_) => None,
+        })
+        .collect();
+    let read = declaration.credentials.iter().filter(|one| {
+        let kept = one.policy.capabilities.marking == Marking::InPlace;
+        one.destination.target == *name && (kept || feeds.contains(&one.name))
+    });
+    read.map(|one| secret_arn(target, one.destination.name.as_str())).collect()
+}
+
+/// AWS secrets of this target that hold vendors' admin secrets, or values for credentials.
 fn admin_secrets(declaration: &Declaration, name: &TargetName, target: &Target) -> BTreeSet<String> {
     let first = declaration.targets.keys().next();
     let references = declaration.vendors.values().flat_map(|vendor| vendor.options.references());
-    let here = |(_, reference): (&str, &Reference)| match reference {
+    let references = references.map(|(_, reference)| reference);
+    let values = declaration.credentials.iter().flat_map(|one| one.options.pieces());
+    let values = values.filter_map(|piece| match &piece.source {
+        source::Source::Read(reference) => Some(reference),
+        source::Source::Generate(_) | source::Source::Credential { .. } => None,
+    });
+    let here = |reference: &Reference| match reference {
         Reference::AwsSecret { target: named, name: secret, .. } if named.as_ref().or(first) == Some(name) => {
             Some(secret_arn(target, secret.as_str()))
         }
         _ => None,
     };
-    references.filter_map(here).collect()
+    references.chain(values).filter_map(here).collect()
 }
 
 /// Customer-managed keys. The account's default key needs no statement.
@@ -246,6 +287,7 @@ mod tests {
         ] {
             assert!(rotate.contains(word), "{word}: {rotate}");
         }
+        assert!(!rotate.contains("PublishedValues") && !rotate.contains("DeleteSecret"), "{rotate}");
         let status = printed(DECLARED, &[Purpose::Status]);
         for word in ["Put", "Tag", "Create", "UpdateSecret", "AWSCURRENT", "AWSPENDING", "GenerateDataKey", "admin"] {
             assert!(!status.contains(word), "{word}: {status}");
@@ -262,5 +304,72 @@ mod tests {
             declared.contains("arn:aws:kms:eu-central-1:*:key/1234abcd") && !declared.contains("ListSecrets"),
             "{declared}"
         );
+    }
+
+    #[test]
+    fn published_values_are_read_and_secrets_deleted_only_where_it_is_declared() {
+        const DECLARED: &str = r#"
+            deployment = "test"
+            [aws]
+            region = "eu-central-1"
+            [vendors.keycard]
+            kind = "keycard"
+            zone = "production"
+            client_id = { env = "A" }
+            client_secret = { env = "B" }
+            [vendors.chatbotkit]
+            kind = "chatbotkit"
+            token = { env = "C" }
+            [defaults.secret]
+            name = "{name}"
+            [[credential]]
+            name = "feeds"
+            vendor = "keycard"
+            type = "password"
+            application = "app"
+            rotate = "30d"
+            [[credential]]
+            name = "alone"
+            vendor = "keycard"
+            type = "password"
+            application = "alone"
+            rotate = "30d"
+            state = "retired"
+            [[credential]]
+            name = "fed"
+            vendor = "chatbotkit"
+            type = "secret"
+            alias = "fed"
+            value = { credential = "feeds", output = "client_secret" }
+            rotate = "manual"
+            [[credential]]
+            name = "read"
+            vendor = "chatbotkit"
+            type = "secret"
+            alias = "read"
+            rotate = "30d"
+            value = { aws_secret = { name = "by-hand" } }
+        "#;
+        let resources = |sid: &str, purpose| {
+            let policy: Value = serde_json::from_str(&printed(DECLARED, &[purpose])).unwrap();
+            let all = policy["Statement"].as_array().unwrap().clone();
+            let one = all.iter().find(|one| one["Sid"] == sid)?;
+            let secrets = one["Resource"].as_array()?.iter().filter_map(Value::as_str);
+            Some(
+                secrets
+                    .map(|arn| arn.rsplit(':').next().unwrap_or_default().replace("-??????", ""))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let rows = [
+            ("PublishedValues", Some(vec!["fed", "feeds", "read"])),
+            ("AdminSecrets", Some(vec!["by-hand"])),
+            ("Retired", Some(vec!["alone"])),
+        ];
+        for (sid, expected) in rows {
+            let expected = expected.map(|names| names.into_iter().map(String::from).collect::<Vec<_>>());
+            assert_eq!(resources(sid, Purpose::Rotate), expected, "{sid}");
+            assert_eq!(resources(sid, Purpose::Status), None, "{sid}");
+        }
     }
 }

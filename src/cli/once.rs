@@ -32,12 +32,7 @@ pub fn span(text: &str) -> Result<Duration, String> {
 /// Brings everything as far as it goes now.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(source, printer).await?;
-    let stopping = Arc::clone(&engine);
-    tokio::spawn(async move {
-        // What is under way is finished or left in a state that the next run goes on from.
-        run::told_to_stop().await;
-        stopping.stop();
-    });
+    run::stop_when_told(&engine);
     up_to_date(&engine, arguments.wait.unwrap_or_default(), printer).await;
     Ok(printer.fleet(engine.board(), false, json!({})))
 }

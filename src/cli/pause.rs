@@ -32,7 +32,7 @@ pub struct Arguments {
     #[command(flatten)]
     end: End,
     /// Why, for whoever finds it paused.
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    #[arg(long, value_name = "TEXT", value_parser = |text: &str| tag_text(text, REASON_CHAR_COUNT_MAX))]
     reason: Option<String>,
 }
 
@@ -52,14 +52,17 @@ struct End {
 }
 
 /// Tags hold fewer characters than people write; what does not fit is refused and not changed.
-fn reason(text: &str) -> Result<String, String> {
+///
+/// # Errors
+/// Says what does not fit, and where.
+pub(super) fn tag_text(text: &str, char_count_max: usize) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("it is empty".into());
     }
     let length = text.chars().count();
-    if length > REASON_CHAR_COUNT_MAX {
-        return Err(format!("{length} characters; an AWS tag holds at most {REASON_CHAR_COUNT_MAX}"));
+    if length > char_count_max {
+        return Err(format!("{length} characters; there is room for {char_count_max} in an AWS tag"));
     }
     match text.chars().enumerate().find(|(_, c)| !c.is_ascii_alphanumeric() && !" :_@/+=.-".contains(*c)) {
         None => Ok(text.to_owned()),
@@ -164,6 +167,7 @@ mod tests {
 
     #[test]
     fn what_a_tag_cannot_hold_is_refused_with_its_place() {
+        let reason = |text: &str| tag_text(text, REASON_CHAR_COUNT_MAX);
         assert_eq!(reason(" incident 4711: see http://wiki/x "), Ok("incident 4711: see http://wiki/x".into()));
         for (text, word) in [
             ("", "empty"),

@@ -9,10 +9,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use crate::cli::code;
-use crate::cli::table::{Entry, Style};
+use crate::cli::table::{Entry, Style, few};
 use crate::config::Report;
 use crate::engine::snapshot::{Board, Status};
 use crate::model::fault::Fault;
+use crate::rotation::Turn;
 
 /// How facts are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -170,6 +171,11 @@ impl Printer {
                     say(self.style().fleet(&entries));
                 }
                 self.say_all(self.style().details(&entries, &unreachable));
+                let paused: Vec<&str> =
+                    all.iter().filter(|(_, one)| one.turn() == Turn::Paused).map(|(name, _)| name.as_str()).collect();
+                if problems_only && !paused.is_empty() {
+                    say(format_args!("\npaused, so that nothing happens to them: {}", few(&paused)));
+                }
             }
         }
         worst

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use crate::cli::report::{Output, Printer, Wrong, say};
 use crate::cli::select::Selection;
 use crate::cli::table::Entry;
-use crate::cli::{Source, code};
+use crate::cli::{Source, code, pause, run as daemon};
 use crate::config::Declaration;
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
-use crate::model::attempt::Cause;
+use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
+use crate::model::name::Name;
 use crate::model::time::{Timestamp, human};
 use crate::rotation::Step;
 use crate::rotation::leaked::Wait;
@@ -25,17 +26,29 @@ pub struct Arguments {
     /// The current value leaked: end every older one as soon as the new one is current, without overlap.
     #[arg(long)]
     leaked: bool,
+    /// Why, for whoever reads `explain`, `history` or the log; in the claim, so that a crash does not forget it.
+    #[arg(long, value_name = "TEXT", value_parser = note)]
+    reason: Option<Note>,
     /// Also when --all, --vendor or --tag means more credentials than `limits.max_replacements`.
     #[arg(long)]
     yes: bool,
+}
+
+fn note(text: &str) -> Result<Note, String> {
+    let text = pause::tag_text(text, Note::CHAR_COUNT_MAX)?;
+    Note::new(&text).ok_or_else(|| "it can't stand in an AWS tag".into())
 }
 
 /// Rotates each once, and says of each whether it was.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     arguments.which.require("nothing was rotated")?;
     let engine = super::open(source, printer).await?;
+    if let Some(note) = &arguments.reason {
+        engine.because(note.clone());
+    }
     let wanted = arguments.which.pick(engine.declaration(), "nothing was rotated")?;
     few_enough(arguments, wanted.len(), engine.declaration())?;
+    daemon::stop_when_told(&engine);
     let bar = printer.progress(wanted.len(), "rotating");
     let cause = if arguments.leaked { Cause::Leaked } else { Cause::Asked };
     let visit = Visit { request: Some(cause), vendor: AskVendor::AsNeeded, dry: false };
@@ -55,7 +68,11 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
         (true, code) if !leaks || matches!(old(one), Old::Dead) => code,
         (_, code) => code.max(code::FAILING),
     };
-    let worst = visited.values().map(outcome).max().unwrap_or(code::FINE);
+    // Told to stop, it begins no more.
+    let left: Vec<&str> =
+        wanted.iter().map(|one| &one.name).filter(|one| !visited.contains_key(one)).map(Name::as_str).collect();
+    let stopped = if left.is_empty() { code::FINE } else { code::FAILING };
+    let worst = visited.values().map(outcome).max().unwrap_or(code::FINE).max(stopped);
     let entries: Vec<Entry<'_>> = visited.iter().map(|(name, one)| Entry::new(name, &one.status)).collect();
     let declared = |name: &str| wanted.iter().find(|one| one.name.as_str() == name);
     let time = |name: &str| took.iter().find(|(one, _)| one == name).map_or(Duration::ZERO, |(_, took)| *took);
@@ -74,7 +91,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                 row
             };
             let rows: Vec<_> = visited.values().zip(&entries).map(|(one, entry)| row(one, entry)).collect();
-            printer.json(&json!({ "credentials": rows, "exit_code": worst }));
+            printer.json(&json!({ "credentials": rows, "not_begun": left, "exit_code": worst }));
         }
         Output::Text => {
             for (one, entry) in visited.values().zip(&entries) {
@@ -82,8 +99,16 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                 match (rotated(one), declared(name)) {
                     (true, Some(credential)) if leaks => say(leak(one, credential, time(name))),
                     (true, _) => say(format_args!("{name}: rotated; {} live, {}", row.live, row.message)),
-                    (false, _) => say(not_rotated(one, entry)),
+                    (false, _) => {
+                        say(not_rotated(one, entry));
+                        if leaks && !matches!(old(one), Old::Dead) {
+                            say("  NOT SAFE: the value that leaked still works, as far as keyferry knows");
+                        }
+                    }
                 }
+            }
+            for name in left {
+                say(format_args!("{name}: NOT rotated: told to stop before it began; nothing remembers this request"));
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::cli::report::{Output, Printer};
+use crate::cli::report::{Output, Printer, Wrong};
 use crate::cli::{Source, code};
 use crate::clock::HostClock;
 use crate::config::{self, Report, Severity};
@@ -82,13 +82,24 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let silence_max = systemd::watchdog().unwrap_or(SILENCE_MAX);
     let daemon = Daemon::new(engine, Arc::new(manager), silence_max, Some(reread));
     if let Some(address) = arguments.listen {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+        let listener = TcpListener::bind(address).await.map_err(|error| unheard(address, &error))?;
         tracing::info!("status page at http://{}/", listener.local_addr()?);
         tokio::spawn(serve::serve(listener, daemon.pages(), std::future::pending()));
     }
     tokio::spawn(watch_over(daemon.pages(), Arc::clone(&daemon.manager), systemd::watchdog().is_some()));
     daemon.keep(orders).await?;
     Ok(code::FINE)
+}
+
+/// Why the pages can't be served. The likeliest cause is a second daemon, started by mistake.
+fn unheard(address: SocketAddr, error: &std::io::Error) -> Wrong {
+    let wrong = Wrong::new(format!("the status page can't be at {address}: {error}; nothing was started"));
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => wrong.with_hint(
+            "is a keyferry running here already? One is enough; several share the work, each with its own --listen",
+        ),
+        _ => wrong,
+    }
 }
 
 /// Ends when the process is told to: SIGTERM or SIGINT.
@@ -102,6 +113,20 @@ pub(super) async fn told_to_stop() {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+}
+
+/// For verbs that begin rotations and end by themselves: told to stop, nothing new begins, and what is
+/// under way is finished or left in a state that the next run goes on from. Told again, it ends at once.
+pub(super) fn stop_when_told(engine: &Arc<Engine>) {
+    let engine = Arc::clone(engine);
+    tokio::spawn(async move {
+        told_to_stop().await;
+        engine.stop();
+        tracing::warn!("told to stop: finishing what only this process can finish; once more ends it at once");
+        told_to_stop().await;
+        tracing::warn!("stopped at once (told to stop again): the next run goes on from there");
+        std::process::exit(i32::from(code::FAILING));
+    });
 }
 
 /// Orders by signal: SIGHUP, SIGTERM, SIGINT.

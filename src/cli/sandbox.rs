@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::cli::report::{Output, Printer, say};
+use crate::cli::report::{Output, Printer, Wrong, say};
 use crate::cli::{Source, code, once, status};
 use crate::clock::HostClock;
 use crate::config::{self, Declaration, VendorInstance};
@@ -38,6 +38,9 @@ mod show;
 const DECLARATION: &str = include_str!("../../config/sandbox.toml");
 /// Speed when nothing is said: an hour passes in a minute.
 const SPEED: f64 = 60.0;
+/// Highest speed at which the daemon's own work is sped up: a claim is good for a minute of the
+/// sandbox's time, and a quarter of a second for the calls in it is what a busy machine holds.
+const DAEMON_SPEED_MAX: f64 = 240.0;
 /// Longest time, in sandbox time, that `--once` waits for everything to be current.
 const ONCE_MAX: Duration = Duration::from_secs(2 * 3_600);
 
@@ -53,7 +56,7 @@ pub struct Arguments {
     /// Start the services without the daemon, for other clients.
     #[arg(long)]
     serve_only: bool,
-    /// Seconds that pass in one [default: 60; 1 with --serve-only].
+    /// Seconds that pass in one, up to 240, or 3600 with --serve-only [default: 60; 1 with --serve-only].
     #[arg(long, value_name = "N", value_parser = speed)]
     speed: Option<f64>,
     /// Port of the Secrets Manager; 0 for any.
@@ -101,6 +104,15 @@ pub(super) fn speed(text: &str) -> Result<f64, String> {
 
 /// Starts the services, and the daemon unless told otherwise.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    if let Some(speed) = arguments.speed.filter(|speed| !arguments.serve_only && *speed > DAEMON_SPEED_MAX) {
+        let message = format!(
+            "--speed {speed} is too fast for the daemon: a claim is good for one minute, which would be {:.2} s, and \
+             its calls take that long on a busy machine; nothing was started",
+            60.0 / speed
+        );
+        let hint = format!("up to {DAEMON_SPEED_MAX}; the services alone, with --serve-only, run at up to 3600");
+        return Err(Wrong::new(message).with_hint(hint).into());
+    }
     let mut declaration = load(&source.config)?;
     let natural = if arguments.serve_only { 1.0 } else { SPEED };
     let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(arguments.speed.unwrap_or(natural)));
@@ -275,11 +287,12 @@ async fn keep(
     tell_services(sandbox);
     say(format_args!("status page      http://{}/", daemon.address()));
     say("Times below are the sandbox's own.");
+    let engine = Arc::new(Engine::open(daemon.declaration(), Arc::clone(engine.clock())).await?);
     let consumer = sandbox.start_consumer();
     let ended = show(sandbox, daemon, arguments.seed, arguments.kill_every).await?;
     consumer.abort();
     say("");
-    let worst = status::fleet(engine, printer).await;
+    let worst = status::fleet(&engine, printer).await;
     let (logins, failures) = sandbox.consumed();
     say(format_args!("\nconsumer: {logins} logins, {failures} failures"));
     Ok(if failures > 0 { 6 } else { ended.unwrap_or(worst) })

@@ -61,6 +61,13 @@ impl<'a> Entry<'a> {
         if unseen { "-".into() } else { self.row.live.to_string() }
     }
 
+    /// The hint, with `NAME` for the credential's name where a reason's hint has it.
+    fn hint_for_any(&self) -> Option<String> {
+        let general = self.status.reason.hint().filter(|_| self.status.fault.is_none() && !self.status.dead);
+        let version = self.row.version.as_deref().unwrap_or("<version id>");
+        general.map(|hint| hint.replace("<name>", "NAME").replace("<version id>", version)).or(self.row.hint.clone())
+    }
+
     /// What consumers have, while this is not mended.
     pub fn so_far(&self) -> &'static str {
         match (&self.status.published, self.status.reason) {
@@ -170,7 +177,8 @@ impl Style {
         for (_, same) in groups {
             let row = &same[0].row;
             let title = format!("{} ({}): {}", names(&same), row.state, row.message);
-            paragraphs.push(paragraph(&title, same[0].so_far(), row.hint.as_deref()));
+            let hint = if same.len() > 1 { same[0].hint_for_any() } else { row.hint.clone() };
+            paragraphs.push(paragraph(&title, same[0].so_far(), hint.as_deref()));
         }
         if !stripped.is_empty() {
             paragraphs.push(format!(
@@ -229,12 +237,17 @@ fn key(entry: &Entry<'_>) -> String {
         Some(fault) => Fault { request: None, ..fault.clone() }.to_string(),
         None => entry.row.message.clone(),
     };
-    format!("{}\n{message}\n{}\n{:?}", entry.row.state, entry.so_far(), entry.row.hint)
+    format!("{}\n{message}\n{}\n{:?}", entry.row.state, entry.so_far(), entry.hint_for_any())
 }
 
 fn names(same: &[&Entry<'_>]) -> String {
-    let shown: Vec<&str> = same.iter().take(NAMES_SHOWN_MAX).map(|entry| entry.row.name.as_str()).collect();
-    match same.len().saturating_sub(NAMES_SHOWN_MAX) {
+    few(&same.iter().map(|entry| entry.row.name.as_str()).collect::<Vec<_>>())
+}
+
+/// Names, and how many more there are.
+pub fn few(all: &[&str]) -> String {
+    let shown = &all[..all.len().min(NAMES_SHOWN_MAX)];
+    match all.len().saturating_sub(NAMES_SHOWN_MAX) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }

@@ -126,6 +126,29 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     load_from(&Shelf::Disk, path)
 }
 
+/// The declaration at `path` as one text: without its `include`, and with what that brings in after
+/// it. Means the same, which the caller checks.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_as_one(path: &Path) -> Result<String, Report> {
+    load_from(&Shelf::Disk, path)?;
+    let mut notes = Notes::default();
+    let main = Shelf::Disk.read(path, 0, &mut notes);
+    let (tree, _) = parse(&mut notes, 0, &main.text);
+    let root = Table { entries: &tree, span: Span::new(0, 0..main.text.len()) };
+    let mut one = main.text.clone();
+    let included = Shelf::Disk.included(root, path, &mut notes);
+    if let Some(include) = root.get("include") {
+        one.replace_range(include.span.start as usize..include.span.end as usize, "[]");
+    }
+    for (at, path) in included.iter().enumerate() {
+        one.push('\n');
+        one.push_str(&Shelf::Disk.read(path, at + 1, &mut notes).text);
+    }
+    Ok(one)
+}
+
 /// Checks a declaration at hand. The first of `files`, by path and text, is the declaration; the
 /// others are what its `include` may match.
 ///

@@ -18,7 +18,7 @@
 //! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,6 +26,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::{Declaration, VendorInstance};
+use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
@@ -34,6 +35,7 @@ use crate::model::place::At;
 use crate::model::policy::Ownership;
 use crate::model::time::Clock;
 use crate::rotation::brake::Brake;
+use crate::rotation::fleet::{self, Urgency};
 use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
@@ -70,6 +72,12 @@ pub struct Engine {
     memories: Arc<std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>>,
     pulses: Arc<pulse::Pulses>,
     brake: std::sync::Mutex<Brake>,
+    /// Credentials of which is known whether they would be replaced, where no listing shows it.
+    judged: std::sync::Mutex<BTreeSet<Name>>,
+    /// Why the person who asks for rotations in this process does.
+    note: std::sync::OnceLock<Note>,
+    /// Credentials whose secrets the last listing showed with something under way.
+    begun: std::sync::Mutex<BTreeSet<Name>>,
     /// Whether another declaration is in force: what was begun under this one is finished.
     replaced: AtomicBool,
     client: http::Client,
@@ -116,9 +124,18 @@ impl Engine {
             stopping: Arc::default(),
             memories: Arc::default(),
             pulses: Arc::default(),
+            judged: std::sync::Mutex::default(),
+            note: std::sync::OnceLock::new(),
+            begun: std::sync::Mutex::default(),
             replaced: AtomicBool::new(false),
             client,
         })
+    }
+
+    /// Why the person asks for what this process does: goes into the claims of it. The first word
+    /// counts.
+    pub fn because(&self, note: Note) {
+        let _ = self.note.set(note);
     }
 
     /// The declaration it carries out.
@@ -161,11 +178,23 @@ impl Engine {
         self.stores.get(&credential.destination.target)
     }
 
-    /// Whether a credential goes before the others: an attempt of it is known to be under way
-    /// because its value leaked.
-    pub fn is_urgent(&self, name: &Name) -> bool {
+    /// How urgent a visit for `request` is, as far as is known of the credential: what its open
+    /// claims said, and what the last listing showed.
+    pub fn urgency(&self, name: &Name, request: Option<Cause>) -> Urgency {
         let memory = self.memories.lock().expect("no holder panics").get(name).cloned();
-        memory.is_some_and(|memory| memory.try_lock().is_ok_and(|memory| memory.knows_of_leak()))
+        let claimed = memory.and_then(|memory| memory.try_lock().ok().and_then(|memory| memory.cause()));
+        let begun = self.begun.lock().expect("no holder panics").contains(name);
+        fleet::urgency(claimed.filter(|cause| *cause == Cause::Leaked).or(request), begun || claimed.is_some())
+    }
+
+    /// Notes whether a listing shows something under way.
+    fn note_begun(&self, name: &Name, begun: bool) {
+        let mut names = self.begun.lock().expect("no holder panics");
+        if begun {
+            names.insert(name.clone())
+        } else {
+            names.remove(name)
+        };
     }
 
     /// How this engine is about to leave its credentials.

@@ -7,7 +7,7 @@ use crate::config::Discovery;
 use crate::engine::Engine;
 use crate::engine::feeding::sources;
 use crate::engine::here::Here;
-use crate::engine::pool::Pool;
+use crate::engine::pool::{LANE_VISIT_COUNT_MAX, Pool};
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::engine::snapshot::{Published, Status};
 use crate::model::credential::Credential;
@@ -17,7 +17,7 @@ use crate::model::name::{Name, SecretName, TargetName, VersionId};
 use crate::model::observed::Summary;
 use crate::model::policy::Takeover;
 use crate::model::time::Timestamp;
-use crate::rotation::fleet::{self, Look, look};
+use crate::rotation::fleet::{self, Look, Urgency, look};
 use crate::rotation::{Reason, brake};
 
 /// What a listing of the fleet says: who needs a look now. Credentials of a target that could not be
@@ -26,9 +26,6 @@ use crate::rotation::{Reason, brake};
 pub struct Sorted {
     /// Those that need one.
     pub wanted: Vec<Arc<Credential>>,
-    /// Those among them that go before the others: an attempt is under way, perhaps one whose cause
-    /// is a leak.
-    pub urgent: BTreeSet<Name>,
     /// AWS secrets of this deployment that no declaration names (any more): nothing is done about
     /// them. Empty where the fleet is not listed.
     pub undeclared: Vec<SecretName>,
@@ -46,7 +43,6 @@ impl Engine {
         while !listings.is_empty() {
             let of_target = listings.next().await;
             sorted.wanted.extend(of_target.wanted);
-            sorted.urgent.extend(of_target.urgent);
             sorted.undeclared.extend(of_target.undeclared);
         }
         sorted.wanted.sort_by(|one, other| one.name.cmp(&other.name));
@@ -66,8 +62,7 @@ impl Engine {
             // Without the right to list, each is looked at by its name.
             self.board().set_reached(target, None);
             sorted.wanted = declared().cloned().collect();
-            let suspects = sorted.wanted.iter().filter(|one| one.policy.takeover == Takeover::Rotate).cloned();
-            self.brake_replacements(suspects.collect()).await;
+            self.brake_unlisted(&sorted.wanted).await;
             return sorted;
         }
         let whom = format!("the listing of target {target}");
@@ -92,13 +87,11 @@ impl Engine {
         let mut suspects = Vec::new();
         for credential in declared() {
             let summary = listing.get(&credential.destination.name);
+            self.note_begun(&credential.name, summary.is_some_and(fleet::begun));
             match summary.map(|summary| (summary, judge(summary, credential, now))) {
                 Some((summary, Look::At(date))) => self.note_quiet(credential, summary, now, Some(date)),
                 Some((summary, Look::Never)) => self.note_quiet(credential, summary, now, None),
                 Some((summary, Look::Now)) => {
-                    if fleet::under_way(summary) {
-                        sorted.urgent.insert(credential.name.clone());
-                    }
                     if fleet::moved(summary, &credential.policy) {
                         suspects.push(Arc::clone(credential));
                     }
@@ -123,12 +116,35 @@ impl Engine {
     /// before counts too, and has begun.
     async fn brake_replacements(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) {
         let takeovers = self.declaration().credentials.iter().filter(|one| one.policy.takeover == Takeover::Rotate);
-        let most = usize::try_from(self.declaration().limits.max_replacements).unwrap_or(usize::MAX);
-        if suspects.len() + takeovers.count() <= most {
+        if suspects.len() + takeovers.count() > self.replacement_count_max() {
+            self.judge_replacements(suspects).await;
+        }
+    }
+
+    /// The same where no listing shows what moved: each is looked at once, before anything begins. An
+    /// edit is another engine, and looks anew. What somebody else put there may change at any time.
+    async fn brake_unlisted(self: &Arc<Self>, wanted: &[Arc<Credential>]) {
+        if self.declaration().credentials.len() <= self.replacement_count_max() {
             return;
         }
+        let suspects = {
+            let judged = self.judged.lock().expect("no holder panics");
+            let suspect =
+                |one: &&Arc<Credential>| one.policy.takeover == Takeover::Rotate || !judged.contains(&one.name);
+            wanted.iter().filter(suspect).cloned().collect()
+        };
+        self.judge_replacements(suspects).await;
+    }
+
+    fn replacement_count_max(&self) -> usize {
+        usize::try_from(self.declaration().limits.max_replacements).unwrap_or(usize::MAX)
+    }
+
+    async fn judge_replacements(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) {
         let visit = Visit { dry: true, vendor: AskVendor::AsNeeded, request: None };
         let visited = self.visit_all(suspects, visit, |_, _| {}).await;
+        let seen = visited.iter().filter(|(_, one)| one.status.fault.is_none()).map(|(name, _)| name.clone());
+        self.judged.lock().expect("no holder panics").extend(seen);
         let replaced = visited.into_iter().filter(|(_, one)| one.planned.as_ref().is_some_and(brake::replaces));
         self.with_brake(|brake| brake.judge(replaced.map(|(name, _)| name)));
     }
@@ -159,11 +175,15 @@ impl Engine {
     ) -> BTreeMap<Name, Visited> {
         // Those that are fed by others come after them, and again where one of them was published
         // meanwhile.
+        if visit.request.is_some() && wanted.len() > LANE_VISIT_COUNT_MAX {
+            self.learn_what_is_begun(&wanted).await;
+        }
+        let urgency = |name: &Name| self.urgency(name, visit.request);
         let (mut held, first): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|credential| !sources(credential).is_empty());
         let mut pool = Pool::default();
         for credential in first {
-            pool.ask(self, &credential, visit, self.is_urgent(&credential.name));
+            pool.ask(self, &credential, visit, urgency(&credential.name));
         }
         let mut results = BTreeMap::new();
         loop {
@@ -176,7 +196,7 @@ impl Engine {
             held.retain(|credential| {
                 let waits = sources(credential).into_iter().any(|name| pool.has(name) || names.contains(name));
                 if !waits {
-                    pool.ask(self, credential, visit, self.is_urgent(&credential.name));
+                    pool.ask(self, credential, visit, urgency(&credential.name));
                 }
                 waits
             });
@@ -185,11 +205,36 @@ impl Engine {
             let name = &landed.credential.name;
             for follower in self.followers_after(name, &landed.visited) {
                 if !names.contains(&follower.name) {
-                    pool.ask(self, &follower, Visit { request: None, ..visit }, false);
+                    pool.ask(self, &follower, Visit { request: None, ..visit }, Urgency::Routine);
                 }
             }
             done(name, &landed.visited);
             results.insert(name.clone(), landed.visited);
+        }
+    }
+
+    /// Where not all of `wanted` can begin at once, what may be an emergency goes first: one listing
+    /// tells. Where there is none, nothing is lost but the order.
+    async fn learn_what_is_begun(&self, wanted: &[Arc<Credential>]) {
+        if self.declaration().discovery == Discovery::Declared {
+            return;
+        }
+        let targets: BTreeSet<&TargetName> = wanted.iter().map(|one| &one.destination.target).collect();
+        for (target, store) in self.stores().iter().filter(|(target, _)| targets.contains(target)) {
+            let listed = match self.identify(target, store).await {
+                Ok(()) => store.fleet(&self.declaration().deployment).await,
+                Err(fault) => Err(fault),
+            };
+            match listed {
+                Ok(summaries) => {
+                    let begun = summaries.iter().filter(|one| fleet::begun(one)).map(|one| &one.name);
+                    let begun: HashSet<&SecretName> = begun.collect();
+                    for credential in wanted.iter().filter(|one| one.destination.target == *target) {
+                        self.note_begun(&credential.name, begun.contains(&credential.destination.name));
+                    }
+                }
+                Err(fault) => tracing::debug!(%target, "{fault}; going on in the order of the names"),
+            }
         }
     }
 

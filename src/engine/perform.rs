@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::engine::reconcile::{Run, Seen};
 use crate::engine::{Former, place};
-use crate::model::attempt::{Attempt, Mark};
+use crate::model::attempt::{Attempt, Cause, Mark, Note};
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{
-    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_PLACE, TAG_RETIRING,
+    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_NOTE, TAG_PLACE, TAG_RETIRING,
     TAG_UNPROVED, Tracked,
 };
 use crate::model::name::{Arn, VendorId, VersionId};
@@ -21,7 +21,7 @@ use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::own::{self, Answer, Next, Own};
-use crate::rotation::tags::{Bootstrap, Ending, Retiring};
+use crate::rotation::tags::{Bootstrap, Ending, Noted, Retiring};
 use crate::rotation::view::{Dwelling, Fit, Hand};
 use crate::rotation::{Reason, Step};
 use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
@@ -68,6 +68,7 @@ impl Run<'_> {
                     number: *number,
                     cause: *cause,
                     before: before.clone(),
+                    note: self.note(*cause),
                 };
                 self.claim_attempt(secret, &claim).await
             }
@@ -87,7 +88,12 @@ impl Run<'_> {
                 let fence = Fence { signed_at: *proved };
                 self.store.promote(arn, version, from.as_ref(), fence).await.map(|_| Hand::Empty)
             }
-            Step::Detach { label, version } => self.detach(arn, label, version).await,
+            Step::Detach { label, version } => {
+                if let Label::Open(attempt) = label {
+                    self.keep_note(secret, *attempt).await?;
+                }
+                self.detach(arn, label, version).await
+            }
             Step::Close { attempt } => {
                 let published = self.published(secret)?;
                 self.store.put_tombstone(&published, *attempt).await.map(|_| Hand::Empty)
@@ -161,6 +167,37 @@ impl Run<'_> {
 
     pub(super) fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
         Published::of(secret).ok_or_else(|| self.fault("writing a version", "the secret has no current version"))
+    }
+
+    /// Why the next attempt is asked for, in a person's words. One that is begun again because an
+    /// earlier one for a leaked value failed has that one's.
+    fn note(&self, cause: Cause) -> Option<Note> {
+        if self.request.is_some() {
+            return self.engine.note.get().cloned();
+        }
+        let mut claims = self.memory.claims.values().filter(|_| cause == Cause::Leaked);
+        claims.find(|claim| claim.cause == Cause::Leaked).and_then(|claim| claim.note.clone())
+    }
+
+    /// Once its claim has lost `kf-open`, only who may read every version could read it: before that,
+    /// what it says of why the current version was made moves to a tag. That this is denied keeps
+    /// nothing from going on.
+    async fn keep_note(&self, secret: &observed::Secret, attempt: Attempt) -> Result<(), Fault> {
+        let current = secret.versions.iter().find(|version| version.labels.contains(&Label::Current));
+        if current.is_none_or(|version| version.id != attempt.slot_id()) {
+            return Ok(());
+        }
+        let claim = self.memory.claims.get(&attempt.claim_id());
+        let Some(note) = claim.and_then(|claim| claim.note.clone()) else { return Ok(()) };
+        let tag = Noted { version: attempt.slot_id(), note }.to_tag();
+        match self.store.tag(&secret.arn, &[(TAG_NOTE, tag.as_str())]).await {
+            Err(fault) if fault.heals_by_itself() => Err(fault),
+            Err(fault) => {
+                tracing::warn!(credential = %self.credential.name, "{fault}; `history` won't tell why it was rotated");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     async fn claim_attempt(&self, secret: &observed::Secret, claim: &Claim) -> Result<Hand, Fault> {

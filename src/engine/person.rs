@@ -1,12 +1,15 @@
 //! What a person asked for, as calls: a look at everything there is to see, and the few writes
 //! that no rule makes. Whether they may be made, `rotation::person` says.
 
+use std::collections::BTreeMap;
+
 use crate::config::Discovery;
 use crate::engine::reconcile::{AskVendor, Memory, Run, Visit};
 use crate::engine::{Engine, place};
+use crate::model::attempt::Note;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, TAG_BASE, TAG_CONFIRMED, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
+use crate::model::label::{Label, TAG_BASE, TAG_CONFIRMED, TAG_NOTE, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Arn, VersionId};
 use crate::model::observed::{self, Listing};
 use crate::model::policy::Verify;
@@ -14,6 +17,7 @@ use crate::model::time::{Now, Timestamp};
 use crate::rotation::Decision;
 use crate::rotation::census::{Counted, Undeclared};
 use crate::rotation::person::Back;
+use crate::rotation::tags::Noted;
 use crate::rotation::view::{Hand, View};
 use crate::stores::aws::{Fence, Returnable};
 use crate::vendors::Verdict;
@@ -46,6 +50,17 @@ impl Glance {
     pub fn arn(&self) -> Result<&Arn, Fault> {
         let gone = || Fault::new(Class::Gone, "writing to the secret", "there is none of that name");
         self.secret.as_ref().map(|secret| &secret.arn).ok_or_else(gone)
+    }
+}
+
+impl Glance {
+    /// Why people asked for rotations, by the version that was or is to be made for it: what open
+    /// claims say, and of those that are resolved the last one's.
+    pub fn notes(&self) -> BTreeMap<VersionId, Note> {
+        let tag = self.secret.as_ref().and_then(|secret| secret.tags.get(TAG_NOTE));
+        let kept = tag.and_then(|text| Noted::parse(text)).map(|noted| (noted.version, noted.note));
+        let claims = self.view.secret.iter().flat_map(|secret| &secret.claims);
+        kept.into_iter().chain(claims.filter_map(|one| Some((one.attempt.slot_id(), one.note.clone()?)))).collect()
     }
 }
 

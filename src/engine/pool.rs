@@ -16,32 +16,36 @@ use crate::engine::snapshot::Status;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
+use crate::rotation::fleet::Urgency;
 
 /// Most visits at once, when every lane is full.
 const VISIT_COUNT_MAX: usize = 64;
 /// Most visits at once in one lane.
-const LANE_VISIT_COUNT_MAX: usize = 8;
+pub(super) const LANE_VISIT_COUNT_MAX: usize = 8;
 
 /// A vendor at a target: what hangs together.
 type Lane = (VendorName, TargetName);
 
+/// What waits in one lane, by its name, the most urgent first. A name that was overtaken by itself
+/// stands here a second time, and counts once: where [`Asked`] says.
+type Queue = BTreeMap<Urgency, VecDeque<Name>>;
+
 /// A visit asked for: under which declaration, to what, and what for.
-type Asked = (Arc<Engine>, Arc<Credential>, Visit);
+struct Asked {
+    engine: Arc<Engine>,
+    credential: Arc<Credential>,
+    visit: Visit,
+    urgency: Urgency,
+}
 
 /// Visits that run and visits that wait for a place.
 #[derive(Default)]
 pub struct Pool {
     waiting: BTreeMap<Lane, Queue>,
-    asked: BTreeSet<Name>,
+    asked: BTreeMap<Name, Asked>,
     running: JoinSet<Visited>,
     flights: HashMap<Id, Flight>,
     names: BTreeSet<Name>,
-}
-
-#[derive(Default)]
-struct Queue {
-    urgent: VecDeque<Asked>,
-    routine: VecDeque<Asked>,
 }
 
 struct Flight {
@@ -63,15 +67,27 @@ pub struct Landed {
 }
 
 impl Pool {
-    /// Asks for a visit. A name that waits already is asked for once; one that runs is visited
-    /// again after it.
-    pub fn ask(&mut self, engine: &Arc<Engine>, credential: &Arc<Credential>, visit: Visit, urgent: bool) {
-        if !self.asked.insert(credential.name.clone()) {
-            return;
-        }
-        let queue = self.waiting.entry(lane(credential)).or_default();
-        let asked = (Arc::clone(engine), Arc::clone(credential), visit);
-        if urgent { queue.urgent.push_back(asked) } else { queue.routine.push_back(asked) }
+    /// Asks for a visit. A name that waits already is asked for once, for all that anybody asked and
+    /// as urgently as anybody did; one that runs is visited again after it.
+    pub fn ask(&mut self, engine: &Arc<Engine>, credential: &Arc<Credential>, visit: Visit, urgency: Urgency) {
+        let name = &credential.name;
+        let lane = match self.asked.get_mut(name) {
+            Some(waits) => {
+                waits.visit = waits.visit.and(visit);
+                if waits.urgency <= urgency {
+                    return;
+                }
+                waits.urgency = urgency;
+                lane(&waits.credential)
+            }
+            None => {
+                let (engine, credential) = (Arc::clone(engine), Arc::clone(credential));
+                let lane = lane(&credential);
+                self.asked.insert(name.clone(), Asked { engine, credential, visit, urgency });
+                lane
+            }
+        };
+        self.waiting.entry(lane).or_default().entry(urgency).or_default().push_back(name.clone());
     }
 
     /// Forgets what waits; what runs, runs on.
@@ -82,7 +98,7 @@ impl Pool {
 
     /// Whether a name is visited now, or waits for it.
     pub fn has(&self, name: &Name) -> bool {
-        self.asked.contains(name) || self.runs(name)
+        self.asked.contains_key(name) || self.runs(name)
     }
 
     /// Whether a name is visited now.
@@ -100,24 +116,25 @@ impl Pool {
         let lanes: Vec<Lane> = self.waiting.keys().cloned().collect();
         for lane in lanes {
             let mut places = self.places(&lane);
-            // A name that runs already waits behind the others of its lane.
+            // A name that runs already delays none of its lane, and stays where it was.
             let mut passed_over = Vec::new();
             while places > 0
-                && let Some((engine, credential, visit)) = self.take(&lane)
+                && let Some((name, urgency)) = self.take(&lane)
             {
-                if self.runs(&credential.name) {
-                    passed_over.push((engine, credential, visit));
+                if self.runs(&name) {
+                    passed_over.push((name, urgency));
                     continue;
                 }
-                self.asked.remove(&credential.name);
+                let Some(Asked { engine, credential, visit, .. }) = self.asked.remove(&name) else { continue };
                 self.spawn(engine, credential, visit);
                 places -= 1;
             }
-            if let Some(queue) = self.waiting.get_mut(&lane) {
-                queue.routine.extend(passed_over);
+            let queue = self.waiting.entry(lane).or_default();
+            for (name, urgency) in passed_over.into_iter().rev() {
+                queue.entry(urgency).or_default().push_front(name);
             }
-            self.waiting.retain(|_, queue| !queue.urgent.is_empty() || !queue.routine.is_empty());
         }
+        self.waiting.retain(|_, queue| queue.values().any(|names| !names.is_empty()));
     }
 
     /// The next visit that ends; `None` when none runs. May be dropped and called again.
@@ -142,9 +159,16 @@ impl Pool {
         Some(Landed { engine, credential, visit, visited })
     }
 
-    fn take(&mut self, lane: &Lane) -> Option<Asked> {
-        let queue = self.waiting.get_mut(lane)?;
-        queue.urgent.pop_front().or_else(|| queue.routine.pop_front())
+    /// The next name of a lane; one that waits elsewhere by now is passed over for good.
+    fn take(&mut self, lane: &Lane) -> Option<(Name, Urgency)> {
+        for (urgency, names) in self.waiting.get_mut(lane)? {
+            while let Some(name) = names.pop_front() {
+                if self.asked.get(&name).is_some_and(|asked| asked.urgency == *urgency) {
+                    return Some((name, *urgency));
+                }
+            }
+        }
+        None
     }
 
     /// Free places of a lane. Lanes share the whole evenly and none may take another's, so that

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::snapshot::{Paused, Published, Status};
-use crate::model::attempt::Cause;
+use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, Lease, TAG_UNPROVED};
@@ -50,22 +50,22 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Whether an open claim says that the value leaked.
-    pub(super) fn knows_of_leak(&self) -> bool {
-        self.claims.values().any(|claim| claim.cause == Cause::Leaked)
+    /// The most urgent cause that open claims name.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.claims.values().map(|claim| claim.cause).max()
     }
 }
 
-/// When the vendor is asked for its listing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// When the vendor is asked for its listing; the later asks for more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum AskVendor {
+    /// Not at all: a look with AWS alone, without vendor keys.
+    Never,
     /// Where the decision needs it.
     #[default]
     AsNeeded,
     /// In any case: to see drift.
     Always,
-    /// Not at all: a look with AWS alone, without vendor keys.
-    Never,
 }
 
 /// What a visit is for.
@@ -77,6 +77,17 @@ pub struct Visit {
     pub vendor: AskVendor,
     /// Only say what would be done.
     pub dry: bool,
+}
+
+impl Visit {
+    /// One visit that does for both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            request: self.request.max(other.request),
+            vendor: self.vendor.max(other.vendor),
+            dry: self.dry && other.dry,
+        }
+    }
 }
 
 /// What a visit found, and what it did.
@@ -290,7 +301,9 @@ impl Run<'_> {
             if decision.step.irrevocable() && self.store_now()?.since(seen.now.store) > FRESH_MAX {
                 return Ok(view.hand);
             }
-            tracing::info!(credential = %self.credential.name, step = decision.step.word(), reason = decision.reason.code());
+            let (step, reason) = (decision.step.word(), decision.reason.code());
+            let because = self.because().map(tracing::field::display);
+            tracing::info!(credential = %self.credential.name, step, reason, because);
             self.steps.push((decision.step.clone(), decision.reason));
             let hand = self.perform(seen, &decision.step, &view.hand).await?;
             match &decision.step {
@@ -315,6 +328,12 @@ impl Run<'_> {
                 hand => return Ok(hand),
             }
         }
+    }
+
+    /// What a person said of why, where this visit or an open claim knows.
+    fn because(&self) -> Option<&Note> {
+        let asked = self.engine.note.get().filter(|_| self.visit.request.is_some());
+        asked.or_else(|| self.memory.claims.values().find_map(|claim| claim.note.as_ref()))
     }
 
     pub(super) fn fault(&self, doing: &str, answer: &str) -> Fault {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -67,6 +67,9 @@ impl Engine {
             memories: Arc::clone(&self.memories),
             pulses: Arc::clone(&self.pulses),
             brake: Mutex::new(brake),
+            judged: Mutex::default(),
+            note: OnceLock::new(),
+            begun: Mutex::default(),
             replaced: AtomicBool::new(false),
             client: self.client.clone(),
             declaration,

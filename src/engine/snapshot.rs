@@ -9,6 +9,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::label::{TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Name, TargetName, VendorId, VersionId};
 use crate::model::time::Timestamp;
+use crate::rotation::reason::PREVIOUS_KEPT;
 use crate::rotation::tags::date;
 use crate::rotation::{Reason, Turn};
 
@@ -124,6 +125,7 @@ impl Status {
         let mut sentence = match self.reason {
             Reason::Healthy if unproved => "current and not due".to_owned(),
             Reason::HealthyManual if unproved => "current; rotates only when asked".to_owned(),
+            Reason::InOverlap if self.published.as_ref().is_some_and(|one| one.live <= 1) => PREVIOUS_KEPT.to_owned(),
             reason => reason.message(self.look_again),
         };
         if let Some(detail) = &self.detail {

@@ -70,8 +70,8 @@ impl fmt::Debug for Attempt {
 }
 
 /// What a claim says about why it was made. A rotation asked for because the value leaked must
-/// not be forgotten by a crash, so it stands in the claim.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// not be forgotten by a crash, so it stands in the claim. The later weighs more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Cause {
     /// The calendar said so, or the declaration changed.
     Due,
@@ -94,6 +94,34 @@ impl Cause {
     /// Reads the word in a claim.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Due, Self::Asked, Self::Leaked].into_iter().find(|cause| cause.as_str() == text)
+    }
+}
+
+/// Why a person asked for a rotation, in his own words; for people, never read for a decision. What a
+/// tag can hold, so that it can outlive the claim.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Note(String);
+
+impl Note {
+    /// Most characters: a tag holds 255, and names the version as well.
+    pub const CHAR_COUNT_MAX: usize = 200;
+
+    /// `None` for what is empty, too long, or has characters that no tag of ours holds.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || " :_@/+=.-".contains(c);
+        let fine = !text.trim().is_empty() && text.len() <= Self::CHAR_COUNT_MAX && text.chars().all(fits);
+        fine.then(|| Self(text.trim().to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
     }
 }
 

@@ -51,6 +51,9 @@ pub const TAG_PAUSE_BY: &str = "keyferry:pause-by";
 /// Tag: a consumer has taken this version over, `<version>@<seconds>`; evidence for
 /// `retire_when = "confirmed"`. Counts only for the version that it names.
 pub const TAG_CONFIRMED: &str = "keyferry:confirmed";
+/// Tag: why a person asked for the rotation that made this version, `<version> <text>`; for people,
+/// never read for a decision. Of the last one that anybody gave a reason for.
+pub const TAG_NOTE: &str = "keyferry:rotate-reason";
 /// Tag: since when the declaration says `state = "retired"`, `<seconds>`; once the end of the
 /// current credential has begun, `<seconds>:<seconds of that>:<version>`.
 pub const TAG_RETIRING: &str = "keyferry:retiring";

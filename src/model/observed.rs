@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::attempt::{Attempt, Base, Cause};
+use crate::model::attempt::{Attempt, Base, Cause, Note};
 use crate::model::label::Label;
 use crate::model::name::{Arn, SecretName, VendorId, VersionId};
 use crate::model::time::Timestamp;
@@ -88,6 +88,8 @@ pub struct Claim {
     pub cause: Cause,
     /// Vendor ids listed just before; what is not among them may be this attempt's leftover.
     pub before: Vec<VendorId>,
+    /// What the person who asked for it said of why.
+    pub note: Option<Note>,
 }
 
 /// One credential in a vendor's listing.

@@ -37,9 +37,12 @@ pub fn look(summary: &Summary, deployment: &Deployment, name: &Name, policy: &Po
     }
 }
 
-/// Whether the listing shows an attempt under way: a claim or a candidate.
-pub fn under_way(summary: &Summary) -> bool {
-    summary.labels.values().flatten().any(|label| matches!(label, Label::Open(_) | Label::Pending))
+/// Whether the listing shows something under way: a claim, a candidate, a first try, or a credential
+/// that is being retired.
+pub fn begun(summary: &Summary) -> bool {
+    let mut labels = summary.labels.values().flatten();
+    labels.any(|label| matches!(label, Label::Open(_) | Label::Pending))
+        || [TAG_ATTEMPT, TAG_RETIRING].iter().any(|key| summary.tags.contains_key(*key))
 }
 
 /// Whether the declaration names another place at the vendor than the secret's credentials live in.
@@ -142,17 +145,11 @@ pub enum Urgency {
     Routine,
 }
 
-/// How urgent a visit for `request` is to the secret that a listing shows as `summary`.
-pub fn urgency(request: Option<Cause>, summary: Option<&Summary>) -> Urgency {
-    let begun = |summary: &Summary| {
-        let mut labels = summary.labels.values().flatten();
-        labels.any(|label| matches!(label, Label::Open(_) | Label::Pending))
-            || summary.tags.contains_key(TAG_ATTEMPT)
-            || summary.tags.contains_key(TAG_RETIRING)
-    };
-    match request {
+/// How urgent a visit for `cause` is, to a secret in which something is under way, or nothing.
+pub fn urgency(cause: Option<Cause>, begun: bool) -> Urgency {
+    match cause {
         Some(Cause::Leaked) => Urgency::Leaked,
-        _ if summary.is_some_and(begun) => Urgency::Begun,
+        _ if begun => Urgency::Begun,
         Some(Cause::Asked) => Urgency::Asked,
         Some(Cause::Due) | None => Urgency::Routine,
     }
@@ -220,15 +217,15 @@ mod tests {
 
     #[test]
     fn an_emergency_comes_first_and_what_may_be_one_next() {
-        let mut begun = overlap(5);
-        begun.labels.insert(attempt(1).claim_id(), vec![Label::Open(attempt(1))]);
+        let mut claimed = overlap(5);
+        claimed.labels.insert(attempt(1).claim_id(), vec![Label::Open(attempt(1))]);
         let order = [
             (Some(Cause::Leaked), &overlap(5)),
-            (None, &begun),
+            (None, &claimed),
             (Some(Cause::Asked), &overlap(5)),
             (None, &overlap(5)),
         ]
-        .map(|(request, summary)| urgency(request, Some(summary)));
+        .map(|(cause, summary)| urgency(cause, begun(summary)));
         assert_eq!(order, [Urgency::Leaked, Urgency::Begun, Urgency::Asked, Urgency::Routine]);
         assert!(order.is_sorted());
     }

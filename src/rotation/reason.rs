@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::model::time::Timestamp;
 
+/// What `InOverlap` comes to where the one before does not work any more, or is not known to: a record
+/// that holds one value, or a value that somebody else put there.
+pub const PREVIOUS_KEPT: &str = "the new value is current; the one before is kept in AWS until the overlap is over";
+
 /// Whose turn it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Turn {
@@ -266,7 +270,8 @@ impl Reason {
         }
     }
 
-    /// What a person can do, where there is something.
+    /// What a person can do, where there is something. `<name>` stands for the credential's, `<version
+    /// id>` for the current version's.
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::ForeignCurrent => {
@@ -286,7 +291,7 @@ impl Reason {
                 "`keyferry orphans <name>` lists them, `keyferry orphans revoke ID` ends one that nobody uses; keyferry goes on with three or fewer"
             }
             Self::TooManyReplacements => {
-                "nothing was replaced: undo the edit; or `keyferry rotate NAME…` for those that are meant; or raise `limits.max_replacements` and reload"
+                "nothing was replaced: undo the edit; or `keyferry rotate <name>`, and so for each that is meant; or raise `limits.max_replacements` and reload"
             }
             Self::NotOurs => {
                 "its value was not touched: set `takeover = \"rotate\"` to publish a fresh credential over it, or choose another secret name"
@@ -304,8 +309,8 @@ impl Reason {
             Self::ReplicaRegion => "declare the primary Region as the target",
             Self::Paused => "`keyferry resume <name>` ends it",
             Self::InUse => "find the consumer that still logs in with the old value, and have it read the secret again",
-            Self::Unconfirmed => "once consumers have the new value, say so: `keyferry confirm` with this name",
-            Self::WindowClosed => "`keyferry rotate` with this name begins at once, also in a freeze",
+            Self::Unconfirmed => "once consumers have the new value, say so: `keyferry confirm <name>`",
+            Self::WindowClosed => "`keyferry rotate <name>` begins at once, also in a freeze",
             Self::NoRoom => {
                 "`keyferry orphans <name>` lists them: end those that nobody uses, or wait until older ones of this secret are revoked"
             }

@@ -149,7 +149,7 @@ impl Told {
         let of = Try { attempt: attempt(number), origin: Some((base.clone(), number)) };
         let labels = vec![Label::Open(attempt(number))];
         let version = Version { id: attempt(number).claim_id(), role: Role::Claim(of), labels, created: ago(minutes) };
-        let claim = Claim { attempt: attempt(number), base, number, cause, before: vec![id("old")] };
+        let claim = Claim { attempt: attempt(number), base, number, cause, before: vec![id("old")], note: None };
         self.secret().versions.push(version);
         self.secret().claims.push(claim);
         self.changed(minutes)

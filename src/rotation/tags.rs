@@ -1,5 +1,6 @@
 //! What the tags of a secret say: one type a tag, and how each is written.
 
+use crate::model::attempt::Note;
 use crate::model::label::TAG_DWELLING;
 use crate::model::name::VersionId;
 use crate::model::place::At;
@@ -83,6 +84,28 @@ impl Accepted {
     }
 }
 
+/// Why a person asked for the rotation that made a version.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Noted {
+    /// The version.
+    pub version: VersionId,
+    /// Why.
+    pub note: Note,
+}
+
+impl Noted {
+    /// As it stands in the tag: `<version> <text>`.
+    pub fn to_tag(&self) -> String {
+        format!("{} {}", self.version, self.note)
+    }
+
+    /// Anything else says nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (version, note) = text.split_once(' ')?;
+        Some(Self { version: VersionId::new(version).ok()?, note: Note::new(note)? })
+    }
+}
+
 /// How far the retirement of the whole credential is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Retiring {
@@ -148,5 +171,9 @@ mod tests {
             assert_eq!(Retiring::parse(text), None, "{text}");
         }
         assert_eq!(Accepted::parse("x@y"), None);
+        let noted = Noted { version, note: Note::new(&"x".repeat(Note::CHAR_COUNT_MAX)).unwrap() };
+        assert!(noted.to_tag().len() <= 255);
+        assert_eq!(Noted::parse(&noted.to_tag()), Some(noted));
+        assert_eq!((Note::new("why?"), Note::new(" "), Noted::parse("x y")), (None, None, None));
     }
 }

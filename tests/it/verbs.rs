@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use keyferry::engine::person::Glance;
 use keyferry::engine::reconcile::{AskVendor, Visit};
-use keyferry::model::attempt::Cause;
+use keyferry::model::attempt::{Cause, Note};
 use keyferry::model::credential::Credential;
 use keyferry::model::fault::Class;
 use keyferry::model::label::Label;
 use keyferry::rotation::person::{self, Refusal};
+use keyferry::sandbox::faults::{Effect, Rule};
 use keyferry::sandbox::secrets_manager::settings::Deny;
 use keyferry::sandbox::stage::Sandbox;
 use keyferry::vendors::Verdict;
@@ -125,6 +126,9 @@ async fn a_pause_is_kept_told_and_taken_off() {
             ("rotate app", 3, &["app: NOT rotated: paused by arn:aws:", "nothing remembers this request"]),
             ("rotate app --leaked", 3, &["app: NOT rotated: paused by arn:aws:"]),
             ("once", 0, &["paused"]),
+            ("status --problems", 0, &["no problems", "paused, so that nothing happens to them: app, other"]),
+            ("pause --all --until-resumed --reason both", 0, &[]),
+            ("status", 0, &["app, other (paused)", "`keyferry resume NAME` ends it"]),
             ("resume", 2, &["nothing was changed", "--all"]),
             ("resume --all", 0, &["app: the pause is off (it was paused by arn:aws:", "other: the pause is off"]),
             ("resume app", 0, &["app: not paused, and nothing waits for a person: nothing was changed"]),
@@ -165,8 +169,21 @@ async fn a_rollback_is_held_until_it_is_accepted_or_undone() {
             ("status", 4, &["held", "resume app --accept", "rollback app"]),
             ("verify app", 0, &["app: good"]),
             ("rotate app", 4, &["NOT rotated: someone moved AWSCURRENT back", "nothing remembers this request"]),
-            ("rotate app --leaked", 4, &["NOT rotated: someone moved AWSCURRENT back"]),
-            ("explain app", 4, &["x held", "accepting the current version means", "kept until a person has decided"]),
+            (
+                "rotate app --leaked",
+                4,
+                &["NOT rotated: someone moved AWSCURRENT back", "NOT SAFE: the value that leaked still works"],
+            ),
+            (
+                "explain app",
+                4,
+                &[
+                    "x held",
+                    "next: nothing, until a person decides",
+                    "accepting the current version means",
+                    "kept until a person has decided",
+                ],
+            ),
             ("resume app", 4, &["held: someone moved", "to accept: keyferry resume app --accept", "forward again, to"]),
             (&format!("resume app --accept {NOWHERE}"), 3, &["nothing was changed", "has no version"]),
             (&format!("resume --all --accept {NOWHERE}"), 2, &["--accept is for one NAME"]),
@@ -217,6 +234,76 @@ async fn a_leaked_value_is_said_to_be_safe_only_when_it_is() {
     let document = document("rotate other --leaked", &path).await;
     assert_eq!(document["credentials"][0]["rotated"], true, "{document}");
     assert_eq!(document["credentials"][0]["leak"]["safe"].as_bool(), Some(live() == 2 || document["exit_code"] == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_person_rotates_is_kept_and_told() {
+    let (_sandbox, folder, path) = two().await;
+    says(&[("once", 0, &[])], &path).await;
+    let why = "INC-4711: key pasted into a ticket";
+    let line = ["rotate", "app", "--config", &path, "--reason", why].map(Into::into).to_vec();
+    let output = served(line, vec![("KEYFERRY_LOG".into(), "info".into())]).await;
+    assert!(text(&output).contains("app: rotated"), "{}", text(&output));
+    says(&[("explain app", 0, &[why]), ("history app", 0, &[&format!("asked for because: {why}")])], &path).await;
+    assert_eq!(document("explain app", &path).await["because"], json!([why]));
+    let told = document("history app", &path).await["versions"].as_array().unwrap().clone();
+    assert_eq!(told.iter().filter(|one| one["because"] == why).count(), 2, "its claim and its slot: {told:?}");
+    assert_eq!(document("explain other", &path).await["because"], json!([]));
+    for (reason, word) in [("why?", "character 4 (`?`)"), ("", "it is empty"), (&"x".repeat(201), "201 characters")] {
+        let line = ["rotate", "other", "--config", &path, "--reason", reason].map(Into::into).to_vec();
+        let output = served(line, Vec::new()).await;
+        assert_eq!((output.status.code(), text(&output).contains(word)), (Some(2), true), "{}", text(&output));
+    }
+    drop(folder);
+}
+
+#[tokio::test]
+async fn a_crash_does_not_forget_why_and_neither_does_an_attempt_that_fails() {
+    let mut stage = rotated().await;
+    stage.clock.advance(2 * DAY);
+    stage.live(HOUR, HOUR / 4).await;
+    let why = Note::new("INC-4711").unwrap();
+    stage.engine.because(why.clone());
+    let (service, operation) = ("keycard".into(), "create_credential".into());
+    stage.sandbox.add_fault(Rule { service, operation, skip: 0, times: 1, chance: 1.0, effect: Effect::DropAfter });
+    let visit = Visit { request: Some(Cause::Leaked), ..Visit::default() };
+    stage.engine.visit_all(vec![app(&stage)], visit, |_, _| {}).await;
+    stage.restart().await;
+    let open = glance(&stage).await;
+    assert_eq!(open.notes().values().collect::<Vec<_>>(), [&why], "while it is open, its claim says so");
+    stage.live(3 * HOUR, HOUR / 12).await;
+    let seen = glance(&stage).await;
+    assert_eq!(seen.notes().get(&current(&seen)), Some(&why), "{:?}", seen.secret.map(|secret| secret.tags));
+    // What nobody asked for has nobody's reason.
+    stage.live(31 * DAY, DAY / 4).await;
+    let seen = glance(&stage).await;
+    assert_eq!(seen.notes().get(&current(&seen)), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_record_that_holds_one_value_nobody_says_that_it_is_revoked_or_that_both_work() {
+    let (sandbox, folder, path) = two().await;
+    let chatbotkit = sandbox.vendor_address("chatbotkit").unwrap();
+    let declared = format!(
+        "{}[vendors.chatbotkit]\nkind = \"chatbotkit\"\nbase_url = \"http://{chatbotkit}\"\ntoken = {{ sandbox = true }}\n\
+         [[credential]]\nname = \"crm\"\nvendor = \"chatbotkit\"\ntype = \"secret\"\nalias = \"crm\"\n\
+         value = {{ generate = {{ length = 40 }} }}\n",
+        std::fs::read_to_string(&path).unwrap()
+    );
+    let path = folder.write("crm.toml", declared, 0o600);
+    says(
+        &[
+            ("once", 0, &["crm"]),
+            ("history crm", 0, &["AWSCURRENT · the vendor's record holds it; consumers read it"]),
+            ("rotate crm", 0, &["crm: rotated; 1 live, the new value is current; the one before is kept in AWS"]),
+            ("status crm", 0, &["the one before is kept in AWS"]),
+            ("explain crm", 0, &["the one before is kept in AWS", "is kept in AWS until", "1 of them this secret's"]),
+            ("history crm", 0, &["AWSPREVIOUS · replaced: the vendor's record holds another value now"]),
+        ],
+        &path,
+    )
+    .await;
+    assert!(!typed("history crm", &path).await.0.contains("revoked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -244,7 +244,14 @@ impl Lens {
                     let cause = if claim.leak { Cause::Leaked } else { Cause::Asked };
                     let before = (0..8).filter(|cred| claim.before & (1 << cred) != 0);
                     let before = before.map(|cred| self.names.creds[cred].clone()).collect();
-                    claims.push(Claim { attempt: names.attempt, base, number: names.number, cause, before });
+                    claims.push(Claim {
+                        attempt: names.attempt,
+                        base,
+                        number: names.number,
+                        cause,
+                        before,
+                        note: None,
+                    });
                 }
             }
             if let Some(slot) = aws.slots[usize::from(row)] {

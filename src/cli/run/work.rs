@@ -20,6 +20,7 @@ use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::model::credential::Credential;
 use crate::model::name::{Name, TargetName, VendorName};
 use crate::model::time::{Clock, Timestamp};
+use crate::rotation::fleet::Urgency;
 use crate::schedule::{self, Ticker};
 use crate::serve::Row;
 
@@ -194,7 +195,7 @@ impl Work {
             self.compared = elapsed;
             let visit = Visit { vendor: AskVendor::Always, ..Visit::default() };
             for credential in &declaration.credentials {
-                self.pool.ask(&self.engine, credential, visit, false);
+                self.pool.ask(&self.engine, credential, visit, Urgency::Routine);
             }
         }
         self.look_at = self.list_at.values().copied().min().unwrap_or_default().max(elapsed + LOOK_PAUSE_MIN);
@@ -202,7 +203,7 @@ impl Work {
             let (due, next) = self.engine.board().with(|all| schedule::plan(all, now, |name| self.pool.has(name)));
             for name in due {
                 if let Some(credential) = self.engine.declared(&name) {
-                    self.pool.ask(&self.engine, credential, Visit::default(), self.engine.is_urgent(&name));
+                    self.pool.ask(&self.engine, credential, Visit::default(), self.engine.urgency(&name, None));
                 }
             }
             if let Some(next) = next {
@@ -235,8 +236,8 @@ impl Work {
             None => self.ask_vendors(target),
         }
         for credential in &sorted.wanted {
-            let urgent = sorted.urgent.contains(&credential.name) || self.engine.is_urgent(&credential.name);
-            self.pool.ask(&self.engine, credential, Visit::default(), urgent);
+            let urgency = self.engine.urgency(&credential.name, None);
+            self.pool.ask(&self.engine, credential, Visit::default(), urgency);
             if !self.start.passed {
                 self.start.wanted.insert(credential.name.clone());
             }
@@ -255,7 +256,7 @@ impl Work {
             if self.start.vendors.remove(&credential.vendor) {
                 self.start.asked.insert(credential.name.clone());
                 self.start.wanted.insert(credential.name.clone());
-                self.pool.ask(&self.engine, credential, visit, true);
+                self.pool.ask(&self.engine, credential, visit, Urgency::Begun);
             }
         }
     }
@@ -268,7 +269,7 @@ impl Work {
             self.start.asked.remove(name);
             self.start.wanted.remove(name);
             for follower in engine.followers_after(name, &visited) {
-                self.pool.ask(&self.engine, &follower, Visit::default(), true);
+                self.pool.ask(&self.engine, &follower, Visit::default(), Urgency::Begun);
             }
             if let Some(date) = visited.status.look_again {
                 self.look_before(date);
@@ -282,7 +283,7 @@ impl Work {
             tracing::info!(credential = %name, "declared no more: what was under way is finished; nothing was revoked");
         }
         if let Some(credential) = self.engine.declared(name) {
-            self.pool.ask(&self.engine, credential, Visit::default(), true);
+            self.pool.ask(&self.engine, credential, Visit::default(), Urgency::Begun);
         }
     }
 
@@ -303,7 +304,7 @@ impl Work {
             match (date, now) {
                 _ if self.pool.has(name) => {}
                 (Some(date), Some(now)) if date > now => next = crate::rotation::reason::earlier(next, Some(date)),
-                _ => self.pool.ask(&last.engine, &last.credential, Visit::default(), true),
+                _ => self.pool.ask(&last.engine, &last.credential, Visit::default(), Urgency::Begun),
             }
         }
         if let Some(next) = next {

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -43,6 +44,7 @@ pub(super) struct Daemon {
     listen: SocketAddr,
     speed: f64,
     child: Child,
+    declaration: Arc<Declaration>,
 }
 
 impl Daemon {
@@ -54,16 +56,22 @@ impl Daemon {
         speed: f64,
         status_port: u16,
     ) -> anyhow::Result<Self> {
-        let config = Folder::with(&pointed(path, declaration, sandbox)?)?;
+        let (text, copy) = pointed(path, declaration, sandbox)?;
+        let config = Folder::with(&text)?;
         let listen = free(status_port).await?;
         let program = std::env::current_exe().context("finding keyferry's own executable")?;
         let child = spawn(&program, &config.file(), listen, speed)?;
-        Ok(Self { program, config, listen, speed, child })
+        Ok(Self { program, config, listen, speed, child, declaration: Arc::new(copy) })
     }
 
     /// Where its status page is.
     pub(super) fn address(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Its declaration: with these addresses in it, as the tags of its secrets are.
+    pub(super) fn declaration(&self) -> Arc<Declaration> {
+        Arc::clone(&self.declaration)
     }
 
     /// Ends when the daemon ends by itself.
@@ -118,13 +126,9 @@ async fn free(port: u16) -> anyhow::Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// The declaration's text with the addresses of the running services in it.
-fn pointed(path: &Path, declaration: &Declaration, sandbox: &Sandbox) -> anyhow::Result<String> {
-    let mut text = if is_builtin(path) {
-        DECLARATION.to_owned()
-    } else {
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
-    };
+/// The declaration's text with the addresses of the running services in it, and what it means.
+fn pointed(path: &Path, declaration: &Declaration, sandbox: &Sandbox) -> anyhow::Result<(String, Declaration)> {
+    let mut text = if is_builtin(path) { DECLARATION.to_owned() } else { config::load_as_one(path)? };
     let mut put = |declared: Option<&str>, address: Option<SocketAddr>| {
         if let (Some(declared), Some(address)) = (declared, address) {
             text = text.replace(&format!("\"{declared}\""), &format!("\"http://{address}\""));
@@ -136,17 +140,18 @@ fn pointed(path: &Path, declaration: &Declaration, sandbox: &Sandbox) -> anyhow:
     for vendor in declaration.vendors.values() {
         put(vendor.options.text(BASE_URL), sandbox.vendor_address(vendor.spec.kind));
     }
-    let whole = config::load_text(&[("sandbox.toml", &text)]).is_ok_and(|copy| {
-        let (copy, own) = (&copy.declaration.credentials, &declaration.credentials);
+    let copy = config::load_text(&[("sandbox.toml", &text)]).ok().map(|loaded| loaded.declaration);
+    let whole = copy.filter(|copy| {
+        let (copy, own) = (&copy.credentials, &declaration.credentials);
         copy.len() == own.len() && copy.iter().zip(own).all(|(copy, own)| copy.name == own.name)
     });
-    if !whole {
-        bail!(
-            "the daemon's copy of this declaration would not be the same: it takes one file, without includes; \
-             use --once, or --serve-only and `keyferry run`"
-        );
+    match whole {
+        Some(copy) => Ok((text, copy)),
+        None => bail!(
+            "the daemon's copy of this declaration, all of it in one text with the services' addresses, would not be \
+             the same; use --once, or --serve-only and `keyferry run`"
+        ),
     }
-    Ok(text)
 }
 
 /// A folder of our own with the daemon's declaration in it; it goes with this value.

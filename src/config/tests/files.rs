@@ -81,6 +81,11 @@ fn included_files_are_found_beside_the_declaration() {
     folder.write("[x]/b.toml", credential("b"), 0o644);
     let main_again = folder.0.path().join("[x]").join("../[x]/main.toml");
     assert_eq!(names(load(&main_again).unwrap()), ["a", "b"]);
+    // The same in one text, as a copy elsewhere needs it.
+    for (path, all) in [(&main, vec!["a", "one", "three", "two"]), (&main_again, vec!["a", "b"])] {
+        let one = load_as_one(path).unwrap();
+        assert_eq!(names(load_text(&[("one.toml", &one)]).unwrap()), all, "{one}");
+    }
     folder.write("three.toml", credential("three"), 0o646);
     let report = load(&main).unwrap_err();
     assert_eq!(report.problems[0].code, Code::Unsafe, "{report}");

@@ -7,8 +7,8 @@ use crate::model::policy::{Policy, Rotate, Takeover, Wanted};
 use crate::model::time::{Now, Timestamp, human};
 use crate::rotation::decide::case::{Case, published};
 use crate::rotation::decide::{held, moving, over, parked};
-use crate::rotation::view::{FOR_EVER, Owner, Secret, Version, View};
-use crate::rotation::{Reason, calendar, person};
+use crate::rotation::view::{FOR_EVER, Owner, Secret, Seen, Version, View};
+use crate::rotation::{Reason, calendar, person, sweep};
 
 /// One check.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -201,7 +201,8 @@ impl Case<'_> {
             Some(previous) => {
                 let (end, overlap) = (self.previous_end(previous), human(self.policy.overlap));
                 let most = if end.waits_for.is_some() { " at the most" } else { "" };
-                let found = format!("{} works until {}{most} (overlap {overlap})", previous.id, end.at);
+                let how = if self.in_place() { "is kept in AWS" } else { "works" };
+                let found = format!("{} {how} until {}{most} (overlap {overlap})", previous.id, end.at);
                 told.push(stopped("previous", found, end.waits_for.unwrap_or(Reason::InOverlap)));
             }
         }
@@ -214,7 +215,11 @@ impl Case<'_> {
 
     fn told_vendor(&self) -> Check {
         let leased = self.secret.versions.iter().filter(|version| version.lease().is_some()).count();
+        // In place there is no lease: the record's own mark tells.
+        let marked = |listing: &Vec<Seen>| listing.iter().filter(|seen| sweep::ours(seen)).count();
+        let leased = self.view.listing.as_ref().filter(|_| self.in_place()).map_or(leased, marked);
         match &self.view.listing {
+            None if self.in_place() => fine("vendor", "not seen"),
             None => fine("vendor", format!("not seen; by the secret's labels {leased} of its credentials live")),
             Some(listing) if !self.room(listing) => stopped(
                 "vendor",

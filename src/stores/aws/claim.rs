@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::attempt::{Attempt, Cause};
+use crate::model::attempt::{Attempt, Cause, Note};
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::Claim;
 
@@ -27,6 +27,9 @@ struct Wire {
     fingerprint: String,
     cause: String,
     before: Vec<String>,
+    /// A person's words. Left out where there are none, and unknown to older keyferrys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// Why a claim can't be written.
@@ -50,6 +53,7 @@ pub(super) fn render(claim: &Claim, replica: &str, fingerprint: &str) -> Result<
         fingerprint: fingerprint.into(),
         cause: claim.cause.as_str().into(),
         before: claim.before.iter().map(|id| id.as_str().into()).collect(),
+        note: claim.note.as_ref().map(|note| note.as_str().into()),
     };
     let text = serde_json::to_string(&wire).expect("strings and numbers are always JSON");
     if text.len() <= CLAIM_BYTES_MAX { Ok(text) } else { Err(TooLong { ids: claim.before.len() }) }
@@ -64,7 +68,9 @@ pub(super) fn parse(text: &str, attempt: Attempt) -> Option<Claim> {
     }
     let base = if wire.base == "none" { None } else { Some(VersionId::new(&wire.base).ok()?) };
     let before = wire.before.iter().map(|id| VendorId::new(id).ok()).collect::<Option<Vec<_>>>()?;
-    Some(Claim { attempt, base, number: wire.n, cause: Cause::parse(&wire.cause)?, before })
+    // Words that we would not have written are left out, and the claim still counts.
+    let note = wire.note.as_deref().and_then(Note::new);
+    Some(Claim { attempt, base, number: wire.n, cause: Cause::parse(&wire.cause)?, before, note })
 }
 
 #[cfg(test)]
@@ -73,7 +79,7 @@ mod tests {
 
     fn claim(before: Vec<VendorId>) -> Claim {
         let attempt = Attempt::parse("ab4d138e-dd83-5aa0-9514-cada3c688459").unwrap();
-        Claim { attempt, base: Some(attempt.slot_id()), number: 3, cause: Cause::Leaked, before }
+        Claim { attempt, base: Some(attempt.slot_id()), number: 3, cause: Cause::Leaked, before, note: None }
     }
 
     #[test]
@@ -85,6 +91,11 @@ mod tests {
         assert_eq!(parse(&text, ours.attempt), Some(ours.clone()));
         let first = Claim { base: None, ..ours.clone() };
         assert_eq!(parse(&render(&first, "r", "f").unwrap(), ours.attempt), Some(first));
+        assert!(!text.contains("note"), "as it was written before there were any: {text}");
+        let noted = Claim { note: Note::new("INC-4711: see @wiki"), ..ours.clone() };
+        let told = render(&noted, "r", "f").unwrap();
+        assert_eq!(parse(&told, ours.attempt), Some(noted));
+        assert_eq!(parse(&told.replace("@wiki", "\\u0007"), ours.attempt), Some(ours.clone()));
         let other = Attempt::parse("fbb22bfd-a33b-526d-9168-43ed2e9adb56").unwrap();
         assert_eq!(parse(&text, other), None, "a claim of another attempt");
         for (from, to) in [("\"v\":1", "\"v\":2"), (WHAT, "x"), ("leaked", "bored"), ("c\"]", "\\u0001\"]")] {

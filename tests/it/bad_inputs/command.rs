@@ -90,7 +90,8 @@ fn a_declaration_or_command_line_that_is_wrong_is_told_and_ends_with_2() {
             assert_eq!(document["exit_code"], 2);
         }
     }
-    let wrong: [(&[&str], &str); 5] = [
+    let wrong: [(&[&str], &str); 6] = [
+        (&["sandbox", "--once", "--speed", "600"], "--speed 600 is too fast for the daemon"),
         (&["nonsense"], "Usage"),
         (&["once", "--wait", "soon"], "30d"),
         (&["sandbox", "--speed", "0"], "3600"),

@@ -179,7 +179,7 @@ fn cases() -> Vec<Case> {
         case(
             vec![Passes, put(1, None), Passes, moved("AWSCURRENT", "$previous", "$current")],
             ("ok", 0, "in-overlap"),
-            "the previous one still works",
+            "the one before is kept in AWS",
             1,
         ),
         case(vec![Passes, put(2, Some("AWSPENDING"))], held("foreign-pending"), "AWSPENDING", 1),

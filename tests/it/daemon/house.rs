@@ -132,6 +132,17 @@ impl House {
         (output.status.code().unwrap(), text)
     }
 
+    /// Runs a verb, tells it to stop once a delay struck, and gives its exit code and what it said.
+    pub async fn stopped(&self, verb: &str) -> (i32, String) {
+        let mut command = self.command(verb);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.struck().await;
+        signal(child.id(), "TERM");
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status.code().unwrap_or(-1), text)
+    }
+
     /// Starts the daemon; ends when its pages are there.
     pub async fn daemon(&self, environment: &[(&str, &str)]) -> Daemon {
         let mut command = self.command("run --listen 127.0.0.1:0");
@@ -156,6 +167,24 @@ impl House {
         let versions = self.versions(name);
         let holds = |one: &&Value| one["stages"].as_array().unwrap().iter().any(|stage| stage == label);
         versions.iter().find(holds).map(|one| one["id"].as_str().unwrap().to_owned())
+    }
+
+    /// The `value` in the current version of the secret `test/<name>`, read as any client does.
+    pub async fn value(&self, name: &str) -> Option<String> {
+        let now = HostClock::real().wall().to_utc();
+        let scope = format!("any/{}/us-east-1/secretsmanager/aws4_request", now.format("%Y%m%d"));
+        let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={:064}", 0);
+        let answer = reqwest::Client::new()
+            .post(format!("http://{}", self.sandbox.aws_address()))
+            .header("x-amz-target", "secretsmanager.GetSecretValue")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-date", now.format("%Y%m%dT%H%M%SZ").to_string())
+            .header("authorization", signed)
+            .body(format!("{{\"SecretId\": \"test/{name}\"}}"))
+            .send();
+        let answer: Value = serde_json::from_str(&answer.await.unwrap().text().await.unwrap()).unwrap();
+        let stored: Value = serde_json::from_str(answer["SecretString"].as_str()?).unwrap();
+        stored["value"].as_str().map(Into::into)
     }
 
     /// Leases of the secret `test/<name>`.
@@ -186,6 +215,11 @@ pub fn credential(name: &str, more: &str) -> String {
     format!("{}{more}", crate::stage::credential(name))
 }
 
+fn signal(id: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 /// The binary as a daemon. Killed when dropped.
 pub struct Daemon {
     child: Child,
@@ -213,9 +247,13 @@ impl Daemon {
         until(&format!("the log says `{words}`"), || self.log().contains(words)).await;
     }
 
+    /// Address and port of its pages.
+    pub fn host(&self) -> &str {
+        self.address.trim_start_matches("http://").trim_end_matches('/')
+    }
+
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        signal(self.child.id(), name);
     }
 
     /// Waits until it ended by itself.

@@ -6,10 +6,12 @@ use std::time::Duration;
 use keyferry::engine::reconcile::{AskVendor, Visit};
 use keyferry::model::attempt::Cause;
 use keyferry::rotation::Reason;
+use keyferry::sandbox::chatbotkit::ChatBotKit;
 use serde_json::json;
 
 use crate::stage::Stage;
-use house::{Daemon, Ear, House, credential, until};
+pub use house::until;
+use house::{Daemon, Ear, House, credential};
 
 mod health;
 mod house;
@@ -141,6 +143,7 @@ async fn an_edit_during_an_attempt_lets_it_finish_and_revokes_nothing() {
             Some(("ok", "in-overlap")),
         ),
         ("by hand from now on", credential("app", "rotate = \"manual\"\n"), "app", Some(("ok", "in-overlap"))),
+        ("retired", credential("app", "state = \"retired\"\n"), "app", Some(("ok", "retiring"))),
     ];
     let mut cases = tokio::task::JoinSet::new();
     for (what, credentials, name, shown) in rows {
@@ -204,23 +207,151 @@ async fn told_to_stop_at_any_call_it_ends_well_and_the_next_one_goes_on() {
             daemon.signal("TERM");
             daemon.says("INFO stopped").await;
             daemon.stop().await;
-            assert_eq!(house.live(), house.leases("app"), "{what}: made, and not stored");
-            house.sandbox.consumer.round().await;
             // Whatever was left, the next runs bring to its end: settle, backoff, overlap and all.
-            for _ in 0..3 {
-                house.leap(9 * HOUR);
-                let (code, text) = house.verb("once").await;
-                assert!(code == 0, "{what}: {code}\n{text}");
-                house.sandbox.consumer.round().await;
-            }
-            assert_eq!(house.sandbox.consumer.failure_count(), 0, "{what}");
-            assert_eq!(house.live(), house.leases("app"), "{what}: a leftover");
-            assert!(house.live() <= 2 && house.holder("app", "AWSPENDING").is_none(), "{what}");
-            assert!(house.holder("app", "AWSCURRENT").is_some());
+            goes_on(&house, &what).await;
         });
     }
     while let Some(done) = cases.join_next().await {
         done.unwrap();
+    }
+}
+
+/// Everything that was begun comes to its end, nothing was lost, and nobody noticed.
+async fn goes_on(house: &House, what: &str) {
+    assert_eq!(house.live(), house.leases("app"), "{what}: made, and not stored");
+    house.sandbox.consumer.round().await;
+    for _ in 0..3 {
+        house.leap(9 * HOUR);
+        let (code, text) = house.verb("once").await;
+        assert!(code == 0, "{what}: {code}\n{text}");
+        house.sandbox.consumer.round().await;
+    }
+    assert_eq!(house.sandbox.consumer.failure_count(), 0, "{what}");
+    assert_eq!(house.live(), house.leases("app"), "{what}: a leftover");
+    assert!(house.live() <= 2 && house.holder("app", "AWSPENDING").is_none(), "{what}");
+    assert!(house.holder("app", "AWSCURRENT").is_some(), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_at_any_call_of_a_first_creation_or_an_end_it_ends_well_too() {
+    // (days since the first value, in which `once` ran meanwhile; service, call, how many go well first)
+    let rows: [(&[u32], &str, &str, u64); 12] = [
+        (&[], "keycard", "list_credentials", 0),
+        (&[], "aws", "CreateSecret", 0),
+        (&[], "keycard", "create_credential", 0),
+        (&[], "keycard", "zone_token", 0),
+        (&[], "aws", "PutSecretValue", 0),
+        (&[], "aws", "UpdateSecretVersionStage", 0),
+        (&[], "aws", "UntagResource", 0),
+        // The overlap is over: the label comes off.
+        (&[31, 33], "aws", "UpdateSecretVersionStage", 0),
+        // And a while later the credential is ended, and its lease.
+        (&[31, 33, 34], "aws", "ListSecretVersionIds", 0),
+        (&[31, 33, 34], "keycard", "list_credentials", 0),
+        (&[31, 33, 34], "keycard", "delete_credential", 0),
+        (&[31, 33, 34], "aws", "UpdateSecretVersionStage", 0),
+    ];
+    let mut cases = tokio::task::JoinSet::new();
+    for (days, service, call, skip) in rows {
+        cases.spawn(async move {
+            let what = format!("{call} number {} after days {days:?}", skip + 1);
+            let house = House::new(&["app"]).await;
+            house.declare(&credential("app", ""));
+            let mut day = 0;
+            for next in days {
+                assert_eq!(house.verb("once").await.0, 0, "{what}");
+                house.leap(DAY * (next - day));
+                day = *next;
+            }
+            house.delay(service, call, skip, Duration::from_millis(700));
+            let daemon = house.daemon(&[]).await;
+            house.struck().await;
+            daemon.signal("TERM");
+            daemon.says("INFO stopped").await;
+            daemon.stop().await;
+            goes_on(&house, &what).await;
+        });
+    }
+    while let Some(done) = cases.join_next().await {
+        done.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_while_a_record_is_changed_in_place_it_ends_well_too() {
+    // Every call of a rotation after the look, in its order.
+    let rows = [
+        ("chatbotkit", "fetch_secret", 0),
+        ("aws", "PutSecretValue", 0),
+        ("aws", "PutSecretValue", 1),
+        ("aws", "GetSecretValue", 0),
+        ("chatbotkit", "update_secret", 0),
+        ("aws", "UpdateSecretVersionStage", 0),
+        ("aws", "UpdateSecretVersionStage", 1),
+        ("aws", "UpdateSecretVersionStage", 2),
+    ];
+    let mut cases = tokio::task::JoinSet::new();
+    for (service, call, skip) in rows {
+        cases.spawn(async move {
+            let what = format!("{call} number {}", skip + 1);
+            let house = House::new(&[]).await;
+            house.declare(&format!(
+                "[vendors.chatbotkit]\nkind = \"chatbotkit\"\nbase_url = \"http://{}\"\ntoken = {{ sandbox = true }}\n\
+                 [[credential]]\nname = \"crm\"\nvendor = \"chatbotkit\"\ntype = \"secret\"\nalias = \"crm\"\n\
+                 value = {{ generate = {{ length = 40 }} }}\n",
+                house.sandbox.vendor_address("chatbotkit").unwrap()
+            ));
+            assert_eq!(house.verb("once").await.0, 0);
+            let held = || house.sandbox.find::<ChatBotKit>().unwrap().holds("crm").unwrap().0;
+            let (first, value) = (house.holder("crm", "AWSCURRENT"), held());
+            house.leap(31 * DAY);
+            house.delay(service, call, skip, Duration::from_millis(700));
+            let daemon = house.daemon(&[]).await;
+            house.struck().await;
+            daemon.signal("TERM");
+            daemon.says("INFO stopped").await;
+            daemon.stop().await;
+            for _ in 0..2 {
+                house.leap(HOUR);
+                let (code, text) = house.verb("once").await;
+                assert_eq!(code, 0, "{what}: {text}");
+            }
+            assert_eq!(house.holder("crm", "AWSPENDING"), None, "{what}");
+            assert_ne!((house.holder("crm", "AWSCURRENT"), held()), (first, value), "{what}: it was rotated");
+            assert_eq!(house.value("crm").await, held(), "{what}: AWS and the record differ");
+        });
+    }
+    while let Some(done) = cases.join_next().await {
+        done.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_stops_a_rotation_loses_no_credential_and_is_told() {
+    let rows = [
+        ("rotate app more", "keycard", "create_credential", 3),
+        ("rotate app", "aws", "PutSecretValue", 3),
+        ("rotate app --leaked", "keycard", "create_credential", 3),
+        ("once", "keycard", "create_credential", 0),
+    ];
+    for (verb, service, call, code) in rows {
+        let house = House::new(&["app", "more"]).await;
+        house.declare(&(credential("app", "") + &credential("more", "")));
+        assert_eq!(house.verb("once").await.0, 0);
+        house.leap(31 * DAY);
+        house.delay(service, call, 0, Duration::from_millis(700));
+        let (ended, text) = house.stopped(verb).await;
+        assert!(ended == code && text.contains("told to stop: finishing"), "{verb}: {ended}\n{text}");
+        assert!(verb == "once" || text.contains("NOT rotated"), "{verb}: {text}");
+        assert_eq!(house.live(), house.leases("app") + house.leases("more"), "{verb}: made, and not stored");
+        for _ in 0..3 {
+            house.leap(9 * HOUR);
+            let (code, text) = house.verb("once").await;
+            assert_eq!(code, 0, "{verb}: {text}");
+            house.sandbox.consumer.round().await;
+        }
+        assert_eq!(house.sandbox.consumer.failure_count(), 0, "{verb}");
+        assert_eq!(house.live(), house.leases("app") + house.leases("more"), "{verb}: a leftover");
     }
 }
 
@@ -299,6 +430,9 @@ async fn two_daemons_by_mistake_share_the_work() {
     }
     let first = ["app", "more"].map(|name| house.holder(name, "AWSCURRENT"));
     assert_eq!(house.live(), 2);
+    // A third one, at the first one's address, does not even start.
+    let (code, text) = house.verb(&format!("run --listen {}", one.host())).await;
+    assert!(code == 2 && text.contains("nothing was started") && text.contains("running here already"), "{text}");
     house.leap(31 * DAY);
     for daemon in [&one, &other] {
         // Both list at the same moment.
@@ -386,6 +520,8 @@ async fn an_edit_that_would_replace_more_than_it_may_asks_first() {
     for name in ["a", "b", "c"] {
         daemon.shows(name, "held", "too-many-replacements").await;
     }
+    let page = daemon.get("").await.1;
+    assert!(page.contains("what to do: nothing was replaced: undo the edit; or `keyferry rotate a`"), "{page}");
     // One by hand is one by hand: the others still wait.
     let (code, text) = house.verb("rotate b").await;
     assert!(code == 0 && text.contains("b: rotated"), "{text}");

@@ -160,7 +160,8 @@ async fn send(store: &Store, which: &str) -> Result<Timestamp, Fault> {
     match which {
         "claim" => {
             let before = vec![VendorId::new("client_0").unwrap()];
-            let claim = Claim { attempt: attempt(), base: Some(base()), number: 1, cause: Cause::Due, before };
+            let claim =
+                Claim { attempt: attempt(), base: Some(base()), number: 1, cause: Cause::Due, before, note: None };
             store.put_claim(&published(), &claim, "replica-1", "0123456789abcdef").await
         }
         "slot" => store.put_slot(&published(), attempt(), Some(&lease()), &value).await,

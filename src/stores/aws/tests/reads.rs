@@ -154,7 +154,8 @@ async fn values_are_read_by_version_and_label_only() {
     assert!(world.store.pending(&arn(), &slot).await.is_err(), "the value of another version");
 
     let claim_id = attempt().claim_id();
-    let claim = Claim { attempt: attempt(), base: Some(base()), number: 1, cause: Cause::Due, before: vec![] };
+    let claim =
+        Claim { attempt: attempt(), base: Some(base()), number: 1, cause: Cause::Due, before: vec![], note: None };
     let text = super::super::claim::render(&claim, "r", "f").unwrap();
     world.responder.then(value(claim_id.as_str(), &text));
     assert_eq!(world.store.claim(&arn(), &claim_id, attempt()).await, Ok(claim));

@@ -201,7 +201,7 @@ async fn strange_tags_and_long_claims_are_refused_before_sending() {
         assert_eq!(world.store.tag(&arn(), &tags).await.unwrap_err().class, Class::Rejected);
     }
     let before = (0..2_000).map(|n| VendorId::new(&format!("client_{n:032}")).unwrap()).collect();
-    let claim = Claim { attempt: attempt(), base: None, number: 1, cause: Cause::Due, before };
+    let claim = Claim { attempt: attempt(), base: None, number: 1, cause: Cause::Due, before, note: None };
     let fault = world.store.put_claim(&published(), &claim, "r", "f").await.unwrap_err();
     assert_eq!(fault.class, Class::Rejected);
     assert_eq!(world.store.calls(), Calls::default());
