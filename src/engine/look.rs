@@ -12,7 +12,7 @@ use crate::model::observed::{self, Claim, Listing};
 use crate::model::place::At;
 use crate::model::time::Now;
 use crate::rotation::decide::{needs_listing, needs_proof};
-use crate::rotation::view::{self, Feeding, Hand, View};
+use crate::rotation::view::{self, Company, Feeding, Hand, View};
 use crate::rotation::{Decision, decide};
 
 impl Run<'_> {
@@ -35,6 +35,7 @@ impl Run<'_> {
             secret: viewed,
             listing: None,
             unprovable: false,
+            company: Company::Untold,
             request: self.request,
             hand,
             feeding: Feeding::default(),
@@ -67,6 +68,7 @@ impl Run<'_> {
                 view::add_away(&mut all, &away, arn.as_ref());
                 listed.credentials.extend(away.credentials);
             }
+            view.company = self.company().await?;
             view.listing = Some(all);
             self.glimpse = None;
             now.vendor = Some(listed.at);

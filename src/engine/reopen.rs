@@ -67,6 +67,7 @@ impl Engine {
             memories: Arc::clone(&self.memories),
             pulses: Arc::clone(&self.pulses),
             brake: Mutex::new(brake),
+            crowds: Mutex::default(),
             replaced: AtomicBool::new(false),
             client: self.client.clone(),
             declaration,

@@ -147,6 +147,15 @@ pub trait Vendor: Send + Sync {
     /// for an ambiguous one.
     fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()>;
 
+    /// The vendor's own id of where such a credential lives, where the declaration may write one place
+    /// in several ways; `None` where it can't.
+    ///
+    /// # Errors
+    /// As for [`Vendor::check`].
+    fn whereabouts<'a>(&'a self, _place: Place<'a>) -> Call<'a, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Lists everything in the place, to the last page, with the vendor's own date.
     ///
     /// # Errors

@@ -177,6 +177,13 @@ impl Vendor for WorkOs {
         })
     }
 
+    fn whereabouts<'a>(&'a self, place: Place<'a>) -> Call<'a, Option<String>> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            Ok(Some(self.application(&spot).await?.id))
+        })
+    }
+
     fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing> {
         Box::pin(async move {
             let spot = self.spot(place)?;

@@ -12,8 +12,8 @@ use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::tags::{Ending, Retiring};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version, View,
-    open_claims, short,
+    Accepted, Bootstrap, Company, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version,
+    View, open_claims, short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
@@ -199,6 +199,7 @@ impl Lens {
             secret: aws.exists.then(|| self.secret(aws)),
             listing: place.map(|place| self.listing(place)),
             unprovable: false,
+            company: Company::Alone,
             request: ask.request,
             hand: self.hand(ask.hand),
             feeding: Feeding::default(),
