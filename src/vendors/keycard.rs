@@ -10,8 +10,7 @@
 //! - A pair is proved at its zone's own token endpoint. Of the answers there only `invalid_client`
 //!   is about the pair; `invalid_target`, `access_denied` and their like come after the login.
 //! - The other types hold no secret: each is proved by being shown as declared. A change of what
-//!   one says is a new credential before the old one goes, never a PATCH: readers of the old value
-//!   keep a working one through the overlap, and the stored value never says what is not yet so.
+//!   one says is a new credential before the old one goes, never a PATCH (`types.rs` says why).
 
 #![expect(clippy::disallowed_methods, reason = "a vendor driver checks the pair it logs in with")]
 
