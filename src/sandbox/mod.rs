@@ -6,6 +6,7 @@
 pub mod chatbotkit;
 pub mod consumer;
 pub mod control;
+pub mod desk;
 pub mod faults;
 pub mod gate;
 pub mod keycard;
