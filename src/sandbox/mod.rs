@@ -1,7 +1,10 @@
 //! THE STAGE: the pretend world over real HTTP on loopback.
 //!
 //! Written from the services' own papers and never from our adapters: it shares no wire type with
-//! `vendors` or `stores`, so that a misreading on one side shows.
+//! `vendors` or `stores`, so that a misreading on one side shows. A new vendor's simulator is one file
+//! and two lines here: the `mod` and the entry in [`ALL`].
+
+use self::simulator::Spec;
 
 pub mod chatbotkit;
 pub mod consumer;
@@ -17,3 +20,6 @@ pub mod spoil;
 pub mod stage;
 pub mod workos;
 pub mod world;
+
+/// Every vendor that the sandbox pretends to be.
+pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC, &chatbotkit::SPEC];

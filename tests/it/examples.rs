@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use keyferry::config;
-use keyferry::sandbox::simulator;
+use keyferry::sandbox;
 use keyferry::serve::Row;
 use keyferry::vendors;
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ async fn the_sandbox_brings_up_its_whole_fleet_with_every_kind_in_it_and_no_fail
             assert!(shown, "config/sandbox.toml has no example of a {} of {}", of.name, spec.kind);
         }
     }
-    let ports: String = simulator::ALL.iter().fold(String::new(), |mut ports, spec| {
+    let ports: String = sandbox::ALL.iter().fold(String::new(), |mut ports, spec| {
         write!(ports, " --vendor-port {}=0", spec.kind).unwrap();
         ports
     });
