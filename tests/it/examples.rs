@@ -48,7 +48,8 @@ fn moved(example: &str, head: &str, folder: &Path) -> String {
             section = line.to_owned();
         }
         match (key(line).as_str(), section.starts_with("[vendors.")) {
-            ("endpoint_url" | "account" | "assume_role" | "credentials" | "base_url" | "authkit_domain", _) => {}
+            ("endpoint_url" | "account" | "assume_role" | "credentials", _) if section.starts_with("[aws") => {}
+            ("base_url" | "authkit_domain", _) => {}
             ("kind", true) => writeln!(moved, "{line}\nbase_url = \"{}\"", vendors[&quoted(line)]).unwrap(),
             ("region", false) => {
                 writeln!(moved, "region = \"us-east-1\"\nendpoint_url = \"{aws}\"\ncredentials = \"sandbox\"").unwrap();
