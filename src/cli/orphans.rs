@@ -2,6 +2,7 @@
 //! orphan or foreign. `orphans revoke ID` ends one that nobody tracks: the only way in which
 //! keyferry ever ends a credential that is not its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -81,18 +82,30 @@ struct Shown {
 }
 
 impl Place {
-    /// The places of `wanted`; a place has all its residents, wanted or not.
-    fn of(wanted: &[Arc<Credential>], engine: &Engine) -> Vec<Self> {
-        let same = |one: &Credential, other: &Credential| {
-            one.vendor == other.vendor && one.type_name == other.type_name && one.policy.place == other.policy.place
-        };
+    /// The places of `wanted`; a place has all its residents, wanted or not, by whatever name each
+    /// declares it.
+    async fn of(wanted: &[Arc<Credential>], engine: &Engine) -> Vec<Self> {
         let mut places: Vec<Self> = Vec::new();
+        let mut known = BTreeMap::new();
         for credential in wanted {
-            if places.iter().any(|place| same(&place.residents[0], credential)) {
+            if places.iter().any(|place| place.residents.iter().any(|one| one.name == credential.name)) {
                 continue;
             }
-            let all = &engine.declaration().credentials;
-            places.push(Self { residents: all.iter().filter(|one| same(one, credential)).cloned().collect() });
+            let mut residents = Vec::new();
+            let all = engine.declaration().credentials.iter();
+            for one in all.filter(|one| one.vendor == credential.vendor && one.type_name == credential.type_name) {
+                for each in [credential, one] {
+                    if !known.contains_key(&each.name) {
+                        // What can't be told now is told when the place is listed.
+                        known.insert(each.name.clone(), engine.whereabouts(each).await.ok().flatten());
+                    }
+                }
+                let same = known[&one.name].is_some() && known[&one.name] == known[&credential.name];
+                if same || one.policy.place == credential.policy.place {
+                    residents.push(Arc::clone(one));
+                }
+            }
+            places.push(Self { residents });
         }
         places
     }
@@ -134,7 +147,7 @@ async fn list(engine: &Engine, wanted: &[Arc<Credential>], printer: &Printer) ->
         Err(fault) => (Vec::new(), vec![fault]),
     };
     let mut rows = Vec::new();
-    let places = Place::of(wanted, engine);
+    let places = Place::of(wanted, engine).await;
     let bar = printer.progress(places.len(), "looking at");
     let (mut owned, mut orphans, mut foreign) = (0, 0, 0);
     for place in places {
@@ -275,7 +288,7 @@ async fn revoke(engine: &Engine, asked: &Revoke, printer: &Printer) -> anyhow::R
     let undeclared = engine.undeclared().await?;
     let mut found = Vec::new();
     let mut unseen = Vec::new();
-    for place in Place::of(&wanted, engine) {
+    for place in Place::of(&wanted, engine).await {
         match place.look(engine, &undeclared).await {
             Ok(shown) if shown.counted.iter().any(|one| one.id == asked.id) => found.push((place, shown)),
             Ok(_) => {}

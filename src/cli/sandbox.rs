@@ -24,7 +24,7 @@ use crate::engine::snapshot::Status;
 use crate::model::credential::Credential;
 use crate::model::option::Value;
 use crate::model::time::Clock;
-use crate::sandbox::simulator::{self, Seed};
+use crate::sandbox::simulator::Seed;
 use crate::sandbox::stage::{Ports, Sandbox, Watched};
 use crate::vendors::http::Endpoint;
 use daemon::Daemon;
@@ -86,9 +86,9 @@ pub struct Arguments {
 }
 
 fn vendor_port(text: &str) -> Result<(String, u16), String> {
-    let known = || simulator::ALL.iter().map(|spec| spec.kind).collect::<Vec<_>>().join(", ");
+    let known = || crate::sandbox::ALL.iter().map(|spec| spec.kind).collect::<Vec<_>>().join(", ");
     let (kind, port) = text.split_once('=').ok_or("write KIND=PORT")?;
-    if simulator::ALL.iter().all(|spec| spec.kind != kind) {
+    if crate::sandbox::ALL.iter().all(|spec| spec.kind != kind) {
         return Err(format!("there is no simulator of that kind; there are: {}", known()));
     }
     port.parse().map(|port| (kind.into(), port)).map_err(|_| "a port is a number from 0 to 65535".into())
@@ -116,7 +116,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let mut declaration = load(&source.config)?;
     let natural = if arguments.serve_only { 1.0 } else { SPEED };
     let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(arguments.speed.unwrap_or(natural)));
-    let usual = simulator::ALL.iter().map(|spec| (spec.kind.to_owned(), spec.port));
+    let usual = crate::sandbox::ALL.iter().map(|spec| (spec.kind.to_owned(), spec.port));
     let vendors = usual.chain(arguments.vendor_port.iter().cloned()).collect();
     let ports = Ports { aws: arguments.aws_port, vendors, control: arguments.control_port };
     let sandbox =

@@ -11,7 +11,7 @@ use crate::model::name::VersionId;
 use crate::model::observed::{self, Claim, Listing};
 use crate::model::time::Now;
 use crate::rotation::decide::{needs_listing, needs_proof};
-use crate::rotation::view::{self, Dwelling, Feeding, Hand, View};
+use crate::rotation::view::{self, Company, Dwelling, Feeding, Hand, View};
 use crate::rotation::{Decision, decide};
 
 impl Run<'_> {
@@ -34,6 +34,7 @@ impl Run<'_> {
             secret: viewed,
             listing: None,
             unprovable: false,
+            company: Company::Untold,
             request: self.request,
             hand,
             feeding: Feeding::default(),
@@ -64,6 +65,7 @@ impl Run<'_> {
                 view::add_away(&mut all, &away, former.ownership, arn.as_ref());
                 listed.credentials.extend(away.credentials);
             }
+            view.company = self.company().await?;
             view.listing = Some(all);
             self.glimpse = None;
             now.vendor = Some(listed.at);

@@ -3,6 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `reconcile` | one credential: observe, decide, perform, until only time can help |
+//! | `company` | which credentials are made in one place, where only the vendor can tell |
 //! | `look` | one look: what AWS and the vendor show, and what is decided on it |
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
@@ -40,6 +41,7 @@ use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
+mod company;
 mod feeding;
 pub mod here;
 mod in_place;
@@ -78,6 +80,8 @@ pub struct Engine {
     note: std::sync::OnceLock<Note>,
     /// Credentials whose secrets the last listing showed with something under way.
     begun: std::sync::Mutex<BTreeSet<Name>>,
+    /// By credential that is said to be alone in its place, the others that are made there, too.
+    crowds: std::sync::Mutex<BTreeMap<Name, Vec<Name>>>,
     /// Whether another declaration is in force: what was begun under this one is finished.
     replaced: AtomicBool,
     client: http::Client,
@@ -119,6 +123,7 @@ impl Engine {
             stores,
             vendors,
             clock,
+            crowds: std::sync::Mutex::default(),
             replica: Uuid::new_v4().to_string(),
             board: Arc::default(),
             stopping: Arc::default(),

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::engine::feeding::sources;
 use crate::engine::here::Here;
 use crate::engine::pool::{LANE_VISIT_COUNT_MAX, Pool};
-use crate::engine::reconcile::{AskVendor, Visit, Visited};
+use crate::engine::reconcile::{AskVendor, Visit, Visited, same_place};
 use crate::engine::snapshot::{Published, Status};
 use crate::model::credential::Credential;
 use crate::model::fault::Fault;
@@ -268,8 +268,13 @@ impl Engine {
         // show in a listing of secrets.
         let before = self.board().get(&credential.name).filter(|before| before.publishes_as(&published));
         let (dead, foreign) = before.map_or((false, 0), |before| (before.dead, before.foreign));
-        self.board()
-            .set(&credential.name, Status { reason, look_again: until, published, dead, foreign, ..blank(now) });
+        let others = self.crowd(&credential.name);
+        let (reason, detail) = match others.is_empty() {
+            true => (reason, None),
+            false => (Reason::NotAlone, Some(same_place(&others))),
+        };
+        let status = Status { reason, look_again: until, published, dead, foreign, detail, ..blank(now) };
+        self.board().set(&credential.name, status);
     }
 
     fn note_unseen(&self, credential: &Credential, fault: &Fault) {

@@ -12,7 +12,7 @@ use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, Lease, TAG_UNPROVED};
-use crate::model::name::{VendorId, VersionId};
+use crate::model::name::{Name, VendorId, VersionId};
 use crate::model::observed::{self, Claim, Listing};
 use crate::model::policy::{Policy, Wanted};
 use crate::model::time::{Now, Timestamp};
@@ -398,7 +398,7 @@ impl Run<'_> {
             foreign,
             stripped: secret.is_some_and(|secret| secret.owner == view::Owner::Stripped),
             paused: seen.secret.as_ref().and_then(|secret| Paused::of(&secret.tags)),
-            detail: room(&decision, &seen, secret, &self.credential.policy),
+            detail: self.crowded(&decision).or_else(|| room(&decision, &seen, secret, &self.credential.policy)),
             fault,
         };
         let planned = self.visit.dry.then_some(decision);
@@ -407,10 +407,22 @@ impl Run<'_> {
         Visited { status, planned, steps, leaked }
     }
 
+    /// Who is made in the same place, where that is what stops it.
+    fn crowded(&self, decision: &Decision) -> Option<String> {
+        let others = self.engine.crowd(&self.credential.name);
+        (decision.reason == Reason::NotAlone && !others.is_empty()).then(|| same_place(&others))
+    }
+
     fn visit_pause(&self) -> Duration {
         let doubled = Duration::from_secs(10).saturating_mul(1 << self.memory.failed.min(10));
         doubled.min(VISIT_PAUSE_MAX)
     }
+}
+
+/// The names of others that are made in the same place.
+pub(super) fn same_place(others: &[Name]) -> String {
+    let names: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// The numbers behind `NoRoom`: who has how many.

@@ -70,6 +70,7 @@ impl Engine {
             judged: Mutex::default(),
             note: OnceLock::new(),
             begun: Mutex::default(),
+            crowds: Mutex::default(),
             replaced: AtomicBool::new(false),
             client: self.client.clone(),
             declaration,

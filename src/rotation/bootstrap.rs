@@ -16,7 +16,7 @@ use crate::rotation::calendar;
 use crate::rotation::decide::{Decision, FRESH_MAX, Step, over};
 use crate::rotation::reason::Reason;
 use crate::rotation::sweep::{self, Sweep};
-use crate::rotation::view::{Bootstrap, Hand, Retiring, Secret, Seen, View, short};
+use crate::rotation::view::{Bootstrap, Company, Hand, Retiring, Secret, Seen, View, short};
 
 /// There is no secret of that name.
 pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
@@ -33,9 +33,10 @@ pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
     match &view.listing {
         // A vendor that does not answer now would not mint either: create nothing.
         None => Decision::wait(Reason::VendorSilent, None),
-        Some(_) if unprovable(view, policy) => Decision::wait(Reason::Unprovable, None),
-        Some(listing) if full(listing, policy) => Decision::wait(Reason::NoRoom, None),
-        Some(listing) => Decision::act(Step::CreateSecret { before: before(listing, policy) }, Reason::SecretMissing),
+        Some(listing) => match refusal(view, listing, policy) {
+            Some(reason) => Decision::wait(reason, None),
+            None => Decision::act(Step::CreateSecret { before: before(listing, policy) }, Reason::SecretMissing),
+        },
     }
 }
 
@@ -53,11 +54,10 @@ pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) 
     let Some(tag) = &secret.bootstrap else {
         return match &view.listing {
             None => Decision::wait(Reason::VendorSilent, None),
-            Some(_) if unprovable(view, policy) => Decision::wait(Reason::Unprovable, None),
-            Some(listing) if full(listing, policy) => Decision::wait(Reason::NoRoom, None),
-            Some(listing) => {
-                Decision::act(Step::Tag { number: 1, before: before(listing, policy) }, Reason::SecretEmpty)
-            }
+            Some(listing) => match refusal(view, listing, policy) {
+                Some(reason) => Decision::wait(reason, None),
+                None => Decision::act(Step::Tag { number: 1, before: before(listing, policy) }, Reason::SecretEmpty),
+            },
         };
     };
     let age = now.store.since(tag.at);
@@ -92,19 +92,14 @@ fn retired(secret: &Secret, tag: &Retiring, view: &View, policy: &Policy, now: N
 }
 
 fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now: Now) -> Decision {
-    if view.listing.is_none() {
-        return Decision::wait(Reason::VendorSilent, None);
-    }
+    let Some(listing) = &view.listing else { return Decision::wait(Reason::VendorSilent, None) };
     match sweep::sweep(secret, None, view, policy, now) {
         Sweep::Revoke(id) => return Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover),
         Sweep::TooMany => return Decision::wait(Reason::TooManyLeftovers, None),
         Sweep::Nothing => {}
     }
-    if unprovable(view, policy) {
-        return Decision::wait(Reason::Unprovable, None);
-    }
-    if view.listing.as_ref().is_some_and(|listing| full(listing, policy)) {
-        return Decision::wait(Reason::NoRoom, None);
+    if let Some(reason) = refusal(view, listing, policy) {
+        return Decision::wait(reason, None);
     }
     let over = tag.at.plus(calendar::backoff(policy, tag.number));
     if now.store < over {
@@ -140,14 +135,17 @@ fn without_label(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Dec
     }
 }
 
-/// Whether what would be made could not be proved, and must be.
-fn unprovable(view: &View, policy: &Policy) -> bool {
-    view.unprovable && policy.verify == Verify::Required
-}
-
-/// Whether the vendor holds as many as it takes.
-fn full(listing: &[Seen], policy: &Policy) -> bool {
-    policy.capabilities.live_max.is_some_and(|max| listing.len() >= usize::from(max.get()))
+/// Why nothing may be made there, if so: others are made there too, what would be made could not be
+/// proved and must be, or the vendor holds as many as it takes.
+fn refusal(view: &View, listing: &[Seen], policy: &Policy) -> Option<Reason> {
+    let full = policy.capabilities.live_max.is_some_and(|max| listing.len() >= usize::from(max.get()));
+    if view.company == Company::Others {
+        Some(Reason::NotAlone)
+    } else if view.unprovable && policy.verify == Verify::Required {
+        Some(Reason::Unprovable)
+    } else {
+        full.then_some(Reason::NoRoom)
+    }
 }
 
 /// What the vendor listed before the first try, where leftovers can't be told by a mark.

@@ -117,6 +117,8 @@ pub enum Reason {
     NoRoom,
     /// No login at the vendor could prove what would be made.
     Unprovable,
+    /// Another declared credential is made in the same place, which this one is said to have alone.
+    NotAlone,
     /// Due, but outside the declared window or inside a freeze.
     WindowClosed,
     /// Nobody could look: AWS or the vendor did not answer, or refused.
@@ -207,6 +209,7 @@ impl Reason {
             | Self::NotSeen => Turn::Keyferry,
             Self::NoRoom
             | Self::Unprovable
+            | Self::NotAlone
             | Self::NotOurs
             | Self::OtherOwner
             | Self::OtherPlace
@@ -317,6 +320,9 @@ impl Reason {
             Self::Unprovable => {
                 "nothing was made: declare where to log in (for WorkOS `authkit_domain`), or accept values that nobody proved with `verify = \"best-effort\"`"
             }
+            Self::NotAlone => {
+                "nothing was made or swept: nobody could tell the leftovers of one from the credential of the other. Write `ownership = \"shared\"` in both, or give one of them another application"
+            }
             _ => return None,
         })
     }
@@ -374,6 +380,9 @@ impl Reason {
             Self::VendorSilent => ("vendor-silent", "the next step needs the vendor's listing"),
             Self::NoRoom => ("no-room", "as many credentials live at the vendor as may"),
             Self::Unprovable => ("unprovable", "no login at the vendor could prove a new credential"),
+            Self::NotAlone => {
+                ("not-alone", "`ownership = \"exclusive\"`, but another declared credential is made in the same place")
+            }
             Self::WindowClosed => ("window-closed", "due, but outside its window or inside a freeze"),
             Self::NotSeen => ("not-seen", "nobody could look at it"),
             Self::Paused => ("paused", "paused by a person"),

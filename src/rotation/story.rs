@@ -9,7 +9,9 @@ use crate::model::name::{Arn, VendorId};
 use crate::model::observed::Claim;
 use crate::model::policy::{Ownership, Policy, Rotate};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::view::{Bootstrap, Feeding, Fit, Hand, Marked, Owner, Role, Secret, Seen, Try, Version, View};
+use crate::rotation::view::{
+    Bootstrap, Company, Feeding, Fit, Hand, Marked, Owner, Role, Secret, Seen, Try, Version, View,
+};
 use crate::rotation::{Decision, Step, Violation, decide, guard};
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(2_000_000_000);
@@ -76,6 +78,7 @@ pub(super) fn healthy() -> Told {
             secret: Some(secret),
             listing: Some(Vec::new()),
             unprovable: false,
+            company: Company::Alone,
             request: None,
             hand: Hand::Empty,
             feeding: Feeding::default(),

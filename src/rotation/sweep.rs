@@ -5,7 +5,7 @@
 //! - it is older than twice settle by the vendor's own date, so whoever made it is past storing it;
 //! - its attempt is closed: the slot holds something else, or a tombstone;
 //! - where the vendor keeps no marks: the declaration says that nobody else makes credentials
-//!   there, no attempt is open, it was not there before the attempt, appeared in the attempt's
+//!   there, the vendor shows that no other declared credential is made there, no attempt is open, it was not there before the attempt, appeared in the attempt's
 //!   window and was **never used** (nobody can use a secret that was lost; a first credential is
 //!   proved before it is stored, so its maker's own login counts for nothing).
 //!
@@ -20,7 +20,7 @@ use crate::model::name::VendorId;
 use crate::model::policy::{Ownership, Policy};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Bootstrap, Fit, Marked, Secret, Seen, Version, View, short};
+use crate::rotation::view::{Bootstrap, Company, Fit, Marked, Secret, Seen, Version, View, short};
 
 /// More leftovers than this at once are a person's to judge: something is not as we think.
 const LEFTOVERS_MAX: usize = 3;
@@ -40,6 +40,9 @@ pub enum Sweep {
 pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &Policy, now: Now) -> Sweep {
     let Some(listing) = &view.listing else { return Sweep::Nothing };
     let Some(vendor_now) = now.vendor else { return Sweep::Nothing };
+    if !told_apart(view, policy) {
+        return Sweep::Nothing;
+    }
     let judge = Judge { secret, current, policy, now };
     let leftovers: Vec<&Seen> = listing
         .iter()
@@ -55,7 +58,7 @@ pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &P
 
 /// AWS's date at which a leftover that is too young now is old enough.
 pub fn next(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Option<Timestamp> {
-    let vendor_now = now.vendor?;
+    let vendor_now = now.vendor.filter(|_| told_apart(view, policy))?;
     let judge = Judge { secret, current: secret.with(&Label::Current), policy, now };
     let young = view.listing.iter().flatten().filter(|seen| judge.closed_leftover(seen));
     young
@@ -129,6 +132,11 @@ pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy
             !left && now.store.since(tag.at) > policy.settle * 2
         }
     }
+}
+
+/// Whether elimination may tell what is ours, where marks don't.
+fn told_apart(view: &View, policy: &Policy) -> bool {
+    policy.capabilities.marking != Marking::Unnamed || view.company == Company::Alone
 }
 
 /// Whether an unmarked credential may be told by elimination: nobody else makes any where it lives.

@@ -364,6 +364,20 @@ pub enum Hand {
     },
 }
 
+/// Whether another declared credential is made in the same place, at a vendor that keeps no marks and
+/// where the declaration says that none is. Names may differ where the place is one: an application
+/// has ids, and a name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Company {
+    /// Nobody asked, or the vendor could not tell of every other one: nothing is told by elimination.
+    #[default]
+    Untold,
+    /// None is.
+    Alone,
+    /// At least one is.
+    Others,
+}
+
 /// Everything a decision is made from, besides the policy and the date.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct View {
@@ -373,6 +387,8 @@ pub struct View {
     pub listing: Option<Vec<Seen>>,
     /// The vendor was asked, and no login there would tell whether a credential works.
     pub unprovable: bool,
+    /// Who else is made there, where that matters.
+    pub company: Company,
     /// What a person asked for.
     pub request: Option<Cause>,
     /// What this process did a moment ago.

@@ -1,5 +1,4 @@
-//! What every pretend vendor offers the stage, and the list of them. A new vendor's simulator is
-//! one file and one line here.
+//! What every pretend vendor offers the stage.
 
 use std::any::Any;
 use std::future::Future;
@@ -14,10 +13,6 @@ use crate::model::option::Options;
 use crate::model::time::Clock;
 use crate::sandbox::consumer::Login;
 use crate::sandbox::faults::Faults;
-use crate::sandbox::{chatbotkit, keycard, workos};
-
-/// Every vendor that the sandbox pretends to be.
-pub const ALL: &[&Spec] = &[&keycard::SPEC, &workos::SPEC, &chatbotkit::SPEC];
 
 /// A simulator, as data.
 pub struct Spec {

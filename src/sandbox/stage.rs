@@ -83,7 +83,7 @@ impl Sandbox {
         let secrets_manager = Arc::new(SecretsManager::new(Arc::clone(&world)));
         let mut control = control::router(Arc::clone(&secrets_manager));
         let mut vendors = Vec::new();
-        for spec in simulator::ALL.iter().copied() {
+        for spec in crate::sandbox::ALL.iter().copied() {
             let listener = bind(ports.vendors.get(spec.kind).copied().unwrap_or(0)).await?;
             let address = listener.local_addr()?;
             let simulator = (spec.start)(Setting {

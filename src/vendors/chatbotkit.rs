@@ -165,17 +165,13 @@ pub const SPEC: Spec = Spec {
 };
 
 fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
-    let text = instance.options.text("base_url").unwrap_or(BASE_URL);
-    let refused = |answer: String| {
-        let doing = format!("reading `base_url` of chatbotkit `{}`", instance.name);
-        Fault::new(Class::Rejected, doing, answer)
-    };
-    let base = Endpoint::parse(text).map_err(|invalid| refused(format!("expected {invalid}")))?;
+    let base = instance.base(SPEC.kind, BASE_URL)?;
     let url = base.url();
     if !matches!(url.path(), "" | "/") {
-        return Err(refused("it has a path".into()).with_hint("end it after the host: the API's own path is added"));
+        let doing = format!("reading `base_url` of chatbotkit `{}`", instance.name);
+        let fault = Fault::new(Class::Rejected, doing, "it has a path");
+        return Err(fault.with_hint("end it after the host: the API's own path is added"));
     }
-    instance.client.prepare(&base)?;
     Ok(Arc::new(ChatBotKit {
         hosted: url.host_str() == Some(HOSTED),
         base,

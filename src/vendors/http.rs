@@ -26,9 +26,11 @@ use crate::model::fault::{Class, Fault};
 use crate::model::secret::SecretValue;
 
 pub use answer::{Answer, checked_id, checked_word};
+pub use around::{Sealed, lock, prepared};
 pub use endpoint::Endpoint;
 
 mod answer;
+mod around;
 mod endpoint;
 #[cfg(test)]
 pub(crate) mod responder;

@@ -10,13 +10,12 @@
 //! - A pair is proved at its zone's own token endpoint. Of the answers there only `invalid_client`
 //!   is about the pair; `invalid_target`, `access_denied` and their like come after the login.
 //! - The other types hold no secret: each is proved by being shown as declared. A change of what
-//!   one says is a new credential before the old one goes, never a PATCH: readers of the old value
-//!   keep a working one through the overlap, and the stored value never says what is not yet so.
+//!   one says is a new credential before the old one goes, never a PATCH (`types.rs` says why).
 
 #![expect(clippy::disallowed_methods, reason = "a vendor driver checks the pair it logs in with")]
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use reqwest::header::HeaderValue;
@@ -78,12 +77,7 @@ pub const SPEC: Spec = Spec {
 };
 
 fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
-    let text = instance.options.text("base_url").unwrap_or(BASE_URL);
-    let base = Endpoint::parse(text).map_err(|invalid| {
-        let doing = format!("reading `base_url` of keycard `{}`", instance.name);
-        Fault::new(Class::Rejected, doing, format!("expected {invalid}"))
-    })?;
-    instance.client.prepare(&base)?;
+    let base = instance.base(SPEC.kind, BASE_URL)?;
     Ok(Arc::new(Keycard {
         name: instance.name,
         base,
@@ -226,7 +220,7 @@ impl Keycard {
             let content = self.content(spot, &zone).await?;
             Ok((zone, application, content))
         };
-        let (zone, application, content) = api::prepared(&doing, Effect::Once, resolve).await?;
+        let (zone, application, content) = http::prepared(&doing, Effect::Once, resolve).await?;
         let doing = format!("creating a {} credential {}", content.type_name(), spot.at);
         let url = self.url(&doing, &["zones", &zone.id, "application-credentials"])?;
         let body = content.body(&application, mark.as_str());
@@ -395,10 +389,6 @@ fn login(doing: &str, id: &SecretValue, secret: &SecretValue) -> Result<HeaderVa
         return Err(Fault::new(Class::Rejected, doing, "the client id has a colon, which HTTP Basic can't carry"));
     }
     Ok(http::basic(id, secret))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -99,6 +99,22 @@ pub struct Instance {
     pub clock: Arc<dyn Clock>,
 }
 
+impl Instance {
+    /// The checked address in its option `base_url`, or `standard`, ready to be called.
+    ///
+    /// # Errors
+    /// `Rejected` for what is no address that secrets may be sent to.
+    pub fn base(&self, kind: &str, standard: &str) -> Result<http::Endpoint, Fault> {
+        let text = self.options.text("base_url").unwrap_or(standard);
+        let base = http::Endpoint::parse(text).map_err(|invalid| {
+            let doing = format!("reading `base_url` of {kind} `{}`", self.name);
+            Fault::new(Class::Rejected, doing, format!("expected {invalid}"))
+        })?;
+        self.client.prepare(&base)?;
+        Ok(base)
+    }
+}
+
 /// Where one credential is made: its type and options.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
@@ -146,6 +162,15 @@ pub trait Vendor: Send + Sync {
     /// `Denied` for a refused admin secret, `Gone` for a name the vendor doesn't know, `Rejected`
     /// for an ambiguous one.
     fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()>;
+
+    /// The vendor's own id of where such a credential lives, where the declaration may write one place
+    /// in several ways; `None` where it can't.
+    ///
+    /// # Errors
+    /// As for [`Vendor::check`].
+    fn whereabouts<'a>(&'a self, _place: Place<'a>) -> Call<'a, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Lists everything in the place, to the last page, with the vendor's own date.
     ///

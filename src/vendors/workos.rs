@@ -17,12 +17,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU8;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use serde_json::json;
 
-use super::http::{self, Answer, Effect, Endpoint, Line, Request};
+use super::http::{self, Answer, Effect, Endpoint, Line, Request, lock};
 use super::{Call, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Marking, Proof};
@@ -107,12 +107,7 @@ pub const SPEC: Spec = Spec {
 };
 
 fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
-    let text = instance.options.text("base_url").unwrap_or(BASE_URL);
-    let base = Endpoint::parse(text).map_err(|invalid| {
-        let doing = format!("reading `base_url` of workos `{}`", instance.name);
-        Fault::new(Class::Rejected, doing, format!("expected {invalid}"))
-    })?;
-    instance.client.prepare(&base)?;
+    let base = instance.base(SPEC.kind, BASE_URL)?;
     Ok(Arc::new(WorkOs {
         name: instance.name,
         base,
@@ -174,6 +169,13 @@ impl Vendor for WorkOs {
                 self.domain(&spot, domain).await?;
             }
             Ok(())
+        })
+    }
+
+    fn whereabouts<'a>(&'a self, place: Place<'a>) -> Call<'a, Option<String>> {
+        Box::pin(async move {
+            let spot = self.spot(place)?;
+            Ok(Some(self.application(&spot).await?.id))
         })
     }
 
@@ -268,7 +270,7 @@ impl WorkOs {
             };
             Ok((application, domain))
         };
-        let (application, domain) = api::prepared(&doing, Effect::Once, resolve).await?;
+        let (application, domain) = http::prepared(&doing, Effect::Once, resolve).await?;
         let url = self.url(&doing, &["connect", "applications", &application.id, "client_secrets"])?;
         let request = Request::new(doing, Method::POST, url, Effect::Once).json(json!({}));
         let (request, answer) = self.call(request).await?;
@@ -277,7 +279,7 @@ impl WorkOs {
         }
         let created: wire::Created = answer.json().ok_or_else(|| self.fault(&request, &answer))?;
         let id = VendorId::new(&created.id).ok();
-        let (Some(id), Some(wire::Sealed(secret))) = (id, created.secret.filter(|sealed| !sealed.0.is_empty())) else {
+        let (Some(id), Some(http::Sealed(secret))) = (id, created.secret.filter(|sealed| !sealed.0.is_empty())) else {
             let id = http::checked_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
             let said = "answered with a client secret that lacks its id or its value";
             return Err(Fault::new(Class::InDoubt, request.doing(), format!("{said}{id}")));
@@ -336,10 +338,6 @@ impl WorkOs {
         lock(&self.made).remove(id);
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

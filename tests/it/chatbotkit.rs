@@ -166,6 +166,125 @@ async fn a_value_is_made_up_stored_and_set_in_place() {
     in_step(&stage).await;
 }
 
+/// A usage whose value ChatBotKit keeps, and two values that fit it.
+struct Usage {
+    name: &'static str,
+    lines: &'static str,
+    values: [&'static str; 2],
+}
+
+/// Of each, what a person would write.
+const PATHS: [Usage; 5] = [
+    Usage { name: "plain", lines: "", values: ["kfcanary one", "kfcanary\ntwo lines"] },
+    Usage {
+        name: "basic",
+        lines: "",
+        values: ["user:kfcanary1", "{\"username\":\"user\",\"password\":\"kfcanary2\"}"],
+    },
+    Usage { name: "bearer", lines: "config = { schema = \"Token\" }\n", values: ["kfcanary1", "kfcanary2"] },
+    Usage {
+        name: "jwt",
+        lines: "config = { algorithm = \"ES256\", expiresInSeconds = 300, claims = { iss = \"keyferry\" } }\n",
+        values: [
+            "-----BEGIN PRIVATE KEY-----\nkfcanary1\n-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\nkfcanary2\n-----END PRIVATE KEY-----",
+        ],
+    },
+    Usage {
+        name: "template",
+        lines: "config = { template = \"Key ${value}\", parameters = { team = \"sales\" } }\n",
+        values: ["kfcanary1", "kfcanary2"],
+    },
+];
+
+impl Usage {
+    /// A declaration of `crm`, whose value comes from a file of this folder.
+    fn declared(&self, folder: &std::path::Path) -> String {
+        self.write(folder, 0);
+        let path = folder.join("value");
+        let path = path.display();
+        secret(&format!("usage = \"{}\"\nvalue = {{ file = \"{path}\" }}\n{}", self.name, self.lines))
+    }
+
+    fn write(&self, folder: &std::path::Path, which: usize) {
+        std::fs::write(folder.join("value"), self.values[which]).unwrap();
+    }
+}
+
+/// create, healthy, rotation, rest: for each usage that keeps a value, from where values come.
+#[tokio::test]
+async fn every_usage_that_keeps_a_value_is_made_rotated_and_comes_to_rest() {
+    for usage in &PATHS {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Stage::with(&usage.declared(folder.path())).await;
+        let holds = || chatbotkit(&stage).holds("crm").unwrap().0;
+        stage.pass().await;
+        let status = stage.status("crm");
+        assert_eq!((status.reason, &status.fault), (Reason::Healthy, &None), "{}", usage.name);
+        assert!(status.published.is_some_and(|published| published.verified), "{}", usage.name);
+        assert_eq!((holds().as_deref(), &record(&stage)["type"]), (Some(usage.values[0]), &json!(usage.name)));
+        in_step(&stage).await;
+        let (id, config) = (record(&stage)["id"].clone(), record(&stage)["config"].clone());
+        usage.write(folder.path(), 1);
+        stage.clock.advance(30 * DAY);
+        stage.pass().await;
+        assert_eq!((holds().as_deref(), &record(&stage)["id"]), (Some(usage.values[1]), &id), "{}", usage.name);
+        stage.live(30 * HOUR, HOUR).await;
+        let status = stage.status("crm");
+        assert_eq!((status.reason, &status.fault), (Reason::Healthy, &None), "{}", usage.name);
+        assert_eq!((record(&stage)["config"].clone(), chatbotkit(&stage).secrets().len()), (config, 1));
+        in_step(&stage).await;
+        let writes = stage.writes();
+        stage.live(2 * DAY, 6 * HOUR).await;
+        assert_eq!(stage.writes(), writes, "{}: at rest", usage.name);
+    }
+}
+
+/// The same for what keeps no value of its own: it points at another record, follows a
+/// configuration, or asks each contact.
+#[tokio::test]
+async fn every_usage_without_a_value_is_kept_as_declared_and_changed_in_place() {
+    let reference = |to: &str| {
+        secret(&format!("usage = \"reference\"\nconfig = {{ reference = \"@{to}\" }}\nrotate = \"manual\"\n"))
+    };
+    let oauth = |scope: &str, more: &str| {
+        secret(&format!(
+            "usage = \"oauth\"\nconfig = {{ authorizationUrl = \"https://id.example.com/authorize\", \
+             tokenUrl = \"https://id.example.com/token\", clientId = \"public\", scope = \"{scope}\" }}\n\
+             rotate = \"manual\"\n{more}"
+        ))
+    };
+    let personal = "kind = \"personal\"\nvisibility = \"protected\"\n";
+    for (what, before, after) in [
+        ("reference", reference("one"), reference("two")),
+        ("oauth", oauth("read", ""), oauth("write", "")),
+        ("personal oauth", oauth("read", personal), oauth("write", personal)),
+    ] {
+        let mut stage = Stage::with(&before).await;
+        for alias in ["one", "two"] {
+            person(&stage, "secret/create", json!({ "alias": alias, "kind": "shared", "value": "x" })).await;
+        }
+        stage.pass().await;
+        let status = stage.status("crm");
+        assert_eq!((status.reason, &status.fault), (Reason::HealthyManual, &None), "{what}");
+        let (id, config) = (record(&stage)["id"].clone(), record(&stage)["config"].clone());
+        // An edit of the configuration is set in place, without a rotation.
+        stage.redeclare(&after).await;
+        stage.live(30 * HOUR, 6 * HOUR).await;
+        let status = stage.status("crm");
+        assert_eq!((status.reason, &status.fault), (Reason::HealthyManual, &None), "{what}");
+        assert_eq!(record(&stage)["id"], id, "{what}");
+        assert_ne!(record(&stage)["config"], config, "{what}");
+        assert!(chatbotkit(&stage).holds("crm").unwrap().0.is_none(), "{what}: no value");
+        let before = chatbotkit(&stage).call_counts();
+        stage.live(2 * DAY, 6 * HOUR).await;
+        let updates = |counts: &[keyferry::sandbox::simulator::CallCount]| {
+            counts.iter().filter(|one| one.operation == "update_secret").map(|one| one.count).sum::<u64>()
+        };
+        assert_eq!(updates(&chatbotkit(&stage).call_counts()), updates(&before), "{what}: at rest");
+    }
+}
+
 /// Everything that a reply can do.
 fn effects() -> Vec<Effect> {
     vec![
@@ -339,14 +458,63 @@ async fn an_ability_is_linked_once() {
     stage.clock.advance(30 * DAY);
     stage.pass().await;
     in_step(&stage).await;
-    let base = format!("http://{}/api/v1", stage.sandbox.vendor_address("chatbotkit").unwrap());
-    let url = format!("{base}/skillset/sales/ability/lookup/fetch");
-    let answer = reqwest::Client::new().get(url).bearer_auth("sandbox").send().await.unwrap();
-    let ability: Value = answer.json().await.unwrap();
-    assert_eq!(ability["linkedSecretId"], record(&stage)["id"]);
+    assert_eq!(linked(&stage).await, record(&stage)["id"]);
     let counts = chatbotkit(&stage).call_counts();
     let links: u64 = counts.iter().filter(|one| one.operation == "update_ability").map(|one| one.count).sum();
     assert_eq!(links, 1, "a rotation in place never touches it");
+}
+
+/// What a fetch of the ability `lookup` shows as its link.
+async fn linked(stage: &Stage) -> Value {
+    let base = format!("http://{}/api/v1", stage.sandbox.vendor_address("chatbotkit").unwrap());
+    let url = format!("{base}/skillset/sales/ability/lookup/fetch");
+    let answer = reqwest::Client::new().get(url).bearer_auth("sandbox").send().await.unwrap();
+    answer.json::<Value>().await.unwrap()["linkedSecretId"].clone()
+}
+
+#[tokio::test]
+async fn a_value_that_is_emptied_by_hand_is_seen_and_set_again() {
+    for (usage, path) in PATHS.iter().flat_map(|usage| [(usage, "revoke"), (usage, "update")]) {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Stage::with(&usage.declared(folder.path())).await;
+        stage.pass().await;
+        in_step(&stage).await;
+        let id = record(&stage)["id"].as_str().unwrap().to_owned();
+        let body = if path == "revoke" { json!({}) } else { json!({ "alias": "crm", "value": "" }) };
+        person(&stage, &format!("secret/{id}/{path}"), body).await;
+        assert_eq!(chatbotkit(&stage).holds("crm").unwrap().0.unwrap_or_default(), "", "{} {path}", usage.name);
+        stage.pass().await;
+        in_step(&stage).await;
+        assert_eq!(stage.status("crm").fault, None, "{} {path}", usage.name);
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_is_taken_off_is_set_again_and_one_that_is_moved_is_told() {
+    let stage =
+        Stage::with(&secret("value = { generate = {} }\nability = { skillset = \"sales\", id = \"lookup\" }\n")).await;
+    stage.pass().await;
+    let own = record(&stage)["id"].clone();
+    assert_eq!(linked(&stage).await, own);
+    let link = |to: Value| person(&stage, "skillset/sales/ability/lookup/update", json!({ "linkedSecretId": to }));
+    link(Value::Null).await;
+    stage.pass().await;
+    assert_eq!((linked(&stage).await, stage.status("crm").fault), (own, None));
+    let other = json!({ "alias": "other", "kind": "shared", "value": "x" });
+    let other = person(&stage, "secret/create", other).await["id"].clone();
+    link(other.clone()).await;
+    let value = published(&stage, "crm").await;
+    stage.patient_pass().await;
+    let fault = stage.status("crm").fault.expect("it is told at once");
+    assert!(fault.answer.contains("another secret") && fault.hint.is_some() && !fault.heals_by_itself(), "{fault}");
+    stage.clock.advance(31 * DAY);
+    stage.patient_pass().await;
+    assert_eq!((linked(&stage).await, published(&stage, "crm").await), (other, value), "nothing was touched");
+    in_step(&stage).await;
+    link(Value::Null).await;
+    stage.live(3 * HOUR, HOUR).await;
+    assert_eq!(stage.status("crm").fault, None);
+    in_step(&stage).await;
 }
 
 /// A Keycard client whose pieces go into the configuration of a ChatBotKit secret.

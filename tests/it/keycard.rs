@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyferry::engine::Engine;
 use keyferry::engine::reconcile::{AskVendor, Visit};
+use keyferry::model::attempt::Cause;
 use keyferry::model::name::Name;
 use keyferry::rotation::Reason;
 use keyferry::sandbox::faults::{Effect, Rule};
@@ -144,6 +145,8 @@ async fn an_edit_makes_a_new_one_before_the_old_one_goes() {
         // Who was made to be another kind of client can't log in as before.
         assert!(stage.failures() == 0 || from.0 != to.0, "{what}");
         assert!(stage.engine.sort().await.wanted.is_empty(), "{what}: at rest");
+        let calls = stage.sandbox.keycard().call_counts();
+        assert!(calls.iter().all(|one| one.operation != "patch_credential"), "{what}: nothing is changed in place");
     }
 }
 
@@ -303,4 +306,20 @@ async fn one_fault_at_any_call_of_a_move_leaves_one_credential_in_the_new_place(
 #[tokio::test]
 async fn a_replica_that_knows_the_old_declaration_only_leaves_nothing_behind() {
     faults(true).await;
+}
+
+#[tokio::test]
+async fn a_subject_that_is_narrowed_ends_the_wider_one_at_once_where_a_person_says_so() {
+    let mut stage = Stage::with(&typed("token", "app", "provider = \"ci\"")).await;
+    stage.pass().await;
+    stage.clock.advance(2 * DAY);
+    stage.redeclare(&typed("token", "app", "provider = \"ci\"\nsubject = \"s\"")).await;
+    stage.pass().await;
+    let subjects = |stage: &Stage| live(stage).into_iter().map(|one| one.identifier).collect::<Vec<_>>();
+    assert_eq!(subjects(&stage), ["*", "s"]);
+    stage.clock.advance(HOUR);
+    let all = stage.engine.declaration().credentials.clone();
+    let visit = Visit { request: Some(Cause::Leaked), ..Visit::default() };
+    stage.engine.visit_all(all, visit, |_, _| {}).await;
+    assert_eq!(subjects(&stage), ["s"]);
 }

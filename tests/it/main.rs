@@ -5,6 +5,7 @@ mod bad_inputs;
 mod chatbotkit;
 mod daemon;
 mod ending;
+mod examples;
 mod faults;
 mod keycard;
 mod order;

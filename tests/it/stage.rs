@@ -16,7 +16,7 @@ use keyferry::model::time::{Clock, Sleep, Timestamp};
 use keyferry::sandbox::simulator::Seed;
 use keyferry::sandbox::stage::{Ports, Sandbox, Watched};
 use keyferry::sandbox::workos::WorkOs;
-use keyferry::vendors::http::Limits;
+use keyferry::vendors::{self, http::Limits};
 use serde_json::Value;
 
 /// A clock that moves only when somebody sleeps or a test says so.
@@ -71,19 +71,14 @@ impl Stage {
         let clock = Arc::new(HandClock::default());
         let services: Arc<dyn Clock> = clock.clone();
         let sandbox = Sandbox::start(Ports::default(), 1, Arc::clone(&services), services).await.unwrap();
+        let vendors: String = vendors::ALL.iter().map(|spec| declared_vendor(&sandbox, spec)).collect();
         let head = format!(
             "deployment = \"test\"\n\
              [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
-             [vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\nzone = \"production\"\n\
-             client_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
-             [vendors.chatbotkit]\nkind = \"chatbotkit\"\nbase_url = \"http://{}\"\ntoken = {{ sandbox = true }}\n\
-             [vendors.workos]\nkind = \"workos\"\nbase_url = \"http://{}\"\napi_key = {{ sandbox = true }}\n\
+             {vendors}\
              [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"24h\"\n\
              [defaults.secret]\nname = \"{{name}}\"\n",
             sandbox.aws_address(),
-            sandbox.vendor_address("keycard").unwrap(),
-            sandbox.vendor_address("chatbotkit").unwrap(),
-            sandbox.vendor_address("workos").unwrap(),
         );
         let declaration = edit(format!("{head}{credentials}"));
         let engine = open(&declaration, &clock).await;
@@ -257,6 +252,17 @@ async fn open(declaration: &str, clock: &Arc<HandClock>) -> Arc<Engine> {
     }
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Engine::with_limits(Arc::new(declared), clock, impatient()).await.unwrap())
+}
+
+/// A vendor of the list as a declaration has it, named as its kind, at its simulator.
+fn declared_vendor(sandbox: &Sandbox, spec: &vendors::Spec) -> String {
+    let kind = spec.kind;
+    let address = sandbox.vendor_address(kind).unwrap_or_else(|| panic!("{kind} has no simulator"));
+    let lines = spec.fields.iter().filter_map(|field| match field.name {
+        "zone" => Some("zone = \"production\"\n".to_owned()),
+        name => field.required.then(|| format!("{name} = {{ sandbox = true }}\n")),
+    });
+    format!("[vendors.{kind}]\nkind = \"{kind}\"\nbase_url = \"http://{address}\"\n{}", lines.collect::<String>())
 }
 
 /// One declared credential.

@@ -1,9 +1,9 @@
 //! One contract for every vendor in `vendors::ALL` and every credential type of each, told through
 //! the trait `Vendor` alone and judged by what its simulator then holds.
 //!
-//! A new type takes part by one line in [`EXAMPLES`]. What it can't do it says in its capabilities,
-//! and the suite asks for exactly the rest. It learns the names of a vendor's calls by watching them,
-//! so that every fault can be put on every call without a list.
+//! A new type takes part by its example in `config/sandbox.toml`. What it can't do it says in its
+//! capabilities, and the suite asks for exactly the rest. It learns the names of a vendor's calls by
+//! watching them, so that every fault can be put on every call without a list.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,18 +25,19 @@ use serde_json::{Value, json};
 
 use crate::stage::{Stage, impatient};
 
-/// Kind, type, and the options of one declared credential; the standing options of the vendor's own
-/// table are the stage's.
-const EXAMPLES: &[(&str, &str, &str)] = &[
-    ("keycard", "password", "application = \"app\"\n"),
-    ("keycard", "token", "application = \"app\"\nprovider = \"github-actions\"\nsubject = \"repo:example/app\"\n"),
-    ("keycard", "public-key", "application = \"app\"\njwks_uri = \"https://keys.example.com/jwks.json\"\n"),
-    ("keycard", "url", "application = \"app\"\nurl = \"https://app.example.com/client.json\"\n"),
-    ("keycard", "public", "application = \"app\"\n"),
-    ("workos", "client-secret", "application = \"app\"\n"),
-    ("chatbotkit", "user-token", "user = \"app\"\n"),
-    ("chatbotkit", "secret", "alias = \"app\"\nvalue = { generate = { length = 48 } }\n"),
-];
+/// What is tried of a type: the options of the sandbox's examples of it, by name.
+fn examples(kind: &str, of: &Type) -> Vec<Options> {
+    let text = include_str!("../../config/sandbox.toml");
+    let declared = config::load_text(&[("config/sandbox.toml", text)]).unwrap().declaration;
+    let of_type = |kind: &str, name: &str| {
+        let all = declared.credentials.iter();
+        let own = all.filter(|one| declared.vendors[&one.vendor].spec.kind == kind && one.type_name == name);
+        own.map(|one| one.options.clone()).collect::<Vec<_>>()
+    };
+    let found = of_type(kind, of.name);
+    assert!(!found.is_empty(), "config/sandbox.toml has no example of a {} of {kind}", of.name);
+    found
+}
 
 /// The sandbox's admin secrets are this word, all of them.
 struct Sandboxed;
@@ -87,19 +88,22 @@ impl Bench {
         let mut benches = Vec::new();
         for spec in vendors::ALL {
             for of in spec.types {
-                let example = EXAMPLES.iter().find(|(kind, name, _)| (*kind, *name) == (spec.kind, of.name));
-                let (_, _, options) = example.unwrap_or_else(|| panic!("no example of {} {}", spec.kind, of.name));
-                benches.push(Self::new(spec.kind, of, options).await);
+                let example = examples(spec.kind, of).remove(0);
+                benches.push(Self::new(spec.kind, of, example).await);
             }
         }
         benches
     }
 
-    async fn new(kind: &'static str, of: &'static Type, options: &str) -> Self {
-        let declared =
-            format!("[[credential]]\nname = \"app\"\nvendor = \"{kind}\"\ntype = \"{}\"\n{options}", of.name);
-        let stage = Stage::with(&declared).await;
-        let options = stage.engine.declaration().credentials[0].options.clone();
+    /// The example moved to a place of its own, called `app`.
+    async fn new(kind: &'static str, of: &'static Type, example: Options) -> Self {
+        let stage = Stage::with("").await;
+        let mut options = example;
+        if let Some(place) = of.place.last() {
+            let field = of.fields.iter().find(|field| field.name == *place).unwrap();
+            options.set(field, keyferry::model::option::Value::Text("app".into()));
+        }
+        stage.sandbox.seed(&Seed { vendor: kind.into(), type_name: of.name.into(), options: options.clone() });
         let helper = open(&stage, kind);
         Self { stage, kind, of, options, helper, number: std::cell::Cell::new(0) }
     }
@@ -186,7 +190,8 @@ impl Bench {
     /// Sets a switch of the simulator, if it has one of this name.
     async fn set(&self, name: &str, value: Value) -> bool {
         let http = reqwest::Client::new();
-        let mut settings: Value = http.get(self.settings_url()).send().await.unwrap().json().await.unwrap();
+        let answer = http.get(self.settings_url()).send().await.unwrap();
+        let mut settings: Value = answer.json().await.unwrap_or_default();
         if settings.get(name).is_none() {
             return false;
         }
@@ -273,11 +278,10 @@ fn lost() -> Vec<Effect> {
 #[test]
 fn every_vendor_s_types_have_an_example_and_say_what_they_can_do() {
     for spec in vendors::ALL {
-        assert!(keyferry::sandbox::simulator::ALL.iter().any(|one| one.kind == spec.kind), "{}", spec.kind);
+        assert!(keyferry::sandbox::ALL.iter().any(|one| one.kind == spec.kind), "{}", spec.kind);
         for of in spec.types {
             let name = format!("{} {}", spec.kind, of.name);
-            let examples = EXAMPLES.iter().filter(|(kind, example, _)| (*kind, *example) == (spec.kind, of.name));
-            assert_eq!(examples.count(), 1, "{name}");
+            examples(spec.kind, of);
             assert!(of.proof_outputs.iter().all(|output| of.outputs.contains(output)), "{name}");
             assert!(of.place.iter().all(|place| of.fields.iter().any(|field| field.name == *place)), "{name}");
             if let Proof::LoginAt(option) = of.capabilities.proof {
@@ -287,7 +291,6 @@ fn every_vendor_s_types_have_an_example_and_say_what_they_can_do() {
             assert!(documented, "{name}: a sentence for each option");
         }
     }
-    assert!(EXAMPLES.iter().all(|(kind, ..)| vendors::find(kind).is_some()), "no example without its vendor");
 }
 
 #[tokio::test]
@@ -566,25 +569,172 @@ async fn as_many_live_as_may_and_the_next_is_refused_in_numbers() {
     }
 }
 
-/// The example of each type is one that `check` takes.
-#[test]
-fn every_example_is_a_declaration() {
-    for (kind, of, options) in EXAMPLES {
-        let vendor = vendors::find(kind).unwrap();
-        let secrets: String = vendor
-            .fields
+// ---- The other contract: one record whose value is ours, set in place. ----------------------------
+
+impl Bench {
+    /// A bench for each example: they differ in what is set, and in what is set with it.
+    async fn in_place() -> Vec<Self> {
+        let mut benches = Vec::new();
+        for spec in vendors::ALL {
+            for of in spec.types.iter().filter(|of| of.capabilities.marking == Marking::InPlace) {
+                for example in examples(spec.kind, of) {
+                    benches.push(Self::new(spec.kind, of, example).await);
+                }
+            }
+        }
+        benches
+    }
+
+    /// All pieces that the example supplies, made up.
+    fn pieces(&self, value: &str) -> Outputs {
+        let fixed = self.of.outputs.iter().filter_map(|name| Some((*name, self.options.text(name)?)));
+        let outputs = fixed.fold(Outputs::default(), |outputs, (name, text)| outputs.public(name, text));
+        self.options
+            .pieces()
             .iter()
-            .filter(|field| field.required)
-            .map(|field| format!("{} = {{ env = \"KEYFERRY_TEST\" }}\n", field.name))
-            .collect();
-        let kept = vendor.types.iter().any(|one| one.name == *of && one.capabilities.proof == Proof::Existence);
-        let rotate = if kept { "manual" } else { "30d" };
-        let text = format!(
-            "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\n[vendors.v]\nkind = \"{kind}\"\n\
-             base_url = \"http://127.0.0.1:1\"\n{secrets}[[credential]]\nname = \"app\"\nvendor = \"v\"\n\
-             type = \"{of}\"\nrotate = \"{rotate}\"\n{options}{}[credential.secret]\nname = \"app\"\n",
-            if *kind == "keycard" { "zone = \"production\"\n" } else { "" },
-        );
-        assert!(config::load_text(&[("example.toml", &text)]).is_ok(), "{kind} {of}");
+            .fold(outputs, |outputs, piece| outputs.secret(piece.output, SecretValue::new(value)))
+    }
+
+    async fn set_value(&self, vendor: &dyn Vendor, mark: &Mark, value: &str) -> Result<Verdict, Fault> {
+        quiet(vendor.set(self.place(), mark, &self.pieces(value)).await)
+    }
+
+    /// Whose value the record holds; `None` without one.
+    async fn holds(&self, vendor: &dyn Vendor) -> Result<Option<String>, Fault> {
+        let listing = quiet(vendor.list(self.place()).await)?;
+        assert!(listing.credentials.len() <= 1, "{}: one record", self.what());
+        Ok(listing.credentials.into_iter().next().and_then(|one| one.mark))
+    }
+
+    /// The vendor's own names of the calls that a listing, or setting a value for the second time, makes.
+    async fn calls_of(&self, sets: bool) -> Vec<&'static str> {
+        let vendor = self.vendor();
+        self.set_value(&*self.helper, &self.mark(), "kfcanary-before").await.unwrap();
+        let before = self.counted();
+        match sets {
+            true => drop(self.set_value(&*vendor, &self.mark(), "kfcanary-after").await.unwrap()),
+            false => drop(self.holds(&*vendor).await.unwrap()),
+        }
+        let made = |(operation, count): &(&'static str, u64)| {
+            !before.iter().any(|(known, earlier)| known == operation && earlier == count)
+        };
+        self.counted().into_iter().filter(made).map(|(operation, _)| operation).collect()
+    }
+}
+
+#[tokio::test]
+async fn in_place_a_value_is_set_listed_set_again_and_nothing_else_can_be_done_with_it() {
+    for bench in Bench::in_place().await {
+        let (what, vendor) = (bench.what(), bench.vendor());
+        vendor.check(bench.place()).await.unwrap();
+        assert_eq!(bench.holds(&*vendor).await.unwrap(), None, "{what}");
+        let marks = [bench.mark(), bench.mark()];
+        for (mark, value) in [(0, "kfcanary-a"), (0, "kfcanary-a"), (1, "kfcanary-b"), (0, "kfcanary-a")] {
+            vendor.accepts(bench.place(), &bench.pieces(value)).unwrap();
+            let verdict = bench.set_value(&*vendor, &marks[mark], value).await.unwrap();
+            assert_eq!(verdict, Verdict::Good, "{what}");
+            // Whoever never saw it made finds it, too.
+            let found = bench.holds(&*bench.vendor()).await.unwrap();
+            assert_eq!(found.as_deref(), Some(marks[mark].as_str()), "{what}");
+        }
+        let listing = vendor.list(bench.place()).await.unwrap();
+        assert_eq!(listing.at, bench.stage.clock.wall().minus(Duration::from_millis(listing_lag(&bench, &listing))));
+        let id = listing.credentials[0].id.clone();
+        let pieces = bench.pieces("kfcanary-c");
+        let outcomes = [
+            vendor.create(bench.place(), &bench.mark()).await.map(drop),
+            vendor.verify(bench.place(), &pieces).await.map(drop),
+            vendor.revoke(bench.place(), &id).await,
+        ];
+        assert!(outcomes.iter().all(|one| one.as_ref().is_err_and(|fault| fault.class == Class::Rejected)), "{what}");
+        // Another AWS secret's value is in it: that one's owner would lose it.
+        let arn = Arn::new("arn:aws:secretsmanager:us-east-1:000000000000:secret:other-a1b2c3").unwrap();
+        let theirs = Mark::new(&arn, Attempt::derive(&arn, &None, 1));
+        let fault = bench.set_value(&*vendor, &theirs, "kfcanary-d").await.unwrap_err();
+        assert!(fault.class == Class::Rejected && fault.hint.is_some(), "{what}: {fault}");
+        assert_eq!(bench.holds(&*vendor).await.unwrap().as_deref(), Some(marks[0].as_str()), "{what}: untouched");
+        for value in ["", &"x".repeat(1 << 20)] {
+            let accepted = vendor.accepts(bench.place(), &bench.pieces(value));
+            let refused = accepted.is_err_and(|fault| fault.class == Class::Rejected && fault.hint.is_some());
+            assert_eq!(refused, !bench.options.pieces().is_empty(), "{what}: {} bytes", value.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_place_every_refusal_has_its_class() {
+    for bench in Bench::in_place().await {
+        for (sets, unclear) in [(false, Class::Retry { after: None }), (true, Class::InDoubt)] {
+            let operations = bench.calls_of(sets).await;
+            let word = if sets { "update" } else { "fetch" };
+            let operation = operations.iter().copied().find(|operation| operation.starts_with(word));
+            let operation = operation.unwrap_or_else(|| panic!("{}: {operations:?}", bench.what()));
+            for effect in refused() {
+                bench.fault(operation, 0, effect.clone());
+                let vendor = bench.vendor();
+                let fault = match sets {
+                    true => bench.set_value(&*vendor, &bench.mark(), "kfcanary").await.map(drop).unwrap_err(),
+                    false => bench.holds(&*vendor).await.map(drop).unwrap_err(),
+                };
+                bench.calm();
+                let classes: Vec<Class> = match &effect {
+                    Effect::Throttle { retry_after } => {
+                        vec![Class::Retry { after: retry_after.as_ref().map(|_| Duration::from_secs(7)) }]
+                    }
+                    Effect::Refuse { status: 401 | 403, .. } => vec![Class::Denied],
+                    Effect::Refuse { status: 404, .. } => vec![Class::Gone, Class::Rejected],
+                    Effect::Refuse { status: 400..500, .. } => vec![Class::Rejected],
+                    _ => vec![unclear],
+                };
+                let what = format!("{} {operation} {effect:?}: {fault} {:?}", bench.what(), fault.class);
+                assert!(classes.contains(&fault.class), "{what}, not {classes:?}");
+                assert!(fault.hint.is_some() || fault.heals_by_itself() || fault.class == Class::Gone, "{what}");
+                assert!(fault.doing.contains("app`"), "{what}: names the record");
+            }
+        }
+    }
+}
+
+/// Whatever goes wrong at whatever call: a good value is never called bad, there is never a second
+/// record, a listing is true or a fault, and setting the value again puts all right.
+#[tokio::test]
+async fn in_place_whatever_goes_wrong_setting_it_again_puts_it_right() {
+    let mut tried = BTreeSet::new();
+    for bench in Bench::in_place().await {
+        // Examples that take the same way are one.
+        if !tried.insert([bench.calls_of(false).await, bench.calls_of(true).await]) {
+            continue;
+        }
+        for sets in [false, true] {
+            for operation in bench.calls_of(sets).await {
+                for effect in refused().into_iter().chain(broken()).chain(lost()) {
+                    for times in [0, 1] {
+                        let (old, new) = (bench.mark(), bench.mark());
+                        bench.set_value(&*bench.helper, &old, "kfcanary-old").await.unwrap();
+                        bench.fault(operation, times, effect.clone());
+                        let what = format!("{} {operation} {effect:?} {times} {sets}", bench.what());
+                        let vendor = bench.vendor();
+                        let outcome = match sets {
+                            true => Some(bench.set_value(&*vendor, &new, "kfcanary-new").await),
+                            false => {
+                                let held = bench.holds(&*vendor).await;
+                                assert!(held.is_err() || held.ok() == Some(Some(old.as_str().into())), "{what}");
+                                None
+                            }
+                        };
+                        bench.calm();
+                        let held = bench.holds(&*bench.vendor()).await.unwrap().expect("the record stays");
+                        let known = [old.as_str(), new.as_str()].contains(&held.as_str());
+                        assert!(known, "{what}: somebody's mark: {held}");
+                        if let Some(Ok(verdict)) = outcome {
+                            assert_eq!((verdict, held.as_str()), (Verdict::Good, new.as_str()), "{what}");
+                        }
+                        let again = bench.set_value(&*bench.vendor(), &new, "kfcanary-new").await.unwrap();
+                        let held = bench.holds(&*bench.vendor()).await.unwrap();
+                        assert_eq!((again, held.as_deref()), (Verdict::Good, Some(new.as_str())), "{what}");
+                    }
+                }
+            }
+        }
     }
 }

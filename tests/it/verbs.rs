@@ -454,6 +454,40 @@ async fn without_a_permission_each_verb_names_it() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_place_by_two_names_is_one_place_and_a_neighbour_s_credential_is_nobody_s_orphan() {
+    let sandbox = sandbox().await;
+    let workos: &keyferry::sandbox::workos::WorkOs = sandbox.find().unwrap();
+    let (id, _) = workos.add_application("worker", keyferry::sandbox::workos::Kind::M2m, "org_1");
+    let folder = Folder::new();
+    let secret = |name: &str, application: &str| {
+        format!(
+            "[[credential]]\nname = \"{name}\"\nvendor = \"workos\"\ntype = \"client-secret\"\n\
+             application = \"{application}\"\n"
+        )
+    };
+    let declared = format!(
+        "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\n\
+         credentials = \"sandbox\"\n[vendors.workos]\nkind = \"workos\"\nbase_url = \"http://{}\"\n\
+         api_key = {{ sandbox = true }}\n[defaults]\nrotate = \"30d\"\n{}{}",
+        sandbox.aws_address(),
+        sandbox.vendor_address("workos").unwrap(),
+        secret("by-name", "worker"),
+        secret("by-id", &id),
+    );
+    let path = folder.write("names.toml", declared, 0o600);
+    says(
+        &[
+            ("once", 0, &["current, verified and not due"]),
+            ("orphans by-name", 0, &["workos client-secret of by-id, by-name", "2 owned, 0 orphan, 0 foreign"]),
+        ],
+        &path,
+    )
+    .await;
+    let theirs = workos.secrets().last().unwrap().id.clone();
+    says(&[(&format!("orphans revoke {theirs} --yes"), 3, &["consumers may be using it"])], &path).await;
+}
+
 /// `app` of a stage.
 fn app(stage: &Stage) -> std::sync::Arc<Credential> {
     stage.engine.declaration().credentials[0].clone()

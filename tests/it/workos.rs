@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyferry::engine::reconcile::{AskVendor, Visit};
 use keyferry::model::name::Name;
 use keyferry::sandbox::faults::{Effect, Rule};
-use keyferry::sandbox::workos::{Kind, Settings, settings::LastUsed};
+use keyferry::sandbox::workos::{Kind, SecretFact, Settings, settings::LastUsed};
 use keyferry::serve::Row;
 
 use crate::stage::{Stage, client_secret};
@@ -239,6 +239,76 @@ async fn an_application_is_found_by_id_client_id_and_name_on_any_page() {
         assert_eq!(row(&stage, &format!("app-{at}")).state, "ok", "{text}");
     }
     assert!(stage.workos().secrets().iter().all(|one| one.application == "somewhere"));
+}
+
+/// Two declarations may name one application in two ways: by its name, its id, its client id.
+#[tokio::test]
+async fn two_names_of_one_application_are_seen_through_before_anything_is_made_or_swept() {
+    for at in [0, 1] {
+        let mut stage = Stage::with(&client_secret("app")).await;
+        let ids = stage.workos().add_application("somewhere", Kind::M2m, "org_1");
+        let made_in = |declared: String, text: &str| {
+            let (before, after) = declared.split_once("application = \"").unwrap();
+            let (_, rest) = after.split_once('"').unwrap();
+            format!("{before}application = \"{text}\"{rest}")
+        };
+        let one = made_in(client_secret("app"), "somewhere");
+        let twin = made_in(client_secret("twin"), [&ids.0, &ids.1][at]);
+        stage.redeclare_unseeded(&one).await;
+        stage.pass().await;
+        assert_eq!(row(&stage, "app").state, "ok");
+        stage.redeclare_unseeded(&format!("{one}{twin}")).await;
+        for name in ["app", "twin"] {
+            let other = if name == "app" { "twin" } else { "app" };
+            let (step, shown) = planned(&stage, name).await;
+            assert_eq!((step.as_str(), shown.state, shown.reason), ("wait", "blocked", "not-alone"), "{name}");
+            assert!(shown.message.contains(&format!("(`{other}`)")), "{}", shown.message);
+            assert!(shown.hint.is_some_and(|hint| hint.contains("`ownership = \"shared\"` in both")));
+        }
+        stage.pass().await;
+        stage.clock.advance(31 * DAY);
+        stage.pass().await;
+        let puts = ["CreateSecret", "PutSecretValue"].map(|call| stage.sandbox.world.total("aws", call));
+        assert_eq!((puts, stage.live_credentials()), ([1, 1], 1), "neither makes anything");
+        assert_eq!(row(&stage, "app").reason, "not-alone", "a look at AWS alone does not forget it");
+
+        // Only one of them claims to be alone: that one is stopped, the other goes on.
+        let twin = twin.replace("ownership = \"exclusive\"\n", "");
+        stage.redeclare_unseeded(&format!("{one}{twin}")).await;
+        stage.pass().await;
+        assert_eq!((row(&stage, "app").reason, row(&stage, "twin").state), ("not-alone", "ok"));
+        assert_eq!(stage.live_credentials(), 2);
+
+        // Both shared: each sees the other's secret as a stranger's, and touches nothing of it.
+        let one = made_in(shared("app"), "somewhere");
+        stage.redeclare_unseeded(&format!("{one}{twin}")).await;
+        stage.pass().await;
+        stage.live(2 * DAY, HOUR).await;
+        assert_eq!((row(&stage, "app").state, row(&stage, "twin").state), ("ok", "ok"));
+        assert_eq!((stage.live_credentials(), stage.failures()), (2, 0));
+    }
+}
+
+#[tokio::test]
+async fn while_another_s_application_can_not_be_told_rotations_go_on_and_nothing_is_swept() {
+    let twin = client_secret("twin");
+    let mut stage = Stage::with(&format!("{}{twin}", client_secret("app"))).await;
+    stage.pass().await;
+    stage.workos().add_application("twin", Kind::M2m, "org_1");
+    stage.restart().await;
+    stage.clock.advance(30 * DAY);
+    fault(&stage, "create_client_secret", Effect::DropAfter);
+    stage.patient_pass().await;
+    stage.live(2 * DAY, HOUR).await;
+    assert_eq!((row(&stage, "app").state, row(&stage, "twin").state), ("ok", "blocked"));
+    let in_app = |stage: &Stage| {
+        let live = |one: &SecretFact| one.deleted.is_none() && one.application == "app";
+        stage.workos().secrets().iter().filter(|one| live(one)).count()
+    };
+    assert_eq!(in_app(&stage), 2, "what was lost stays: it might be the other's");
+    stage.redeclare(&client_secret("app")).await;
+    stage.live(2 * DAY, HOUR).await;
+    assert_eq!((in_app(&stage), stage.failures()), (1, 0), "now it can be told");
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
 use keyferry::rotation::tags::{Ending, Retiring};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Dwelling, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try, Version,
-    View, open_claims, short,
+    Accepted, Bootstrap, Company, Dwelling, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try,
+    Version, View, open_claims, short,
 };
 use keyferry::rotation::{Reason, Step, decide, guard};
 
@@ -208,6 +208,7 @@ impl Lens {
             secret: aws.exists.then(|| self.secret(aws)),
             listing: place.map(|place| self.listing(place, aws, ask.said)),
             unprovable: false,
+            company: Company::Alone,
             request: ask.request,
             hand: self.hand(ask.hand),
             feeding: Feeding::default(),

@@ -19,14 +19,12 @@ fn only(how: How, fragment: &str) -> Arc<crate::model::credential::Credential> {
 
 #[test]
 fn the_shipped_files_load_without_a_word() {
-    for (path, text, count) in [
-        ("config/keyferry.toml", include_str!("../../../config/keyferry.toml"), 12),
-        ("config/sandbox.toml", include_str!("../../../config/sandbox.toml"), 14),
-        ("config/workos.toml", include_str!("../../../config/workos.toml"), 1),
-    ] {
-        let loaded = load_text(&[(path, text)]).unwrap_or_else(|report| panic!("{report}"));
+    for entry in std::fs::read_dir("config").unwrap() {
+        let path = entry.unwrap().path();
+        let (text, path) = (std::fs::read_to_string(&path).unwrap(), path.display().to_string());
+        let loaded = load_text(&[(&path, &text)]).unwrap_or_else(|report| panic!("{report}"));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-        assert_eq!(loaded.declaration.credentials.len(), count, "{path}");
+        assert!(!loaded.declaration.credentials.is_empty(), "{path}");
         let names: Vec<_> = loaded.declaration.credentials.iter().map(|credential| &credential.name).collect();
         assert!(names.is_sorted(), "{names:?}");
     }

@@ -7,7 +7,7 @@ use crate::model::policy::{Policy, Rotate, Takeover, Wanted};
 use crate::model::time::{Now, Timestamp, human};
 use crate::rotation::decide::case::{Case, published};
 use crate::rotation::decide::{held, moving, over, parked};
-use crate::rotation::view::{FOR_EVER, Owner, Secret, Seen, Version, View};
+use crate::rotation::view::{Company, FOR_EVER, Owner, Secret, Seen, Version, View};
 use crate::rotation::{Reason, calendar, person, sweep};
 
 /// One check.
@@ -147,6 +147,8 @@ fn pause(secret: &Secret, now: Timestamp) -> Check {
 impl Case<'_> {
     fn checks(&self) -> Vec<Check> {
         let mut told = vec![self.told_candidate(), self.told_attempts()];
+        let crowded = self.view.company == Company::Others;
+        told.extend(crowded.then(|| stopped("company", Reason::NotAlone.sentence(), Reason::NotAlone)));
         told.extend(self.told_older());
         told.push(self.told_vendor());
         told.push(self.told_backoff());
@@ -309,6 +311,7 @@ mod tests {
             (due(healthy()).claimed(1, 5), Some("attempts")),
             (healthy().promoted(60).resolved(1), Some("previous")),
             (due(healthy()).with(freeze), Some("window")),
+            (due(healthy()).with(|told| told.view.company = Company::Others), Some("company")),
             (due(healthy()).claimed(8, 30).tombstone(8, 14).resolved(8), Some("backoff")),
             (healthy(), None),
         ];

@@ -9,7 +9,7 @@ use crate::rotation::decide::case::{Case, TICK, published};
 use crate::rotation::decide::evidence::End;
 use crate::rotation::decide::{Decision, Step, published_by_us};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Fit, Role, Seen, Version};
+use crate::rotation::view::{Company, Fit, Role, Seen, Version};
 use crate::rotation::{Reason, calendar, sweep};
 
 /// Why no attempt begins now, and until when, where that is known.
@@ -34,6 +34,11 @@ impl Case<'_> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id)?;
         let version = previous.id.clone();
         Some(Decision::act(Step::Detach { label: Label::Previous, version }, Reason::Leaked))
+    }
+
+    /// Nothing is made where another declared credential is made, too; due or not, it is told.
+    pub(super) fn crowded(&self) -> Option<Decision> {
+        (self.view.company == Company::Others).then(|| Decision::wait(Reason::NotAlone, self.next_cleanup()))
     }
 
     /// Nothing is left to clean up: begin the next attempt, or say what it waits for.
@@ -76,6 +81,10 @@ impl Case<'_> {
             return Err((Reason::Settling, Some(self.now.store.plus(self.policy.settle))));
         }
         let Some(listing) = &self.view.listing else { return Err((Reason::VendorSilent, None)) };
+        // Better a leftover that is only reported than a leaked value that lives on.
+        if self.view.company == Company::Others && !self.leak_asked() {
+            return Err((Reason::NotAlone, None));
+        }
         if !self.room(listing) {
             return Err((Reason::NoRoom, None));
         }

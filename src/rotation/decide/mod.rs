@@ -13,6 +13,7 @@
 //!                   └ unreferenced    revoke what nothing refers to
 //!                      └ leftovers    revoke what is provably ours and untracked
 //!                         ├ arrived   nothing of ours is left in a former place
+//!                         ├ crowded   nothing is made where another declared one is made, too
 //!                         ├ due       claim the next attempt
 //!                         └ retired   `state = "retired"`: end the current one, delete the secret
 //! ```
@@ -210,6 +211,7 @@ pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
             .or_else(|| case.urgent())
             .or_else(|| case.older())
             .or_else(|| case.arrived())
+            .or_else(|| case.crowded())
             .unwrap_or_else(|| case.due()),
         Wanted::Retired => {
             case.retire().or_else(|| case.begun()).or_else(|| case.older()).unwrap_or_else(|| case.end_current())

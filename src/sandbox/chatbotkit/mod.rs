@@ -25,13 +25,10 @@ mod wire;
 mod words;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State as Control};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::extract::State as Control;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -40,15 +37,15 @@ use serde_json::Value;
 pub use self::settings::Settings;
 pub use self::state::CANARY;
 use self::state::{At, State};
-use self::wire::{Call, Route};
+use self::wire::Route;
 use self::words::{Ability, Entity};
 use crate::model::option;
 use crate::model::time::Clock;
 use crate::sandbox::consumer::Login;
+use crate::sandbox::desk::{self, Call, Desk, Refused, Service};
 use crate::sandbox::faults::{Effect, Faults};
-use crate::sandbox::line::{self, Line};
 use crate::sandbox::simulator::{CallCount, Seed, Serving, Setting, Simulator, Spec};
-use crate::sandbox::spoil::{Reply, spoil};
+use crate::sandbox::spoil::Reply;
 
 /// The name that fault rules call this service by.
 pub const SERVICE: &str = "chatbotkit";
@@ -60,8 +57,6 @@ pub const SPEC: Spec = Spec { kind: SERVICE, title: "ChatBotKit", port: 7704, st
 const ACCOUNT: &str = "sandbox";
 const STRANGER: &str = "stranger";
 
-const BODY_BYTES_MAX: usize = 1 << 20;
-
 fn start(setting: Setting) -> Arc<dyn Simulator> {
     let chatbotkit = ChatBotKit::new(setting.clock, setting.faults, setting.seed, setting.base_url);
     chatbotkit.seed_sandbox();
@@ -70,11 +65,8 @@ fn start(setting: Setting) -> Arc<dyn Simulator> {
 
 /// The service. Shared between the server, the sandbox's control port and tests.
 pub struct ChatBotKit {
-    clock: Arc<dyn Clock>,
-    faults: Arc<Mutex<Faults>>,
-    base_url: String,
+    desk: Desk,
     state: Mutex<State>,
-    counts: Mutex<BTreeMap<(&'static str, Option<u16>), u64>>,
 }
 
 /// One secret as a bystander may know it: as fetch shows it, and whether a value is stored.
@@ -92,14 +84,13 @@ impl ChatBotKit {
     /// An empty service that is reached at `base_url` (`http://127.0.0.1:7704`). Ids and tokens
     /// follow from `seed`; dates are the clock's wall time.
     pub fn new(clock: Arc<dyn Clock>, faults: Arc<Mutex<Faults>>, seed: u64, base_url: impl Into<String>) -> Self {
-        let base_url = base_url.into().trim_end_matches('/').to_owned();
-        Self { clock, faults, base_url, state: Mutex::new(State::new(seed)), counts: Mutex::default() }
+        Self { desk: Desk::new(clock, faults, base_url), state: Mutex::new(State::new(seed)) }
     }
 
     /// What the sandbox starts with: the account `sandbox`, whose token is that word, its child
     /// `support-team`, and an account that is none of its business.
     pub fn seed_sandbox(&self) {
-        let now = self.clock.wall();
+        let now = self.desk.now();
         let mut state = self.lock();
         state.seed_account(ACCOUNT, None, now);
         state.seed_account(STRANGER, None, now);
@@ -110,7 +101,7 @@ impl ChatBotKit {
 
     /// Makes sure that the child account is there.
     pub fn seed_user(&self, id: &str) {
-        self.lock().seed_account(id, Some(ACCOUNT), self.clock.wall());
+        self.lock().seed_account(id, Some(ACCOUNT), self.desk.now());
     }
 
     /// Makes sure that the blueprint is there, by its alias or id.
@@ -137,7 +128,7 @@ impl ChatBotKit {
         if state.records.abilities.iter().any(|one| one.skillset == skillset && one.id == id) {
             return;
         }
-        let (sequence, now) = (state.next_sequence(), self.clock.wall());
+        let (sequence, now) = (state.next_sequence(), self.desk.now());
         state.change().abilities.push(Ability {
             sequence,
             id: id.into(),
@@ -159,7 +150,7 @@ impl ChatBotKit {
             owner: ACCOUNT.into(),
             alias: alias.map(Into::into),
             name: reference.trim_start_matches('@').into(),
-            created: self.clock.wall(),
+            created: self.desk.now(),
         }
     }
 
@@ -203,47 +194,47 @@ impl ChatBotKit {
 
     /// How often each operation was answered with each status.
     pub fn call_counts(&self) -> Vec<CallCount> {
-        let counts = self.counts.lock().expect("no holder of this lock panics");
-        counts.iter().map(|(&(operation, status), &count)| CallCount { operation, status, count }).collect()
+        self.desk.call_counts()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
+}
 
-    /// The answer to one call under one fault; none where the connection must be dropped instead.
-    fn perform(&self, route: Route<'_>, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
+impl Service for ChatBotKit {
+    const NAME: &'static str = SERVICE;
+
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn operation(&self, call: &Call) -> &'static str {
+        let partner = self.lock().settings.partner_paths;
+        Route::of(wire::segments(&call.path).as_deref(), partner).name()
+    }
+
+    fn perform(&self, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
         let mut state = self.lock();
-        let at = At { now: self.clock.wall(), stale: effect == Some(&Effect::Stale) };
-        let refuse = |status, code: &str| {
+        let segments = wire::segments(&call.path);
+        let route = Route::of(segments.as_deref(), state.settings.partner_paths);
+        let at = At { now: self.desk.now(), stale: effect == Some(&Effect::Stale) };
+        let said = |status, code: &str| {
             Reply::json(status, &serde_json::json!({ "message": "Refused by the sandbox", "code": code }))
         };
-        let apply = |state: &mut State| wire::answer(state, &self.base_url, route, call, at);
-        Some(match effect {
-            None | Some(Effect::Delay { .. } | Effect::Stale) => apply(&mut state),
-            Some(Effect::Throttle { retry_after }) => {
-                let mut answer = wire::refuse(&words::Refusal::LimitsReached);
-                answer.headers.extend(retry_after.iter().map(|wait| ("retry-after".into(), wait.clone())));
-                answer
-            }
-            Some(Effect::Refuse { status, code }) => refuse(*status, code),
-            Some(Effect::DropBefore) => return None,
-            Some(Effect::DropAfter) => {
-                apply(&mut state);
-                return None;
-            }
-            Some(Effect::FailAfter) => {
-                apply(&mut state);
-                refuse(500, "GENERIC_ERROR")
-            }
-            Some(Effect::Body(broken)) => spoil(apply(&mut state), *broken),
-        })
+        let refuse = |_: &mut State, refused: Refused<'_>| match refused {
+            Refused::Throttled => wire::refuse(&words::Refusal::LimitsReached),
+            Refused::Failed => said(500, "GENERIC_ERROR"),
+            Refused::With { status, code } => said(status, code),
+        };
+        let apply = |state: &mut State| wire::answer(state, self.desk.base_url(), route, call, at);
+        desk::under(effect, &mut *state, apply, refuse)
     }
 }
 
 impl Simulator for ChatBotKit {
     fn serve(self: Arc<Self>, listener: tokio::net::TcpListener) -> Serving {
-        Box::pin(serve(listener, self))
+        Box::pin(desk::serve(listener, self, std::future::pending()))
     }
 
     fn control(self: Arc<Self>) -> Router {
@@ -272,7 +263,7 @@ impl Simulator for ChatBotKit {
     fn login(&self, seed: &Seed) -> Option<Login> {
         // A secret's value logs in elsewhere, at whatever it is for; a token logs in here.
         (seed.type_name == "user-token").then(|| Login::Bearer {
-            url: format!("{}/api/v1/secret/list?take=1", self.base_url),
+            url: format!("{}/api/v1/secret/list?take=1", self.desk.base_url()),
             token: "token".into(),
         })
     }
@@ -308,47 +299,4 @@ async fn settings(Control(chatbotkit): Control<Arc<ChatBotKit>>) -> Json<Setting
 async fn change_settings(Control(chatbotkit): Control<Arc<ChatBotKit>>, Json(settings): Json<Settings>) -> StatusCode {
     chatbotkit.set_settings(settings);
     StatusCode::NO_CONTENT
-}
-
-async fn serve(listener: tokio::net::TcpListener, chatbotkit: Arc<ChatBotKit>) -> io::Result<()> {
-    let answering = move |ConnectInfo(line): ConnectInfo<Line>, request: Request| {
-        let chatbotkit = Arc::clone(&chatbotkit);
-        async move { respond(&chatbotkit, &line, request).await }
-    };
-    line::serve(listener, Router::new().fallback(answering), std::future::pending()).await
-}
-
-async fn respond(chatbotkit: &ChatBotKit, line: &Line, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
-        // Too large, or the client went away while it was sending.
-        return Reply { status: 413, headers: Vec::new(), body: Bytes::new() }.at(chatbotkit.clock.wall());
-    };
-    let text = |name: &str| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(Into::into);
-    let call = Call {
-        method: parts.method.as_str().into(),
-        path: wire::segments(parts.uri.path()),
-        query: wire::pairs(parts.uri.query().unwrap_or_default()),
-        authorization: text("authorization"),
-        accept: text("accept"),
-        content_type: text("content-type"),
-        run_as: text("x-runas-user-id").or_else(|| text("x-runas-userid")),
-        run_as_email: text("x-runas-child-user-email"),
-        body,
-    };
-    let partner = chatbotkit.lock().settings.partner_paths;
-    let route = Route::of(call.path.as_deref(), partner);
-    let operation = route.name();
-    let effect = chatbotkit.faults.lock().expect("no holder of this lock panics").next(SERVICE, operation);
-    let answer = chatbotkit.perform(route, &call, effect.as_ref());
-    let status = answer.as_ref().map(|answer| answer.status);
-    *chatbotkit.counts.lock().expect("no holder of this lock panics").entry((operation, status)).or_default() += 1;
-    if let Some(Effect::Delay { ms }) = effect {
-        // Real time on purpose: it is the caller's HTTP timeout that is under test.
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-    }
-    match answer {
-        Some(answer) => answer.at(chatbotkit.clock.wall()),
-        None => line.cut(),
-    }
 }

@@ -17,7 +17,7 @@ impl Stage {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let chatbotkit = Arc::new(ChatBotKit::new(HandClock::new(), Arc::new(Mutex::new(Faults::new(7))), 7, &base));
         chatbotkit.seed_sandbox();
-        tokio::spawn(serve(listener, Arc::clone(&chatbotkit)));
+        tokio::spawn(desk::serve(listener, Arc::clone(&chatbotkit), std::future::pending()));
         Self { chatbotkit, base, http: reqwest::Client::new() }
     }
 

@@ -9,21 +9,8 @@ use super::state::{At, State};
 use super::words::{Account, Refusal};
 use super::{others, secrets};
 use crate::model::time::Timestamp;
+use crate::sandbox::desk::Call;
 use crate::sandbox::spoil::Reply;
-
-/// One request as far as this service looks at it.
-pub(super) struct Call {
-    pub(super) method: String,
-    /// Segments below the API's root, unescaped; none where the path is not the API's.
-    pub(super) path: Option<Vec<String>>,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) authorization: Option<String>,
-    pub(super) accept: Option<String>,
-    pub(super) content_type: Option<String>,
-    pub(super) run_as: Option<String>,
-    pub(super) run_as_email: Option<String>,
-    pub(super) body: Bytes,
-}
 
 /// What is called, with the references from the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,21 +166,22 @@ pub(super) fn refuse(refusal: &Refusal) -> Reply {
 
 /// The account that the call acts for. The scheme's word is not looked at.
 fn caller(state: &State, call: &Call, now: Timestamp) -> Result<Account, Refusal> {
-    let token = call.authorization.as_deref().and_then(|text| text.split_whitespace().nth(1));
+    let token = call.header("authorization").and_then(|text| text.split_whitespace().nth(1));
     let account = state.account_of(token.ok_or(Refusal::NotAuthenticated)?, now)?;
     let child = |found: Option<&Account>| {
         let own = found.filter(|one| one.parent.as_deref() == Some(&account.id));
         own.cloned().ok_or(Refusal::NotAuthenticated)
     };
-    match (&call.run_as, &call.run_as_email) {
+    let run_as = call.header("x-runas-user-id").or_else(|| call.header("x-runas-userid"));
+    match (run_as, call.header("x-runas-child-user-email")) {
         (Some(id), _) => child(state.account(id)),
-        (None, Some(email)) => child(state.accounts.iter().find(|one| one.email == *email)),
+        (None, Some(email)) => child(state.accounts.iter().find(|one| one.email == email)),
         (None, None) => Ok(account.clone()),
     }
 }
 
 fn body(call: &Call) -> Result<Map<String, Value>, Refusal> {
-    let essence = call.content_type.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = call.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Refusal::bad("Unsupported content type"));
     }
@@ -205,7 +193,7 @@ fn body(call: &Call) -> Result<Map<String, Value>, Refusal> {
 }
 
 fn listed(state: &mut State, account: &Account, route: Route<'_>, call: &Call, at: At) -> Result<Reply, Refusal> {
-    let lines = match call.accept.as_deref().map(|text| text.split([';', ',']).next().unwrap_or_default().trim()) {
+    let lines = match call.header("accept").map(|text| text.split([';', ',']).next().unwrap_or_default().trim()) {
         None | Some("" | "*/*" | "application/*" | "application/json") => false,
         Some("application/jsonl") => true,
         Some(_) => return Err(Refusal::bad("Unsupported accept header")),
@@ -287,10 +275,4 @@ fn unescaped(segment: &str) -> String {
         at += if byte.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
-    let mut url = reqwest::Url::parse("http://form.invalid/").expect("a fixed, valid address");
-    url.set_query(Some(text));
-    url.query_pairs().into_owned().collect()
 }

@@ -22,15 +22,10 @@ pub(super) mod tests;
 mod wire;
 mod words;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State as Control};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::extract::State as Control;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Serialize, Serializer};
@@ -38,15 +33,15 @@ use serde::{Serialize, Serializer};
 pub use self::settings::{ListShape, Settings};
 pub use self::state::CANARY;
 use self::state::State;
-use self::wire::{Call, Route};
+use self::wire::Route;
 pub use self::words::ResourceKind;
 use self::words::{At, Change, Draft, Entity};
 use crate::model::time::{Clock, Timestamp};
 use crate::sandbox::consumer::Login;
+use crate::sandbox::desk::{self, Call, Desk, Refused, Service};
 use crate::sandbox::faults::{Effect, Faults};
-use crate::sandbox::line::{self, Line};
 use crate::sandbox::simulator::{CallCount, Seed, Serving, Setting, Simulator, Spec};
-use crate::sandbox::spoil::{Reply, spoil};
+use crate::sandbox::spoil::Reply;
 
 /// The name that fault rules call this service by.
 pub const SERVICE: &str = "keycard";
@@ -63,16 +58,10 @@ fn start(setting: Setting) -> Arc<dyn Simulator> {
     Arc::new(keycard)
 }
 
-const BODY_BYTES_MAX: usize = 1 << 20;
-const RECENT_CALL_COUNT_MAX: usize = 1_000;
-
 /// The service. Shared between the server, the sandbox's control port and tests.
 pub struct Keycard {
-    clock: Arc<dyn Clock>,
-    faults: Arc<Mutex<Faults>>,
-    base_url: String,
+    desk: Desk,
     state: Mutex<State>,
-    journal: Mutex<Journal>,
 }
 
 /// One credential as a bystander may know it: no secret, not even a digest.
@@ -101,19 +90,12 @@ pub struct CredentialFact {
     pub login_count: u64,
 }
 
-#[derive(Default)]
-struct Journal {
-    counts: BTreeMap<(&'static str, Option<u16>), u64>,
-    recent: VecDeque<(&'static str, Option<u16>)>,
-}
-
 impl Keycard {
     /// An empty organization that is reached at `base_url` (`http://127.0.0.1:7702`). Ids and
     /// secrets follow from `seed`; dates are the clock's wall time.
     pub fn new(clock: Arc<dyn Clock>, faults: Arc<Mutex<Faults>>, seed: u64, base_url: impl Into<String>) -> Self {
         let state = Mutex::new(State::new(seed, clock.wall()));
-        let base_url = base_url.into().trim_end_matches('/').to_owned();
-        Self { clock, faults, base_url, state, journal: Mutex::default() }
+        Self { desk: Desk::new(clock, faults, base_url), state }
     }
 
     /// What the sandbox starts with: the service account `sandbox` with the secret `sandbox`, and
@@ -133,28 +115,28 @@ impl Keycard {
 
     /// Makes sure that the zone is there; its id.
     pub fn seed_zone(&self, slug: &str) -> String {
-        self.lock().seed_zone(slug, self.clock.wall())
+        self.lock().seed_zone(slug, self.desk.now())
     }
 
     /// Makes sure that the application is there, and its zone; its id. Its identifier is its slug.
     pub fn seed_application(&self, zone_slug: &str, slug: &str) -> String {
-        self.lock().seed_application(zone_slug, slug, self.clock.wall())
+        self.lock().seed_application(zone_slug, slug, self.desk.now())
     }
 
     /// Makes sure that the provider is there, and its zone; its id.
     pub fn seed_provider(&self, zone_slug: &str, slug: &str) -> String {
-        self.lock().seed_provider(zone_slug, slug, self.clock.wall())
+        self.lock().seed_provider(zone_slug, slug, self.desk.now())
     }
 
     /// Puts a resource into a zone, in place of one with the same identifier.
     pub fn seed_resource(&self, zone_slug: &str, identifier: &str, kind: ResourceKind) {
-        self.lock().seed_resource(zone_slug, identifier, kind, self.clock.wall());
+        self.lock().seed_resource(zone_slug, identifier, kind, self.desk.now());
     }
 
     /// A password credential that somebody made by hand: client id (generated if not given) and
     /// client secret. None if that client id is taken.
     pub fn seed_credential(&self, zone_slug: &str, slug: &str, identifier: Option<&str>) -> Option<(String, String)> {
-        let now = self.clock.wall();
+        let now = self.desk.now();
         let mut state = self.lock();
         let zone_id = state.seed_zone(zone_slug, now);
         let application_id = state.seed_application(zone_slug, slug, now);
@@ -165,7 +147,7 @@ impl Keycard {
 
     /// Somebody deletes an application by hand; its credentials go with it.
     pub fn end_application(&self, zone_slug: &str, slug: &str) {
-        self.lock().end_application(zone_slug, slug, self.clock.wall());
+        self.lock().end_application(zone_slug, slug, self.desk.now());
     }
 
     /// Somebody changes the subject of a `token` credential by hand.
@@ -173,14 +155,14 @@ impl Keycard {
         let mut state = self.lock();
         let zone = state.credentials.iter().find(|one| one.id == id).map(|one| one.zone_id.clone());
         let change = Change { subject: Some(subject.map(Into::into)), identifier: None };
-        let _changed = state.change(&zone.unwrap_or_default(), id, change, At::fresh(self.clock.wall())).is_ok();
+        let _changed = state.change(&zone.unwrap_or_default(), id, change, At::fresh(self.desk.now())).is_ok();
     }
 
     /// The token endpoint of a zone, if the zone is there.
     pub fn token_endpoint(&self, zone_slug: &str) -> Option<String> {
         let state = self.lock();
         let zone = state.zones.iter().find(|zone| zone.slug == zone_slug)?;
-        Some(format!("{}/oauth/2/token", render::issuer(&self.base_url, &zone.id)))
+        Some(format!("{}/oauth/2/token", render::issuer(&self.desk.base_url(), &zone.id)))
     }
 
     /// The settings in force.
@@ -220,34 +202,39 @@ impl Keycard {
 
     /// How often each operation was answered with each status.
     pub fn call_counts(&self) -> Vec<CallCount> {
-        let journal = self.journal.lock().expect("no holder of this lock panics");
-        let counts = journal.counts.iter();
-        counts.map(|(&(operation, status), &count)| CallCount { operation, status, count }).collect()
+        self.desk.call_counts()
     }
 
     /// The latest calls in order, operation and status, 1,000 at most.
     pub fn recent_calls(&self) -> Vec<(&'static str, Option<u16>)> {
-        self.journal.lock().expect("no holder of this lock panics").recent.iter().copied().collect()
+        self.desk.recent_calls()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
+}
 
-    fn note(&self, operation: &'static str, status: Option<u16>) {
-        let mut journal = self.journal.lock().expect("no holder of this lock panics");
-        *journal.counts.entry((operation, status)).or_default() += 1;
-        if journal.recent.len() == RECENT_CALL_COUNT_MAX {
-            journal.recent.pop_front();
-        }
-        journal.recent.push_back((operation, status));
+impl Service for Keycard {
+    const NAME: &'static str = SERVICE;
+
+    fn desk(&self) -> &Desk {
+        &self.desk
     }
 
-    /// The answer to one call under one fault; none where the connection must be dropped instead.
-    fn perform(&self, route: Route<'_>, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
-        let now = self.clock.wall();
+    fn operation(&self, call: &Call) -> &'static str {
+        Route::of(&call.method, &call.path).name()
+    }
+
+    fn perform(&self, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
+        let (route, now) = (Route::of(&call.method, &call.path), self.desk.now());
         let mut state = self.lock();
-        let refuse = |state: &mut State, status, code: &str| {
+        let refuse = |state: &mut State, refused: Refused<'_>| {
+            let (status, code) = match refused {
+                Refused::Throttled => (429, "too_many_requests"),
+                Refused::Failed => (500, "internal_server_error"),
+                Refused::With { status, code } => (status, code),
+            };
             let message = "refused by the sandbox";
             if route.speaks_oauth() {
                 oauth::refuse(state, status, code, message)
@@ -257,26 +244,8 @@ impl Keycard {
         };
         let seen = if effect == Some(&Effect::Stale) { state.before_last_change() } else { now };
         let at = if reads(route) { At { now, seen } } else { At::fresh(now) };
-        let apply = |state: &mut State| wire::answer(state, &self.base_url, route, call, at);
-        let mut answer = match effect {
-            None | Some(Effect::Delay { .. } | Effect::Stale) => apply(&mut state),
-            Some(Effect::Throttle { retry_after }) => {
-                let mut answer = refuse(&mut state, 429, "too_many_requests");
-                answer.headers.extend(retry_after.iter().map(|wait| ("retry-after".into(), wait.clone())));
-                answer
-            }
-            Some(Effect::Refuse { status, code }) => refuse(&mut state, *status, code),
-            Some(Effect::DropBefore) => return None,
-            Some(Effect::DropAfter) => {
-                apply(&mut state);
-                return None;
-            }
-            Some(Effect::FailAfter) => {
-                apply(&mut state);
-                refuse(&mut state, 500, "internal_server_error")
-            }
-            Some(Effect::Body(broken)) => spoil(apply(&mut state), *broken),
-        };
+        let apply = |state: &mut State| wire::answer(state, self.desk.base_url(), route, call, at);
+        let mut answer = desk::under(effect, &mut *state, apply, refuse)?;
         if answer.status >= 400 {
             answer.headers.extend(state.settings.error_headers.clone());
         }
@@ -286,7 +255,7 @@ impl Keycard {
 
 impl Simulator for Keycard {
     fn serve(self: Arc<Self>, listener: tokio::net::TcpListener) -> Serving {
-        Box::pin(serve(listener, self, std::future::pending()))
+        Box::pin(desk::serve(listener, self, std::future::pending()))
     }
 
     fn control(self: Arc<Self>) -> Router {
@@ -344,50 +313,6 @@ async fn settings(Control(keycard): Control<Arc<Keycard>>) -> Json<Settings> {
 async fn change_settings(Control(keycard): Control<Arc<Keycard>>, Json(settings): Json<Settings>) -> StatusCode {
     keycard.set_settings(settings);
     StatusCode::NO_CONTENT
-}
-
-/// Serves until `shutdown` resolves and open calls are answered.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    keycard: Arc<Keycard>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let answering = move |ConnectInfo(line): ConnectInfo<Line>, request: Request| {
-        let keycard = Arc::clone(&keycard);
-        async move { respond(&keycard, &line, request).await }
-    };
-    line::serve(listener, Router::new().fallback(answering), shutdown).await
-}
-
-async fn respond(keycard: &Keycard, line: &Line, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
-        // Too large, or the client went away while it was sending.
-        return Reply { status: 413, headers: Vec::new(), body: Bytes::new() }.at(keycard.clock.wall());
-    };
-    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(Into::into);
-    let call = Call {
-        path: parts.uri.path().to_owned(),
-        query: wire::pairs(parts.uri.query().unwrap_or_default()),
-        authorization: text(header::AUTHORIZATION),
-        content_type: text(header::CONTENT_TYPE),
-        body,
-    };
-    let route = Route::of(parts.method.as_str(), &call.path);
-    let effect = keycard.faults.lock().expect("no holder of this lock panics").next(SERVICE, route.name());
-    let answer = keycard.perform(route, &call, effect.as_ref());
-    keycard.note(route.name(), answer.as_ref().map(|answer| answer.status));
-    if let Some(Effect::Delay { ms }) = effect {
-        // Real time on purpose: it is the caller's HTTP timeout that is under test.
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-    }
-    match answer {
-        Some(answer) => answer.at(keycard.clock.wall()),
-        None => line.cut(),
-    }
 }
 
 /// Whether a lagging replica may answer: reads, and the token endpoint's look at the pair.

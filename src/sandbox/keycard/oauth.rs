@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::render;
 use super::state::State;
-use super::wire::{self, Call};
+use super::wire;
 use super::words::{At, Denial, Grant};
 use crate::model::time::Timestamp;
+use crate::sandbox::desk::{self, Call};
 use crate::sandbox::spoil::Reply;
 
 /// `POST /service-account-token`.
@@ -80,7 +81,7 @@ pub(super) fn refuse(state: &mut State, status: u16, error: &str, description: &
 fn client(call: &Call, form: &[(String, String)]) -> Result<Option<(String, String)>, Denial> {
     let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let in_body = field("client_id").zip(field("client_secret"));
-    let Some(header) = &call.authorization else { return Ok(in_body) };
+    let Some(header) = call.header("authorization") else { return Ok(in_body) };
     if in_body.is_some() {
         return Err(Denial::InvalidRequest("one way of client authentication at a time"));
     }
@@ -91,10 +92,10 @@ fn client(call: &Call, form: &[(String, String)]) -> Result<Option<(String, Stri
 }
 
 fn form(call: &Call) -> Result<Vec<(String, String)>, Denial> {
-    let media = call.content_type.as_deref().unwrap_or_default();
+    let media = call.header("content-type").unwrap_or_default();
     if !media.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
         return Err(Denial::InvalidRequest("the body must be application/x-www-form-urlencoded"));
     }
     let text = std::str::from_utf8(&call.body).map_err(|_| Denial::InvalidRequest("the body must be text"))?;
-    Ok(wire::pairs(text))
+    Ok(desk::pairs(text))
 }

@@ -1,6 +1,7 @@
 //! The service over loopback, and its state in tables.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ impl Stage {
         keycard.seed_sandbox();
         let zone = keycard.seed_zone("production");
         let application = keycard.seed_application("production", "google-mcp-server");
-        tokio::spawn(serve(listener, Arc::clone(&keycard), std::future::pending()));
+        tokio::spawn(desk::serve(listener, Arc::clone(&keycard), std::future::pending()));
         let http = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut stage = Self { clock, keycard, base, http, bearer: String::new(), zone, application };
         stage.renew().await;
@@ -124,7 +125,7 @@ impl Stage {
 
     pub(in crate::sandbox) fn fault(&self, operation: &str, times: u64, effect: Effect) {
         let rule = Rule { service: SERVICE.into(), operation: operation.into(), skip: 0, times, chance: 1.0, effect };
-        self.keycard.faults.lock().unwrap().add(rule);
+        self.keycard.desk.faults().add(rule);
     }
 }
 
@@ -500,7 +501,7 @@ async fn faults_do_what_they_say_and_are_written_down() {
         assert!(text.contains(body), "{effect:?}: {text}");
         assert_eq!(serde_json::from_str::<Value>(&text).is_ok(), !["<html>", "{", ""].contains(&body), "{effect:?}");
         assert_eq!(count() - before, created, "{effect:?}");
-        stage.keycard.faults.lock().unwrap().clear();
+        stage.keycard.desk.faults().clear();
     }
     stage.set(|settings| drop(settings.error_headers.insert("x-should-retry".into(), "false".into())));
     stage.fault("list_zones", 1, Effect::Body(Broken::Huge));
@@ -558,7 +559,7 @@ async fn a_dropped_call_gets_not_one_byte_and_is_applied_or_not_as_told() {
         assert!(answer.is_empty(), "{effect:?}: {}", String::from_utf8_lossy(&answer));
         assert_eq!(stage.keycard.credentials().len() - before, created, "{effect:?}");
         assert_eq!(stage.keycard.recent_calls().last(), Some(&("create_credential", None)));
-        stage.keycard.faults.lock().unwrap().clear();
+        stage.keycard.desk.faults().clear();
     }
 }
 
@@ -568,7 +569,7 @@ async fn it_stops_when_told_though_a_client_keeps_its_connection() {
     let base = format!("http://{}", listener.local_addr().unwrap());
     let keycard = Arc::new(Keycard::new(HandClock::new(), Arc::new(Mutex::new(Faults::new(1))), 1, &base));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(serve(listener, keycard, async { drop(stopped.await) }));
+    let serving = tokio::spawn(desk::serve(listener, keycard, async { drop(stopped.await) }));
     let http = Client::builder().no_proxy().build().unwrap();
     assert_eq!(receive(http.get(format!("{base}/zones"))).await.0, 401);
     stop.send(()).unwrap();

@@ -10,16 +10,8 @@ use super::render;
 use super::state::State;
 use super::words::{At, Change, Draft, Refusal};
 use crate::model::time::Timestamp;
+use crate::sandbox::desk::Call;
 use crate::sandbox::spoil::Reply;
-
-/// One request as far as this service looks at it.
-pub(super) struct Call {
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) authorization: Option<String>,
-    pub(super) content_type: Option<String>,
-    pub(super) body: Bytes,
-}
 
 /// What is called, with the ids from the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,13 +146,6 @@ pub(super) fn api_error(
     Reply::json(status, &body)
 }
 
-/// Pairs of a query or of a form body (`application/x-www-form-urlencoded`).
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
-    let mut url = reqwest::Url::parse("http://form.invalid/").expect("a fixed, valid address");
-    url.set_query(Some(text));
-    url.query_pairs().into_owned().collect()
-}
-
 /// Status, code and message of a refusal.
 pub(super) fn explain(refusal: &Refusal) -> (u16, &'static str, &str) {
     match refusal {
@@ -182,7 +167,7 @@ fn api(state: &mut State, base: &str, route: Route<'_>, call: &Call, at: At) -> 
         state.zone(zone)?;
         return Ok(render::jwks());
     }
-    let scheme_and_token = call.authorization.as_deref().and_then(|header| header.split_once(' '));
+    let scheme_and_token = call.header("authorization").and_then(|header| header.split_once(' '));
     match scheme_and_token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && state.knows_bearer(token, at.now) => {}
         Some(_) | None => return Err(Refusal::Unauthorized),
@@ -278,7 +263,7 @@ fn read(state: &State, base: &str, route: Route<'_>, call: &Call, at: At) -> Res
 }
 
 fn json_body(call: &Call) -> Result<Map<String, Value>, Refusal> {
-    let media = call.content_type.as_deref().unwrap_or_default();
+    let media = call.header("content-type").unwrap_or_default();
     if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Refusal::UnsupportedMediaType);
     }

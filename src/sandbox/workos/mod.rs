@@ -18,13 +18,11 @@ mod state;
 mod tests;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State as Control};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::body::Bytes;
+use axum::extract::State as Control;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -33,13 +31,13 @@ use tokio::net::TcpListener;
 pub use self::settings::Settings;
 use self::state::{At, ENVIRONMENT, Refusal, State};
 pub use self::state::{CANARY, KeyState, Kind};
-use self::wire::{Call, Route};
+use self::wire::Route;
 use crate::model::time::Clock;
 use crate::sandbox::consumer::Login;
+use crate::sandbox::desk::{self, Call, Desk, Refused, Service};
 use crate::sandbox::faults::{Effect, Faults};
-use crate::sandbox::line::{self, Line};
 use crate::sandbox::simulator::{CallCount, Seed, Serving, Setting, Simulator, Spec};
-use crate::sandbox::spoil::{Reply, spoil};
+use crate::sandbox::spoil::Reply;
 
 /// The name that fault rules call this service by.
 pub const SERVICE: &str = "workos";
@@ -48,7 +46,6 @@ pub const SERVICE: &str = "workos";
 pub const SPEC: Spec = Spec { kind: SERVICE, title: "WorkOS", port: 7703, start };
 
 const ORGANIZATION: &str = "org_01SANDBOX";
-const BODY_BYTES_MAX: usize = 1 << 20;
 
 fn start(setting: Setting) -> Arc<dyn Simulator> {
     let workos = WorkOs::new(setting.clock, setting.faults, setting.seed, setting.base_url);
@@ -58,11 +55,8 @@ fn start(setting: Setting) -> Arc<dyn Simulator> {
 
 /// The service. Shared between the server, the sandbox's control port and tests.
 pub struct WorkOs {
-    clock: Arc<dyn Clock>,
-    faults: Arc<Mutex<Faults>>,
-    base_url: String,
+    desk: Desk,
     state: Mutex<State>,
-    counts: Mutex<BTreeMap<(&'static str, Option<u16>), u64>>,
     idempotency_keys: Mutex<Vec<String>>,
 }
 
@@ -90,8 +84,7 @@ impl WorkOs {
     /// follow from `seed`; dates are the clock's wall time.
     pub fn new(clock: Arc<dyn Clock>, faults: Arc<Mutex<Faults>>, seed: u64, base_url: impl Into<String>) -> Self {
         let state = Mutex::new(State::new(seed, clock.wall()));
-        let base_url = base_url.into().trim_end_matches('/').to_owned();
-        Self { clock, faults, base_url, state, counts: Mutex::default(), idempotency_keys: Mutex::default() }
+        Self { desk: Desk::new(clock, faults, base_url), state, idempotency_keys: Mutex::default() }
     }
 
     /// What the sandbox starts with: the API key `sandbox`, the machine's application `payroll-export`,
@@ -110,7 +103,7 @@ impl WorkOs {
     /// Makes one more application, even where the name is taken; its id and client id.
     pub fn add_application(&self, name: &str, kind: Kind, organization_id: &str) -> (String, String) {
         let mut state = self.lock();
-        let at = state.add_application(name, kind, organization_id, self.clock.wall());
+        let at = state.add_application(name, kind, organization_id, self.desk.now());
         (state.applications[at].id.clone(), state.applications[at].client_id.clone())
     }
 
@@ -119,13 +112,13 @@ impl WorkOs {
     pub fn seed_secret(&self, application: &str) -> Option<(String, String)> {
         let mut state = self.lock();
         let owner = state.applications.iter().find(|one| one.is(application))?.id.clone();
-        let (secret, value) = state.make(&owner, self.clock.wall());
+        let (secret, value) = state.make(&owner, self.desk.now());
         Some((secret.id, value))
     }
 
     /// Somebody deletes a secret in the dashboard; whether it was there.
     pub fn end_secret(&self, id: &str) -> bool {
-        self.lock().delete(ENVIRONMENT, id, self.clock.wall()).is_ok()
+        self.lock().delete(ENVIRONMENT, id, self.desk.now()).is_ok()
     }
 
     /// Every secret ever, oldest first, live and deleted.
@@ -162,58 +155,53 @@ impl WorkOs {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
+}
 
-    /// The answer to one call under one fault; none where the connection must be dropped instead.
-    fn perform(&self, route: &Route, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
-        let now = self.clock.wall();
+impl Service for WorkOs {
+    const NAME: &'static str = SERVICE;
+
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn operation(&self, call: &Call) -> &'static str {
+        Route::of(&call.method, &call.path).name()
+    }
+
+    fn perform(&self, call: &Call, effect: Option<&Effect>) -> Option<Reply> {
+        let (route, now) = (Route::of(&call.method, &call.path), self.desk.now());
+        if let (Route::CreateSecret(_), Some(key)) = (&route, call.header("idempotency-key")) {
+            self.idempotency_keys.lock().expect("no holder of this lock panics").push(key.to_owned());
+        }
         let mut state = self.lock();
-        let refuse = |status: u16, code: &str| {
-            if route.is_authkit() {
-                return oauth::refuse(status, code, "refused by the sandbox");
-            }
-            Reply::json(status, &serde_json::json!({ "code": code, "message": "refused by the sandbox" }))
+        let said = |status: u16, code: &str| match route.is_authkit() {
+            true => oauth::refuse(status, code, "refused by the sandbox"),
+            false => Reply::json(status, &serde_json::json!({ "code": code, "message": "refused by the sandbox" })),
         };
-        let seen = if effect == Some(&Effect::Stale) { state.before_last_change() } else { now };
-        let at = if route.reads() { At { now, seen } } else { At { now, seen: now } };
-        let apply = |state: &mut State| wire::answer(state, &self.base_url, route, call, at);
-        Some(match effect {
-            None | Some(Effect::Delay { .. } | Effect::Stale) => apply(&mut state),
-            Some(Effect::Throttle { retry_after }) => {
-                let mut answer = refuse(429, "rate_limit_exceeded");
+        let refuse = |state: &mut State, refused: Refused<'_>| match refused {
+            Refused::Throttled => {
+                let mut answer = said(429, "rate_limit_exceeded");
                 if state.settings.bare_429 {
                     answer.body = Bytes::from_static(b"Throttled");
                 }
-                answer.headers.extend(retry_after.iter().map(|wait| ("retry-after".into(), wait.clone())));
                 answer
             }
-            Some(Effect::Refuse { status, .. }) if !route.is_authkit() && *status == 401 => {
-                wire::refused(&state, Refusal::Unauthorized)
-            }
-            Some(Effect::Refuse { status, code }) => refuse(*status, code),
-            Some(Effect::DropBefore) => return None,
-            Some(Effect::DropAfter) => {
-                apply(&mut state);
-                return None;
-            }
-            Some(Effect::FailAfter) => {
-                apply(&mut state);
-                refuse(500, "internal_server_error")
-            }
-            Some(Effect::Body(broken)) => spoil(apply(&mut state), *broken),
-        })
+            Refused::Failed => said(500, "internal_server_error"),
+            Refused::With { status: 401, .. } if !route.is_authkit() => wire::refused(state, Refusal::Unauthorized),
+            Refused::With { status, code } => said(status, code),
+        };
+        let seen = if effect == Some(&Effect::Stale) { state.before_last_change() } else { now };
+        let at = if route.reads() { At { now, seen } } else { At { now, seen: now } };
+        let apply = |state: &mut State| wire::answer(state, self.desk.base_url(), &route, call, at);
+        desk::under(effect, &mut *state, apply, refuse)
     }
 
-    fn finish(&self, answer: Reply) -> Response<Body> {
-        let mut response = answer.at(self.clock.wall());
-        let number = format!("{:032x}", fastrand::Rng::with_seed(self.counted()).u128(..));
+    fn signed(&self, mut reply: Reply) -> Reply {
+        let number = format!("{:032x}", fastrand::Rng::with_seed(self.desk.call_count()).u128(..));
         let id =
             format!("{}-{}-4{}-8{}-{}", &number[..8], &number[8..12], &number[13..16], &number[17..20], &number[20..]);
-        response.headers_mut().insert("x-request-id", HeaderValue::try_from(id).expect("hex digits are plain ASCII"));
-        response
-    }
-
-    fn counted(&self) -> u64 {
-        self.counts.lock().expect("no holder of this lock panics").values().sum()
+        reply.headers.push(("x-request-id".into(), id));
+        reply
     }
 }
 
@@ -225,11 +213,7 @@ impl state::Application {
 
 impl Simulator for WorkOs {
     fn serve(self: Arc<Self>, listener: TcpListener) -> Serving {
-        let answering = move |ConnectInfo(line): ConnectInfo<Line>, request: Request| {
-            let workos = Arc::clone(&self);
-            async move { respond(&workos, &line, request).await }
-        };
-        Box::pin(line::serve(listener, Router::new().fallback(answering), std::future::pending()))
+        Box::pin(desk::serve(listener, self, std::future::pending()))
     }
 
     fn control(self: Arc<Self>) -> Router {
@@ -249,7 +233,7 @@ impl Simulator for WorkOs {
         }
         let kind = if wanted.contains("oauth") { Kind::Oauth } else { Kind::M2m };
         let organization = Some(seed.text("organization_id")).filter(|id| !id.is_empty()).unwrap_or(ORGANIZATION);
-        let at = state.add_application(wanted, kind, organization, self.clock.wall());
+        let at = state.add_application(wanted, kind, organization, self.desk.now());
         if wanted.starts_with("client_") {
             state.applications[at].client_id = wanted.into();
         } else if wanted.starts_with("conn_app_") || wanted.starts_with("app_") {
@@ -258,7 +242,7 @@ impl Simulator for WorkOs {
     }
 
     fn login(&self, _: &Seed) -> Option<Login> {
-        let token_endpoint = format!("{}/oauth2/token", self.base_url);
+        let token_endpoint = format!("{}/oauth2/token", self.desk.base_url());
         Some(Login::ClientCredentials { token_endpoint, id: "client_id".into(), secret: "client_secret".into() })
     }
 
@@ -267,8 +251,7 @@ impl Simulator for WorkOs {
     }
 
     fn call_counts(&self) -> Vec<CallCount> {
-        let counts = self.counts.lock().expect("no holder of this lock panics");
-        counts.iter().map(|(&(operation, status), &count)| CallCount { operation, status, count }).collect()
+        self.desk.call_counts()
     }
 }
 
@@ -287,36 +270,4 @@ async fn settings(Control(workos): Control<Arc<WorkOs>>) -> Json<Settings> {
 async fn change_settings(Control(workos): Control<Arc<WorkOs>>, Json(settings): Json<Settings>) -> StatusCode {
     workos.set_settings(settings);
     StatusCode::NO_CONTENT
-}
-
-async fn respond(workos: &WorkOs, line: &Line, request: Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
-        // Too large, or the client went away while it was sending.
-        return workos.finish(Reply { status: 413, headers: Vec::new(), body: Bytes::new() });
-    };
-    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let call = Call {
-        path: parts.uri.path().to_owned(),
-        query: wire::pairs(parts.uri.query().unwrap_or_default()),
-        authorization: text("authorization"),
-        content_type: text("content-type"),
-        body,
-    };
-    let route = Route::of(parts.method.as_str(), &call.path);
-    if let (Route::CreateSecret(_), Some(key)) = (&route, text("idempotency-key")) {
-        workos.idempotency_keys.lock().expect("no holder of this lock panics").push(key);
-    }
-    let effect = workos.faults.lock().expect("no holder of this lock panics").next(SERVICE, route.name());
-    let answer = workos.perform(&route, &call, effect.as_ref());
-    let status = answer.as_ref().map(|answer| answer.status);
-    *workos.counts.lock().expect("no holder of this lock panics").entry((route.name(), status)).or_default() += 1;
-    if let Some(Effect::Delay { ms }) = effect {
-        // Real time on purpose: it is the caller's HTTP timeout that is under test.
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-    }
-    match answer {
-        Some(answer) => workos.finish(answer),
-        None => line.cut(),
-    }
 }

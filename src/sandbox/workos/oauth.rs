@@ -5,7 +5,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use super::state::{Application, At, Denial, Kind, State};
-use super::wire::{self, Call};
+use crate::sandbox::desk::{self, Call};
 use crate::sandbox::spoil::Reply;
 
 const MISSING: Denial = Denial { status: 401, error: "invalid_client", why: "Missing authorization header." };
@@ -128,7 +128,7 @@ pub(super) fn jwks() -> Value {
 /// The client that asks and the secret it shows: in the body or by Basic, which is taken as sent.
 fn client<'a>(state: &'a State, call: &Call, fields: &[(String, String)]) -> Result<(&'a Application, String), Denial> {
     let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let basic = call.authorization.as_deref().and_then(|header| header.split_once(' '));
+    let basic = call.header("authorization").and_then(|header| header.split_once(' '));
     let basic = basic.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
     let plain = basic.and_then(|(_, encoded)| BASE64_STANDARD.decode(encoded.trim()).ok());
     let text = plain.and_then(|plain| String::from_utf8(plain).ok());
@@ -141,8 +141,8 @@ fn client<'a>(state: &'a State, call: &Call, fields: &[(String, String)]) -> Res
 /// A form or a JSON object.
 fn fields(call: &Call) -> Vec<(String, String)> {
     let text = std::str::from_utf8(&call.body).unwrap_or_default();
-    if !call.content_type.as_deref().unwrap_or_default().starts_with("application/json") {
-        return wire::pairs(text);
+    if !call.header("content-type").unwrap_or_default().starts_with("application/json") {
+        return desk::pairs(text);
     }
     let object: serde_json::Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
     object.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect()

@@ -1,6 +1,7 @@
 //! The service over loopback: what its paper says, and its switches.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};

@@ -9,16 +9,8 @@ use super::oauth;
 use super::settings::{Hint, Order};
 use super::state::{Application, At, Kind, Refusal, Secret, State};
 use crate::model::time::Timestamp;
+use crate::sandbox::desk::{self, Call};
 use crate::sandbox::spoil::Reply;
-
-/// One request as far as this service looks at it.
-pub(super) struct Call {
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) authorization: Option<String>,
-    pub(super) content_type: Option<String>,
-    pub(super) body: Bytes,
-}
 
 /// What is called, with the ids from the path.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,7 +111,7 @@ pub(super) fn answer(state: &mut State, base: &str, route: &Route, call: &Call, 
 }
 
 fn api(state: &mut State, route: &Route, call: &Call, at: At) -> Result<Reply, Refusal> {
-    let bearer = call.authorization.as_deref().and_then(|header| header.split_once(' '));
+    let bearer = call.header("authorization").and_then(|header| header.split_once(' '));
     let key = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
     let environment = state.environment(key)?;
     match route {
@@ -283,17 +275,10 @@ fn list_applications(state: &State, environment: &str, call: &Call) -> Result<Re
     Ok(Reply::json(200, &envelope))
 }
 
-/// Pairs of a query or of a form body (`application/x-www-form-urlencoded`).
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
-    let mut url = reqwest::Url::parse("http://form.invalid/").expect("a fixed, valid address");
-    url.set_query(Some(text));
-    url.query_pairs().into_owned().collect()
-}
-
 /// A path's segment without percent-encoding.
 fn plain(segment: &str) -> String {
     let escaped = segment.replace('+', "%2B");
-    pairs(&format!("x={escaped}")).pop().map(|(_, value)| value).unwrap_or_default()
+    desk::pairs(&format!("x={escaped}")).pop().map(|(_, value)| value).unwrap_or_default()
 }
 
 fn date(at: Timestamp) -> String {

@@ -20,7 +20,7 @@ impl ChatBotKit {
     pub(super) fn url(&self, doing: &str, segments: &[&str]) -> Result<Url, Fault> {
         let root: &[&str] = if self.hosted { &["v1"] } else { &["api", "v1"] };
         let path: Vec<&str> = root.iter().chain(segments).copied().collect();
-        self.base.at(&path).map_err(|invalid| Fault::new(Class::Rejected, doing, format!("expected {invalid}")))
+        self.base.url_of(doing, &path)
     }
 
     /// A read.

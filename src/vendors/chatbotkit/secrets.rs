@@ -61,21 +61,41 @@ impl ChatBotKit {
     }
 
     /// The record as a listing of none or one. One that is not as declared is left out: to the rules
-    /// it is not there, and so is set again as a whole. What a client secret is can't be seen.
+    /// it is not there, and so is set again as a whole. An ability that uses another secret is told.
+    ///
+    /// What can't be seen: a value or a client secret that somebody *replaced*. `updatedAt` moves with
+    /// every write, ChatBotKit's own included, and writing down when ours was would move it again; so
+    /// such a value stands until the next rotation. One that is *missing* is seen.
     pub(super) async fn record(&self, spot: &Spot<'_>) -> Result<Listing, Fault> {
         let doing = format!("looking up the record {}", spot.at);
         let (record, at) = self.find(spot).await?;
-        let record = record.filter(|record| match differs(spot, record, &Outputs::default()) {
-            Some(what) => {
-                tracing::warn!("{doing}: its {what} is not as declared; it is set again");
-                false
-            }
-            None => true,
-        });
+        let missing = match &record {
+            Some(record) => self.strays(spot, record).await?,
+            None => None,
+        };
+        if let Some(what) = &missing {
+            tracing::warn!("{doing}: {what}; it is set again");
+        }
+        let record = record.filter(|_| missing.is_none());
         let listed = record.map(|record| {
             record.listed().ok_or_else(|| Fault::new(Class::Retry { after: None }, &doing, "its id can't be read"))
         });
         Ok(Listing { at: Self::dated(&doing, at)?, credentials: listed.transpose()?.into_iter().collect() })
+    }
+
+    /// What about our record asks for setting it again, if anything does.
+    async fn strays(&self, spot: &Spot<'_>, record: &wire::Record) -> Result<Option<String>, Fault> {
+        if let Some(what) = differs(spot, record, &Outputs::default()) {
+            return Ok(Some(format!("its {what} is not as declared")));
+        }
+        if let Some((skillset, ability)) = ability(spot.options) {
+            let linked = self.linked(spot, skillset, ability).await?;
+            self.links_to(spot, ability, linked.as_deref(), Some(&record.id))?;
+            if linked.is_none() {
+                return Ok(Some(format!("ability `{ability}` does not use it any more")));
+            }
+        }
+        Ok(self.unstored(spot, &record.id).await?.map(Into::into))
     }
 
     /// Sets the record and proves it.
@@ -232,22 +252,28 @@ impl ChatBotKit {
         if let Some(what) = differs {
             return Ok(Verdict::Bad { answer: format!("its {what} is not as it was set") });
         }
-        let checks_value = matches!(spot.usage, "plain" | "basic" | "bearer" | "jwt" | "template");
-        if spot.kind != "shared" || !checks_value || !sourced(spot.options, "value") {
-            return Ok(Verdict::Good);
+        Ok(match self.unstored(spot, id).await? {
+            None => Verdict::Good,
+            Some(what) => Verdict::Bad { answer: what.into() },
+        })
+    }
+
+    /// What is wrong with the stored value, as far as ChatBotKit tells; nothing where it tells nothing:
+    /// of the other types it judges what follows from the value, not that there is one.
+    async fn unstored(&self, spot: &Spot<'_>, id: &str) -> Result<Option<&'static str>, Fault> {
+        let tells = matches!(spot.usage, "plain" | "basic" | "bearer" | "jwt" | "template");
+        if spot.kind != "shared" || !tells || !sourced(spot.options, "value") {
+            return Ok(None);
         }
         // Nothing is changed by it, so it may be sent again.
         let doing = format!("asking whether a value is stored {}", spot.at);
         let request = self.post(&doing, &["secret", id, "verify"], Effect::Nothing, json!({}))?;
         let (request, answer) = self.call(request).await?;
         if spot.usage == "jwt" && matches!(answer.status(), 400 | 409) {
-            return Ok(Verdict::Bad { answer: "it is no private key that ChatBotKit can sign with".into() });
+            return Ok(Some("it is no private key that ChatBotKit can sign with"));
         }
         let verified: wire::Verified = self.read(&request, &answer)?;
-        Ok(match verified.status.as_str() {
-            "authenticated" => Verdict::Good,
-            _ => Verdict::Bad { answer: "no value is stored".into() },
-        })
+        Ok((verified.status != "authenticated").then_some("no value is stored"))
     }
 
     /// Whether the record stands in the declared blueprint.

@@ -4,9 +4,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::super::http::Sealed;
 use crate::model::name::VendorId;
 use crate::model::observed::Listed;
-use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
 
 /// Keys of our part of a record's meta.
@@ -15,17 +15,6 @@ pub(super) const META_ALIAS: &str = "keyferryAlias";
 pub(super) const META_MARK: &str = "keyferryMark";
 /// What stands under the first of them.
 pub(super) const MANAGER: &str = "keyferry";
-
-/// A secret text, sealed while it is read.
-#[derive(Deserialize)]
-#[serde(from = "String")]
-pub(super) struct Sealed(pub SecretValue);
-
-impl From<String> for Sealed {
-    fn from(text: String) -> Self {
-        Self(SecretValue::new(text))
-    }
-}
 
 /// An error.
 #[derive(Deserialize)]

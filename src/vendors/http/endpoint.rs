@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
+use crate::model::fault::{Class, Fault};
 use crate::model::name::Invalid;
 
 /// A checked address: https, or http where the host is a loopback address.
@@ -68,6 +69,14 @@ impl Endpoint {
         url.set_path(&path);
         debug_assert_eq!(url.path(), path, "escaped segments are taken as they are");
         Ok(url)
+    }
+
+    /// The same as a step of what is being done.
+    ///
+    /// # Errors
+    /// `Rejected`, as there.
+    pub fn url_of(&self, doing: &str, segments: &[&str]) -> Result<Url, Fault> {
+        self.at(segments).map_err(|invalid| Fault::new(Class::Rejected, doing, format!("expected {invalid}")))
     }
 }
 

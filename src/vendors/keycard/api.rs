@@ -18,8 +18,6 @@ const RENEW_AHEAD: Duration = Duration::from_secs(60);
 /// Life of a token that doesn't say (Keycard's own SDK assumes the same), and longest believed.
 const TOKEN_LIFE_DEFAULT: Duration = Duration::from_secs(3600);
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Longest preparation of a create: one that comes late could outlive its claim.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Entries asked for per page (both documented maxima allow it), most pages, most entries.
 const PAGE_LIMIT: &str = "100";
 const PAGE_COUNT_MAX: usize = 1000;
@@ -73,14 +71,14 @@ impl Keycard {
     /// One management call, with a token; a 401 gets one fresh token and one more send.
     pub(super) async fn call(&self, request: Request) -> Result<(Request, Answer), Fault> {
         let effect = request.effect();
-        let token = prepared(request.doing(), effect, self.token(None)).await?;
+        let token = http::prepared(request.doing(), effect, self.token(None)).await?;
         let number = uuid::Uuid::new_v4().to_string();
         let request = request.header("x-client-request-id", number).authorization(token.header);
         let answer = self.line.send(&request).await?;
         if answer.status() != 401 {
             return Ok((request, answer));
         }
-        let token = prepared(request.doing(), effect, self.token(Some(token.number))).await?;
+        let token = http::prepared(request.doing(), effect, self.token(Some(token.number))).await?;
         let request = request.authorization(token.header);
         let answer = self.line.send(&request).await?;
         Ok((request, answer))
@@ -181,21 +179,6 @@ impl Keycard {
     }
 
     pub(super) fn url(&self, doing: &str, segments: &[&str]) -> Result<Url, Fault> {
-        self.base.at(segments).map_err(|invalid| Fault::new(Class::Rejected, doing, format!("expected {invalid}")))
-    }
-}
-
-/// Runs what a create needs first, in bounded time; nothing was sent when it takes too long.
-pub(super) async fn prepared<T>(
-    doing: &str,
-    effect: Effect,
-    work: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
-    match effect {
-        Effect::Nothing | Effect::Idempotent => work.await,
-        Effect::Once => tokio::time::timeout(PREPARE_TIMEOUT, work).await.unwrap_or_else(|_| {
-            let answer = format!("not sent: its preparation took over {} s", PREPARE_TIMEOUT.as_secs());
-            Err(Fault::new(Class::Retry { after: None }, doing, answer))
-        }),
+        self.base.url_of(doing, segments)
     }
 }

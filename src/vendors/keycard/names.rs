@@ -8,9 +8,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::http::{Effect, Endpoint, Request};
+use super::super::http::{Effect, Endpoint, Request, lock};
 use super::types::{Content, Wanted};
-use super::{Keycard, Spot, Zone, lock, wire};
+use super::{Keycard, Spot, Zone, wire};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::Invalid;
 

@@ -372,9 +372,9 @@ async fn a_token_is_renewed_before_it_expires() {
 #[tokio::test(start_paused = true)]
 async fn a_create_that_takes_too_long_to_prepare_is_not_sent() {
     let endless = || std::future::pending::<Result<(), Fault>>();
-    let fault = api::prepared("creating x", Effect::Once, endless()).await.err().unwrap();
+    let fault = http::prepared("creating x", Effect::Once, endless()).await.err().unwrap();
     assert_eq!((fault.class, fault.answer.as_str()), (RETRY, "not sent: its preparation took over 30 s"));
-    let patient = tokio::time::timeout(Duration::from_secs(3600), api::prepared("x", Effect::Nothing, endless()));
+    let patient = tokio::time::timeout(Duration::from_secs(3600), http::prepared("x", Effect::Nothing, endless()));
     assert!(patient.await.is_err(), "a read has no such limit");
 }
 

@@ -12,6 +12,21 @@
 //! Without a secret nobody can log in here, so the proof of such a credential is that the vendor
 //! shows it exactly as declared. Where the identifier has a meaning of its own, no mark fits into it:
 //! what a lost answer leaves behind is reported, and never revoked unasked.
+//!
+//! # Why nothing is changed in place
+//!
+//! | type | what a PATCH may change (contract, section 3) | what it would do |
+//! |---|---|---|
+//! | `password`, `public-key` | nothing, not even `jwks_uri` | |
+//! | `public` | `identifier` | rename the client under its users, and take our mark off |
+//! | `url` | `identifier` | the same; the mark it never had |
+//! | `token` | `subject` | shut the old subject out at that moment |
+//!
+//! So no change needs a PATCH, and each that one allows would take effect at once: whoever still has
+//! the old value from AWS is shut out, nothing can be verified first, and there is nothing to go back
+//! to. As a replacement it is a rotation like any other: made, compared, published, and the old one
+//! goes when the overlap is over. The price: a `subject` that is narrowed leaves the wider one alive
+//! for that long, unless a person says `rotate --leaked`.
 
 use reqwest::Url;
 use serde_json::{Value, json};

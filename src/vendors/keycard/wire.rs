@@ -6,22 +6,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::super::http::Sealed;
 use super::types::Content;
 use crate::model::name::VendorId;
 use crate::model::observed::Listed;
-use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
-
-/// A secret text, sealed while it is read.
-#[derive(Deserialize)]
-#[serde(from = "String")]
-pub(super) struct Sealed(pub SecretValue);
-
-impl From<String> for Sealed {
-    fn from(text: String) -> Self {
-        Self(SecretValue::new(text))
-    }
-}
 
 /// Answer of `POST /service-account-token`.
 #[derive(Deserialize)]

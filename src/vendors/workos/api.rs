@@ -1,16 +1,11 @@
 //! Single calls of the API: the key they carry, and faults with a hint.
 
-use std::time::Duration;
-
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
-use super::super::http::{self, Answer, Effect, Request};
+use super::super::http::{self, Answer, Request};
 use super::WorkOs;
 use crate::model::fault::{Class, Fault};
-
-/// Longest preparation of a create: one that comes late could outlive its claim.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The API key, ready for the header.
 #[derive(Clone)]
@@ -24,13 +19,13 @@ impl WorkOs {
     /// now, the call is sent once more.
     pub(super) async fn call(&self, request: Request) -> Result<(Request, Answer), Fault> {
         let effect = request.effect();
-        let key = prepared(request.doing(), effect, self.key(None)).await?;
+        let key = http::prepared(request.doing(), effect, self.key(None)).await?;
         let request = request.authorization(key.header.clone());
         let answer = self.line.send(&request).await?;
         if answer.status() != 401 {
             return Ok((request, answer));
         }
-        let again = prepared(request.doing(), effect, self.key(Some(key.number))).await?;
+        let again = http::prepared(request.doing(), effect, self.key(Some(key.number))).await?;
         if again.header == key.header {
             return Ok((request, answer));
         }
@@ -75,21 +70,6 @@ impl WorkOs {
     }
 
     pub(super) fn url(&self, doing: &str, segments: &[&str]) -> Result<Url, Fault> {
-        self.base.at(segments).map_err(|invalid| Fault::new(Class::Rejected, doing, format!("expected {invalid}")))
-    }
-}
-
-/// Runs what a create needs first, in bounded time; nothing was sent when it takes too long.
-pub(super) async fn prepared<T>(
-    doing: &str,
-    effect: Effect,
-    work: impl Future<Output = Result<T, Fault>>,
-) -> Result<T, Fault> {
-    match effect {
-        Effect::Nothing | Effect::Idempotent => work.await,
-        Effect::Once => tokio::time::timeout(PREPARE_TIMEOUT, work).await.unwrap_or_else(|_| {
-            let answer = format!("not sent: its preparation took over {} s", PREPARE_TIMEOUT.as_secs());
-            Err(Fault::new(Class::Retry { after: None }, doing, answer))
-        }),
+        self.base.url_of(doing, segments)
     }
 }

@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::http::{self, Effect, Request};
-use super::{Application, Spot, WorkOs, lock, wire};
+use super::super::http::{self, Effect, Request, lock};
+use super::{Application, Spot, WorkOs, wire};
 use crate::model::fault::{Class, Fault};
 
 /// Entries asked for per page (the documented maximum), and most pages.

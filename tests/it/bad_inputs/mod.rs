@@ -5,6 +5,7 @@
 pub mod command;
 mod people;
 mod services;
+mod vendors;
 
 use crate::stage::Stage;
 

@@ -9,7 +9,7 @@ use crate::rotation::story::{
     DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, told, tracked, unnamed,
 };
 use crate::rotation::tags::Retiring;
-use crate::rotation::view::{Accepted, Fit, Hand, Marked, Seen, short};
+use crate::rotation::view::{Accepted, Company, Fit, Hand, Marked, Seen, short};
 
 mod ending;
 
@@ -377,6 +377,25 @@ fn what_no_login_can_prove_is_not_made_or_is_published_unproved() {
     ]);
     let wants = |told: Told| needs_proof(&told.decide(), &told.policy);
     assert!(wants(asked()) && wants(none()) && !wants(healthy()) && !wants(asked().with(best_effort)));
+}
+
+#[test]
+fn where_another_declared_credential_is_made_nothing_is_made_and_nothing_swept() {
+    let crowded = |told: &mut Told| told.view.company = Company::Others;
+    let untold = |told: &mut Told| told.view.company = Company::Untold;
+    let none = || unnamed().with(|told| told.view.secret = None);
+    let leftover = || unnamed().claimed(1, 60).tombstone(1, 40).lives("theirs", Marked::No, 60);
+    check(vec![
+        ("a leftover, alone", leftover(), "revoke leftover theirs", Reason::Leftover),
+        ("perhaps the other's", leftover().with(crowded), "wait", Reason::NotAlone),
+        ("nobody could tell", leftover().with(untold), "wait", Reason::HealthyManual),
+        ("due", unnamed().asked(Cause::Asked).with(crowded), "wait", Reason::NotAlone),
+        ("leaked", unnamed().asked(Cause::Leaked).with(crowded), "claim 1", Reason::Leaked),
+        ("due, and nobody could tell", unnamed().asked(Cause::Asked).with(untold), "claim 1", Reason::Asked),
+        ("not due", unnamed().with(crowded), "wait", Reason::NotAlone),
+        ("no secret", none().with(crowded), "wait", Reason::NotAlone),
+        ("a second try", tagged(1, 60).with(crowded), "wait", Reason::NotAlone),
+    ]);
 }
 
 #[test]
