@@ -307,7 +307,8 @@ impl Run<'_> {
             self.steps.push((decision.step.clone(), decision.reason));
             let hand = self.perform(seen, &decision.step, &view.hand).await?;
             match &decision.step {
-                Step::Claim { .. } => self.request = None,
+                // A first value is as fresh as any: what was asked for is done with it.
+                Step::Claim { .. } | Step::MintFirst { .. } => self.request = None,
                 Step::Revoke { id, tracked: false } => self.ended.push(id.clone()),
                 _ => {}
             }

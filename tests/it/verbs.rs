@@ -77,6 +77,9 @@ async fn before_there_is_a_secret_every_verb_says_so() {
             ("history app", 0, &["there is no AWS secret test/keycard/app yet"]),
             ("explain app", 0, &["x secret", "keyferry makes it", "next: create-secret"]),
             ("orphans app", 0, &["keycard password of app", "none", "0 owned, 0 orphan, 0 foreign"]),
+            // A first value is what was asked for: no second one is made right after it.
+            ("rotate app", 0, &["app: rotated; 1 live"]),
+            ("rotate other --leaked", 0, &["other: rotated, and SAFE"]),
         ],
         &path,
     )
