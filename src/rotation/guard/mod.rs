@@ -14,7 +14,7 @@ use crate::model::name::{VendorId, VersionId};
 use crate::model::policy::{Ownership, Policy, RetireWhen, Takeover, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::decide::Step;
-use crate::rotation::view::{Company, Hand, Marked, Owner, Role, Secret, Version, View};
+use crate::rotation::view::{Company, Fit, Hand, Marked, Owner, Role, Secret, Version, View};
 
 /// A claim, a tag or a proof is too old to act on after this. On purpose more than `decide` allows
 /// and less than a signature lives.
@@ -467,8 +467,10 @@ impl Check<'_> {
                 require(!self.secret.versions.is_empty() || tag_settled, Violation::NotAbandoned)
             }
             Marked::No => {
+                // Who else is made there was asked of the declared place only.
+                let away = matches!(seen.fit, Fit::Away { .. });
                 let alone = self.policy.ownership == Ownership::Exclusive
-                    && self.view.company == Company::Alone
+                    && (away || self.view.company == Company::Alone)
                     && self.policy.capabilities.marking == Marking::Unnamed;
                 require(alone, Violation::NotOurs)?;
                 require(!self.secret.versions.iter().any(open), Violation::NotAbandoned)
