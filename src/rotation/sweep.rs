@@ -40,14 +40,11 @@ pub enum Sweep {
 pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &Policy, now: Now) -> Sweep {
     let Some(listing) = &view.listing else { return Sweep::Nothing };
     let Some(vendor_now) = now.vendor else { return Sweep::Nothing };
-    if !told_apart(view, policy) {
-        return Sweep::Nothing;
-    }
     let judge = Judge { secret, current, policy, now };
     let leftovers: Vec<&Seen> = listing
         .iter()
         .filter(|seen| vendor_now.since(seen.created) > policy.settle * 2)
-        .filter(|seen| judge.closed_leftover(seen))
+        .filter(|seen| told_apart(seen, view, policy) && judge.closed_leftover(seen))
         .collect();
     match leftovers.first() {
         None => Sweep::Nothing,
@@ -58,9 +55,10 @@ pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &P
 
 /// AWS's date at which a leftover that is too young now is old enough.
 pub fn next(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Option<Timestamp> {
-    let vendor_now = now.vendor.filter(|_| told_apart(view, policy))?;
+    let vendor_now = now.vendor?;
     let judge = Judge { secret, current: secret.with(&Label::Current), policy, now };
-    let young = view.listing.iter().flatten().filter(|seen| judge.closed_leftover(seen));
+    let listed = view.listing.iter().flatten().filter(|seen| told_apart(seen, view, policy));
+    let young = listed.filter(|seen| judge.closed_leftover(seen));
     young
         .map(|seen| {
             now.store.plus((policy.settle * 2 + Duration::from_secs(1)).saturating_sub(vendor_now.since(seen.created)))
@@ -134,9 +132,11 @@ pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy
     }
 }
 
-/// Whether elimination may tell what is ours, where marks don't.
-fn told_apart(view: &View, policy: &Policy) -> bool {
-    policy.capabilities.marking != Marking::Unnamed || view.company == Company::Alone
+/// Whether elimination may tell what is ours, where marks don't. Who else is made there was asked of
+/// the declared place; what is said of a former one stands for itself.
+fn told_apart(seen: &Seen, view: &View, policy: &Policy) -> bool {
+    let away = matches!(seen.fit, Fit::Away { .. });
+    policy.capabilities.marking != Marking::Unnamed || away || view.company == Company::Alone
 }
 
 /// Whether an unmarked credential may be told by elimination: nobody else makes any where it lives.

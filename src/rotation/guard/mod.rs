@@ -469,12 +469,13 @@ impl Check<'_> {
                 require(!self.secret.versions.is_empty() || tag_settled, Violation::NotAbandoned)
             }
             Marked::No => {
-                let ownership = match seen.fit {
-                    Fit::Declared | Fit::Differs => self.policy.ownership,
-                    Fit::Away { ownership } => ownership,
+                // Who else is made there was asked of the declared place only.
+                let (ownership, company) = match seen.fit {
+                    Fit::Declared | Fit::Differs => (self.policy.ownership, self.view.company),
+                    Fit::Away { ownership } => (ownership, Company::Alone),
                 };
                 let alone = ownership == Ownership::Exclusive
-                    && self.view.company == Company::Alone
+                    && company == Company::Alone
                     && self.policy.capabilities.marking == Marking::Unnamed;
                 require(alone, Violation::NotOurs)?;
                 require(!self.secret.versions.iter().any(open), Violation::NotAbandoned)

@@ -162,7 +162,7 @@ impl Keycard {
     pub fn token_endpoint(&self, zone_slug: &str) -> Option<String> {
         let state = self.lock();
         let zone = state.zones.iter().find(|zone| zone.slug == zone_slug)?;
-        Some(format!("{}/oauth/2/token", render::issuer(&self.desk.base_url(), &zone.id)))
+        Some(format!("{}/oauth/2/token", render::issuer(self.desk.base_url(), &zone.id)))
     }
 
     /// The settings in force.
