@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::engine::place;
 use crate::engine::reconcile::{Run, Seen};
 use crate::model::attempt::{Attempt, Mark};
+use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{
     Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_FORMER, TAG_PLACE, TAG_RETIRING,
@@ -56,9 +57,9 @@ impl Run<'_> {
         let arn = &secret.arn;
         match step {
             Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
-            Step::TakeOver => self.store.tag(arn, &as_pairs(&self.owner_tags())).await.map(|_| Hand::Empty),
+            Step::TakeOver => self.store.tag(arn, &as_pairs(&owner_tags(self.credential))).await.map(|_| Hand::Empty),
             Step::Move { former } => {
-                let mut tags = self.owner_tags();
+                let mut tags = owner_tags(self.credential);
                 tags.push((TAG_FORMER, former.to_tag()));
                 self.store.tag(arn, &as_pairs(&tags)).await.map(|_| Hand::Empty)
             }
@@ -109,18 +110,6 @@ impl Run<'_> {
         }
     }
 
-    /// The tags that say whose the secret is, and where its credentials are made.
-    fn owner_tags(&self) -> Vec<(&'static str, String)> {
-        let policy = &self.credential.policy;
-        let mut tags = vec![
-            (TAG_DEPLOYMENT, self.credential.deployment.to_string()),
-            (TAG_CREDENTIAL, self.credential.name.to_string()),
-            (TAG_PLACE, policy.place.clone()),
-        ];
-        tags.extend(policy.at.as_ref().map(|at| (TAG_AT, at.to_tag())));
-        tags
-    }
-
     /// The bootstrap tag of a new try, and its nonce.
     fn bootstrap(&self, number: u32, before: &[String]) -> Result<Bootstrap, Fault> {
         let nonce = Uuid::new_v4().simple().to_string();
@@ -142,7 +131,7 @@ impl Run<'_> {
 
     async fn tag(&self, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
         let bootstrap = self.bootstrap(number, before)?;
-        let mut tags = self.owner_tags();
+        let mut tags = owner_tags(self.credential);
         tags.push((TAG_ATTEMPT, bootstrap.to_tag()));
         tagged(self.store.tag(arn, &as_pairs(&tags)).await.map(|_| ()), bootstrap)
     }
@@ -404,7 +393,19 @@ impl Run<'_> {
     }
 }
 
-fn as_pairs<'a>(tags: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+/// The tags that say whose the secret is, and where its credentials are made.
+pub(super) fn owner_tags(credential: &Credential) -> Vec<(&'static str, String)> {
+    let policy = &credential.policy;
+    let mut tags = vec![
+        (TAG_DEPLOYMENT, credential.deployment.to_string()),
+        (TAG_CREDENTIAL, credential.name.to_string()),
+        (TAG_PLACE, policy.place.clone()),
+    ];
+    tags.extend(policy.at.as_ref().map(|at| (TAG_AT, at.to_tag())));
+    tags
+}
+
+pub(super) fn as_pairs<'a>(tags: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     tags.iter().map(|(key, value)| (*key, value.as_str())).collect()
 }
 

@@ -5,7 +5,7 @@
 //! | `connect` | from a declared target to a [`Store`]: Region, credentials, timeouts, identity |
 //! | `observe` | reading: the fleet, one secret, claims, candidates |
 //! | `write` | writing |
-//! | `proof` | what a write may be done to: [`Published`], [`Unpublished`], [`Returnable`], [`Removable`] |
+//! | `proof` | what a write may be done to: [`Published`], [`Unpublished`], [`Returnable`], [`Adoptable`], [`Removable`] |
 //! | `claim` | what claims and tombstones look like |
 //! | `signing` | when requests are signed; [`Fence`] |
 //! | `classify` | from answers to faults |
@@ -46,7 +46,7 @@ use crate::model::time::Timestamp;
 
 pub use self::connect::{AssumeRole, Credentials, Identity, Target, refuse_leaky_environment};
 pub use self::pacing::{Calls, Pacing};
-pub use self::proof::{Published, Removable, Returnable, Unpublished};
+pub use self::proof::{Adoptable, Published, Removable, Returnable, Unpublished};
 pub use self::signing::Fence;
 pub use self::write::{Created, Owner};
 
