@@ -62,9 +62,7 @@ fn refusal(refused: &Refused, credential: &Credential, id: &VendorId) -> Outcome
     };
     let outcome = Outcome::undone(&credential.name, code, format!("{NOT}: {refused}")).fact("refused", json!(true));
     match refused.hint() {
-        Some(hint) => {
-            outcome.with_hint(hint.replace("<name>", credential.name.as_str()).replace("<id>", id.as_str()))
-        }
+        Some(hint) => outcome.with_hint(hint.replace("<name>", credential.name.as_str()).replace("<id>", id.as_str())),
         None => outcome,
     }
 }
@@ -102,10 +100,13 @@ fn told(adopted: &Adopted, engine: &Engine, credential: &Credential, id: &Vendor
             lines.push(format!("  {}", age(candidate, credential, *now)));
             lines.push(format!("  {}", next(view, credential, *now)));
             if judged.reshaped {
-                lines.push("  the next rotation stores the declared shape: its readers must be able to take that".into());
+                lines.push(
+                    "  the next rotation stores the declared shape: its readers must be able to take that".into(),
+                );
             }
             let times = if *writes == 1 { "one write" } else { &format!("{writes} writes") };
-            lines.push(format!("  {times} to the AWS secret, labels and tags alone; nothing was changed at the vendor"));
+            lines
+                .push(format!("  {times} to the AWS secret, labels and tags alone; nothing was changed at the vendor"));
             Outcome::done(name, lines.join("\n"))
                 .fact("version", json!(candidate.version.as_str()))
                 .fact("since", json!(candidate.since.to_string()))

@@ -64,6 +64,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
 fn role(version: &Version, secret: &Secret) -> &'static str {
     match &version.role {
         Role::Claim(_) => "claim",
+        Role::Other if version.lease().is_some() => "adopted",
         Role::Other => "by hand",
         Role::Slot(_) if version.has(&Label::Closed) => "tombstone",
         Role::Slot(_) if version.lease().is_some() => "credential",

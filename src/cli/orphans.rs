@@ -18,8 +18,8 @@ use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, SecretName, VendorId};
 use crate::model::observed::Listing;
 use crate::model::time::{Now, Timestamp, human};
-use crate::rotation::{Reason, Turn, adopt};
 use crate::rotation::census::{self, Counted, Resident, Standing, Undeclared};
+use crate::rotation::{Reason, Turn, adopt};
 
 /// Options of `orphans`.
 #[derive(clap::Args)]

@@ -13,7 +13,9 @@ use crate::model::name::{Name, VendorId};
 use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::payload::Fit;
 use crate::model::time::Now;
-use crate::rotation::adopt::{self, Allowed, Candidate, Found, Holder, Judged, Login, Look, Proof, Refused, Shape, Write};
+use crate::rotation::adopt::{
+    self, Allowed, Candidate, Found, Holder, Judged, Login, Look, Proof, Refused, Shape, Write,
+};
 use crate::rotation::view::{View, seen};
 use crate::stores::aws::{Adoptable, Fence};
 use crate::vendors::Verdict;
@@ -31,7 +33,7 @@ pub enum Adopted {
         /// How many writes that took.
         writes: usize,
         /// What the rules see from now on.
-        view: View,
+        view: Box<View>,
         /// The dates by which it was judged.
         now: Now,
     },
@@ -86,7 +88,7 @@ impl Engine {
         let mut view = adopt::after(&glance.view, &writes, policy, glance.now.store);
         view.listing = Some(seen(&listing, view.secret.as_ref().map(|secret| &secret.arn)));
         let now = Now { vendor: Some(listing.at), ..glance.now };
-        Ok(Ok(Adopted::Now { candidate, judged, writes: writes.len(), view, now }))
+        Ok(Ok(Adopted::Now { candidate, judged, writes: writes.len(), view: Box::new(view), now }))
     }
 
     /// Reads the current value, asks the vendor, and keeps nothing but what that showed.
@@ -97,7 +99,14 @@ impl Engine {
         candidate: &Candidate,
         listed: Option<&Listed>,
     ) -> Result<Proof, Fault> {
-        let value = self.store(credential).await?.current(glance.arn()?, &candidate.version).await?;
+        let value = self.store(credential).await?.current(glance.arn()?, &candidate.version).await;
+        let value = value.map_err(|fault| match (fault.class, &fault.hint) {
+            (Class::Rejected, None) => fault.with_hint(
+                "keyferry keeps text: store the same value as a text first, or let `takeover = \"rotate\"` publish a \
+                 fresh credential over it",
+            ),
+            _ => fault,
+        })?;
         let (shape, outputs) = match credential.destination.shape.fit(&value) {
             Fit::Same(outputs) => (Shape::Same, outputs),
             Fit::Wider(outputs) => (Shape::Wider, outputs),
@@ -132,7 +141,10 @@ impl Engine {
         // Decided on this look: a process that slept since must not write.
         let fence = Fence { signed_at: glance.now.store };
         match write {
-            Write::Unproved { version } => store.mark(arn, TAG_UNPROVED, version.as_str(), fence).await,
+            Write::Unproved { version } => {
+                let vouched = format!("{version}@{}", glance.now.store.seconds());
+                store.mark(arn, TAG_UNPROVED, &vouched, fence).await
+            }
             Write::Lease { version, lease } => {
                 let adoptable = glance.secret.as_ref().and_then(|secret| Adoptable::of(secret, version));
                 let adoptable = adoptable.ok_or_else(|| {

@@ -142,9 +142,8 @@ impl Engine {
             self.identify(target, store).await?;
             for summary in store.fleet(&self.declaration().deployment).await? {
                 let all = &self.declaration().credentials;
-                let here = |one: &&Arc<Credential>| {
-                    one.destination.target == *target && one.destination.name == summary.name
-                };
+                let here =
+                    |one: &&Arc<Credential>| one.destination.target == *target && one.destination.name == summary.name;
                 let declared = all.iter().find(here).map(|one| one.name.clone());
                 found.extend(summary.labels.values().flatten().filter_map(|label| match label {
                     Label::Cred(lease) => {

@@ -21,6 +21,7 @@ use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::guard::guard;
 use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::reason::earlier;
+use crate::rotation::tags::Unproved;
 use crate::rotation::view::{self, Hand, Marked, View};
 use crate::rotation::{Decision, Reason, Step, adopt, decide, own, sweep};
 use crate::stores::aws::{Fence, Store};
@@ -341,7 +342,7 @@ impl Run<'_> {
             id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
             verified: (lease.is_some() || self.in_place() && current.slot().is_some())
-                && !untold(&seen.secret, &current.id),
+                && untold(&seen.secret, &current.id).is_none(),
             unproved: untold(&seen.secret, &current.id),
             live: match self.in_place() {
                 // One record, whatever versions there are.
@@ -418,10 +419,9 @@ fn adoptable(decision: &Decision, seen: &Seen, name: &Name) -> Option<String> {
     Some(format!("as it is, `keyferry adopt {name} {id}` takes it under management, if the two belong together"))
 }
 
-/// Whether a version was published though no login could prove it.
-fn untold(secret: &Option<observed::Secret>, version: &VersionId) -> bool {
-    let tag = secret.as_ref().and_then(|secret| secret.tags.get(TAG_UNPROVED));
-    tag.is_some_and(|unproved| unproved == version.as_str())
+/// Whether nothing proves a version.
+fn untold(secret: &Option<observed::Secret>, version: &VersionId) -> Option<Unproved> {
+    Unproved::of(secret.as_ref()?.tags.get(TAG_UNPROVED)?, version)
 }
 
 fn foreign(seen: &view::Seen, secret: Option<&view::Secret>, marking: Marking) -> bool {

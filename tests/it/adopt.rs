@@ -10,10 +10,11 @@ use keyferry::rotation::Reason;
 use keyferry::rotation::adopt::{Allowed, Refused};
 use keyferry::sandbox::chatbotkit::ChatBotKit;
 use keyferry::sandbox::faults::{Effect, Rule};
+use keyferry::sandbox::secrets_manager::inspect::Forced;
 use keyferry::sandbox::stage::Sandbox;
 use serde_json::{Value, json};
 
-use crate::bad_inputs::command::{Folder, declaration, sandbox, served, text, words};
+use crate::bad_inputs::command::{Folder, served, text, words};
 use crate::stage::{Stage, client_secret, credential};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -186,12 +187,19 @@ async fn what_is_adopted_is_healthy_at_once_and_later_rotated_with_overlap_and_e
         assert_eq!((stage.writes() - writes, vendor_writes(&stage)), (2, changes), "{kind:?}: a pass does nothing");
         // Twenty more days, and it is thirty days old.
         stage.live(20 * DAY + HOUR, 6 * HOUR).await;
-        let live = if kind == Kind::Record { 1 } else { 2 };
-        assert_eq!((stage.status("app").reason, stage.live_credentials()), (Reason::InOverlap, live), "{kind:?}");
+        // A record is none that lives or not: it holds another value.
+        let live = |count| if kind == Kind::Record { 0 } else { count };
+        assert_eq!((stage.status("app").reason, stage.live_credentials()), (Reason::InOverlap, live(2)), "{kind:?}");
+        if kind == Kind::Record {
+            let (value, _) = chatbotkit(&stage).holds("crm").expect("it is there");
+            let stored = stage.person("GetSecretValue", json!({ "SecretId": "app" })).await;
+            let stored: Value = serde_json::from_str(stored["SecretString"].as_str().unwrap()).unwrap();
+            assert_eq!(stored["value"].as_str(), value.as_deref(), "the new value is in the record, too");
+        }
         stage.live(2 * DAY, HOUR).await;
         let status = stage.status("app");
         assert_eq!((status.reason, &status.fault), (Reason::Healthy, &None), "{kind:?}");
-        assert_eq!((stage.live_credentials(), stage.failures()), (1, 0), "{kind:?}");
+        assert_eq!((stage.live_credentials(), stage.failures()), (live(1), 0), "{kind:?}");
         assert!(status.published.is_some_and(|one| one.verified && one.id.is_none_or(|other| other.as_str() != id)));
         let history = described(&stage).await;
         assert!(!history.to_string().contains(&id) || kind == Kind::Record, "{kind:?}: no lease is left: {history}");
@@ -241,6 +249,8 @@ async fn a_cut_at_any_call_is_harmless_and_adopting_again_goes_on() {
             *skip += 1;
             (name, *skip - 1)
         });
+        // The reads are the same for all.
+        let reads = reads.filter(|_| kind == Kind::Named);
         for (operation, skip) in reads.chain(writes) {
             for effect in [Effect::DropBefore, Effect::DropAfter] {
                 let what = format!("{kind:?} {operation} {skip} {effect:?}");
@@ -249,7 +259,12 @@ async fn a_cut_at_any_call_is_harmless_and_adopting_again_goes_on() {
                 // Reads are tried again by themselves; a person gives up.
                 let times = if effect == Effect::DropAfter && !names.contains(&operation) { 1 } else { 50 };
                 let rule = Rule {
-                    service: "aws".into(), operation: operation.into(), skip, times, chance: 1.0, effect: effect.clone(),
+                    service: "aws".into(),
+                    operation: operation.into(),
+                    skip,
+                    times,
+                    chance: 1.0,
+                    effect: effect.clone(),
                 };
                 stage.sandbox.add_fault(rule);
                 let changes = vendor_writes(&stage);
@@ -260,11 +275,15 @@ async fn a_cut_at_any_call_is_harmless_and_adopting_again_goes_on() {
                 let reason = stage.status("app").reason;
                 let rests = [Reason::NotOurs, Reason::Healthy];
                 assert!(rests.contains(&reason), "{what}: {reason:?}");
-                assert_eq!((vendor_writes(&stage), stage.failures()), (changes, 0), "{what}: nothing was made or ended");
+                assert_eq!(
+                    (vendor_writes(&stage), stage.failures()),
+                    (changes, 0),
+                    "{what}: nothing was made or ended"
+                );
                 adopted(adopt(&stage, &id, kind.allowed()).await);
                 stage.pass().await;
                 assert_eq!(stage.status("app").reason, Reason::Healthy, "{what}");
-                let unproved = stage.status("app").published.is_some_and(|one| one.unproved);
+                let unproved = stage.status("app").published.is_some_and(|one| one.unproved.is_some());
                 assert_eq!(unproved, kind == Kind::Record, "{what}");
             }
         }
@@ -289,4 +308,307 @@ async fn a_cut_at_any_call_is_harmless_and_adopting_again_goes_on() {
         assert_eq!((stage.status("app").reason, vendor_writes(&stage)), (Reason::Healthy, changes), "{kind:?}");
         assert!(matches!(adopted(adopt(&stage, &id, kind.allowed()).await), Adopted::Already(_)), "{kind:?}");
     }
+}
+
+/// Types it; what it says, and its exit code.
+async fn typed(line: &str, path: &str) -> (String, i32) {
+    let output = served(words(&format!("{line} --config {path}")), Vec::new()).await;
+    let text = text(&output);
+    assert!(!text.contains("kfcanary") && text.ends_with('\n'), "{line}:\n{text}");
+    assert!(text.lines().all(|line| !line.ends_with(' ')), "{line}: blanks at the end of a line:\n{text}");
+    (text, output.status.code().unwrap())
+}
+
+async fn says(rows: &[(&str, i32, &[&str])], path: &str) {
+    for (line, code, words) in rows {
+        let (text, ended) = typed(line, path).await;
+        assert_eq!(ended, *code, "{line}:\n{text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{line} does not say {words:?}:\n{text}");
+    }
+}
+
+const NOT: &str = "app: NOT adopted, and nothing was changed";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_told_what_was_done_and_what_comes_next() {
+    let stage = Stage::with(&(credential("app") + &credential("other"))).await;
+    let folder = Folder::new();
+    let path = folder.write("declared.toml", stage.declaration(), 0o600);
+    let (id, value) = by_hand(&stage, Kind::Named).await;
+    says(
+        &[
+            ("adopt app", 2, &["<ID>"]),
+            (
+                &format!("adopt {} {id}", "ap"),
+                2,
+                &["no credential `ap` is declared; nothing was adopted", "did you mean `app`?"],
+            ),
+            (&format!("adopt app {}", "x".repeat(2_000)), 2, &["not a vendor's id"]),
+            (&format!("adopt app {id}"), 3, &[NOT, "there is no AWS secret of that name", "[credential.secret]"]),
+        ],
+        &path,
+    )
+    .await;
+    store(&stage, &value.to_string()).await;
+    stage.clock.advance(10 * DAY);
+    let command = format!("keyferry adopt app {id}");
+    let before = stage.writes();
+    says(
+        &[
+            ("plan", 3, &["the secret exists and is not keyferry's", &command, "takeover = \"rotate\""]),
+            ("status app", 3, &["not keyferry's", "keyferry adopt app ID", "keyferry orphans app"]),
+            ("orphans app", 0, &["foreign", "if AWS secret app holds it", &command]),
+            ("adopt app nobody", 2, &[NOT, "does not list it in the declared place, but 1 other", "orphans app"]),
+        ],
+        &path,
+    )
+    .await;
+    assert_eq!(stage.writes(), before);
+    says(
+        &[
+            (
+                &format!("adopt app {id}"),
+                0,
+                &[
+                    "app: adopted: version",
+                    &format!("is managed as `{id}` of Keycard, after a login with it"),
+                    "(the vendor's date, ",
+                    "next look",
+                    "2 writes to the AWS secret, labels and tags alone; nothing was changed at the vendor",
+                ],
+            ),
+            (&format!("adopt app {id}"), 0, &["app: already adopted", "nothing was changed"]),
+            ("status app", 0, &["ok", "current, verified and not due"]),
+            ("explain app", 0, &["ours, by its tags", "- held", "due"]),
+            ("history app", 0, &["adopted", "lives; consumers read it", &id]),
+            ("orphans app", 0, &["owned", "1 owned, 0 orphan, 0 foreign"]),
+            ("verify app", 0, &["app: good"]),
+            (&format!("adopt other {id}"), 3, &["there is no AWS secret of that name"]),
+        ],
+        &path,
+    )
+    .await;
+    assert_eq!(stage.writes(), before + 2);
+    let again = served(words(&format!("adopt app {id} --output json --config {path}")), Vec::new()).await;
+    let document: Value = serde_json::from_slice(&again.stdout).expect("one JSON document");
+    let row = &document["credentials"][0];
+    assert_eq!((&row["adopted"], &row["writes"], &document["exit_code"]), (&json!(true), &json!(0), &json!(0)));
+    assert_eq!((row["credential"].as_str(), again.stderr.len()), (Some(id.as_str()), 0));
+    // Due by the vendor's date.
+    stage.clock.advance(25 * DAY);
+    let strip =
+        json!({ "SecretId": "app", "TagKeys": ["keyferry:deployment", "keyferry:credential", "keyferry:place"] });
+    stage.person("UntagResource", strip).await;
+    says(
+        &[
+            ("plan app", 3, &["not keyferry's"]),
+            (&format!("adopt app {id}"), 0, &["due since", "the next pass (`once`, `run`) replaces it", "one write"]),
+            ("once", 0, &["the new value is current; the previous one still works"]),
+            (&format!("adopt app {id}"), 3, &[NOT, "is labelled as another credential", "it is managed already"]),
+            ("rollback app", 0, &["rolled back", "after a login with it"]),
+            ("status app", 4, &["held", "resume app --accept"]),
+        ],
+        &path,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_adopted_is_refused_with_what_to_do_and_nothing_is_written() {
+    let forced = |set: fn(&mut Forced)| {
+        move |stage: &Stage| {
+            let mut forced = Forced { region: "us-east-1".into(), name: "app".into(), ..Forced::default() };
+            set(&mut forced);
+            stage.sandbox.secrets_manager.with_state(|state| {
+                let now = stage.sandbox.world.now();
+                assert!(state.has(&forced, now));
+                state.force(&forced, now);
+            });
+        }
+    };
+    let deleted = json!({ "SecretId": "app", "RecoveryWindowInDays": 7 });
+    let tagged = |pairs: &[(&str, &str)]| {
+        let tags: Vec<Value> = pairs.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect();
+        json!({ "SecretId": "app", "Tags": tags })
+    };
+    let others = tagged(&[("keyferry:deployment", "west"), ("keyferry:credential", "app")]);
+    let quiet = tagged(&[("keyferry:deployment", "test"), ("keyferry:credential", "app"), ("keyferry:pause", "on")]);
+    // (what a person does first, what is said, what to do)
+    let calls: Vec<(&str, Value, i32, &[&str])> = vec![
+        ("DeleteSecret", deleted, 3, &["the secret is scheduled for deletion", "restore it"]),
+        ("TagResource", others, 3, &["the secret is deployment `west`'s, credential `app`", "correct the tags"]),
+        ("TagResource", quiet, 3, &["paused by a person", "`keyferry resume app` ends it"]),
+    ];
+    for (operation, body, code, words) in calls {
+        let stage = Stage::one().await;
+        let id = existing(&stage, Kind::Named, DAY).await;
+        stage.person(operation, body).await;
+        refuses(&stage, &id, "", code, words).await;
+    }
+    let forces: Vec<(fn(&mut Forced), &[&str])> = vec![
+        (|one| one.owning_service = Some("rds".into()), &["an AWS partner or service manages this secret"]),
+        (|one| one.kind = Some("SalesforceClientSecret".into()), &["an AWS partner or service manages this secret"]),
+        (|one| one.rotation_enabled = Some(true), &["Secrets Manager rotates this secret itself", "turn off"]),
+        (|one| one.primary_region = Some("eu-west-1".into()), &["this is a replica", "primary Region"]),
+    ];
+    for (set, words) in forces {
+        let stage = Stage::one().await;
+        let id = existing(&stage, Kind::Named, DAY).await;
+        forced(set)(&stage);
+        refuses(&stage, &id, "", 3, words).await;
+    }
+    let wider = |value: &Value| {
+        let mut value = value.clone();
+        value["note"] = json!("x");
+        value.to_string()
+    };
+    let edits: Vec<(fn(&Value) -> String, &str, i32, &[&str])> = vec![
+        (
+            |value| value.to_string().replace("kfcanary", "kfcanary-wrong"),
+            " --unproved",
+            3,
+            &["the vendor refuses a login with the value that is current: invalid_client", "dead value"],
+        ),
+        (
+            |value| json!({ "client_id": "another", "client_secret": value["client_secret"] }).to_string(),
+            " --unproved",
+            3,
+            &["the stored value names another credential"],
+        ),
+        (
+            |value| json!({ "ID": value["client_id"], "SECRET": value["client_secret"] }).to_string(),
+            "",
+            4,
+            &["has another shape than is declared", "--allow-shape-change", "allow_shape_change = true"],
+        ),
+        (
+            |value| json!({ "ID": value["client_id"], "SECRET": value["client_secret"] }).to_string(),
+            " --allow-shape-change",
+            4,
+            &["nobody knows what to log in with", "--unproved"],
+        ),
+        (|_| "plain text".into(), "", 4, &["has another shape than is declared"]),
+    ];
+    for (edit, flags, code, words) in edits {
+        let stage = Stage::one().await;
+        let (id, value) = by_hand(&stage, Kind::Named).await;
+        store(&stage, &edit(&value)).await;
+        refuses(&stage, &id, flags, code, words).await;
+    }
+    // More keys than are declared: the next rotation would drop them.
+    let stage = Stage::one().await;
+    let (id, value) = by_hand(&stage, Kind::Named).await;
+    store(&stage, &wider(&value)).await;
+    refuses(&stage, &id, "", 4, &["the stored value has more in it than is declared", "--allow-shape-change"]).await;
+    let folder = Folder::new();
+    let path = folder.write("app.toml", stage.declaration().to_owned() + "allow_shape_change = true\n", 0o600);
+    says(&[(&format!("adopt app {id}"), 0, &["the next rotation stores the declared shape"])], &path).await;
+    // Binary, and nothing at all.
+    for (body, words) in [
+        (json!({ "Name": "app", "SecretBinary": "AAEC" }), &["its value is binary, or there is none"][..]),
+        (json!({ "Name": "app" }), &["no version of the secret is current"]),
+    ] {
+        let stage = Stage::one().await;
+        let (id, _) = by_hand(&stage, Kind::Named).await;
+        let mut body = body;
+        body["ClientRequestToken"] = token(&stage).into();
+        stage.person("CreateSecret", body).await;
+        refuses(&stage, &id, "", 3, words).await;
+    }
+}
+
+/// Asserts that `app` is not adopted, and that nothing is written.
+async fn refuses(stage: &Stage, id: &str, flags: &str, code: i32, says: &[&str]) {
+    let folder = Folder::new();
+    let path = folder.write("app.toml", stage.declaration(), 0o600);
+    let (writes, changes) = (stage.writes(), vendor_writes(stage));
+    let (text, ended) = typed(&format!("adopt app {id}{flags}"), &path).await;
+    assert_eq!(ended, code, "{text}");
+    assert!(text.starts_with(NOT) && text.contains("\n  hint: "), "{text}");
+    assert!(says.iter().all(|word| text.contains(word)), "does not say {says:?}:\n{text}");
+    assert_eq!((stage.writes(), vendor_writes(stage)), (writes, changes), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_others_or_can_not_be_told_apart_asks_or_is_refused() {
+    // Two declared credentials of one application.
+    let other = credential("other").replace("application = \"other\"", "application = \"app\"");
+    let stage = Stage::with(&(credential("app") + &other)).await;
+    let (id, value) = by_hand(&stage, Kind::Named).await;
+    for name in ["app", "other"] {
+        let body = json!({ "Name": name, "SecretString": value.to_string(), "ClientRequestToken": token(&stage) });
+        stage.person("CreateSecret", body).await;
+    }
+    let folder = Folder::new();
+    let path = folder.write("app.toml", stage.declaration(), 0o600);
+    let rest = stage.declaration().replace("[[credential]]\nname = \"app\"", "[[credential]]\nname = \"new\"");
+    let undeclared = folder.write("rest.toml", rest, 0o600);
+    says(
+        &[
+            (&format!("adopt app {id}"), 0, &["adopted"]),
+            (&format!("adopt other {id}"), 3, &["AWS secret app (`app`) tracks it already", "ended for both"]),
+        ],
+        &path,
+    )
+    .await;
+    let gone: &[&str] = &["AWS secret app, which is this deployment's and not declared any more, tracks it"];
+    says(&[(&format!("adopt other {id}"), 3, gone)], &undeclared).await;
+    // A login at WorkOS says that a secret works, and not which one it is.
+    let stage = Stage::with(&client_secret("app")).await;
+    let (id, _) = by_hand(&stage, Kind::Unnamed).await;
+    let (_, value) = by_hand(&stage, Kind::Unnamed).await;
+    store(&stage, &value.to_string()).await;
+    stage.clock.advance(DAY);
+    let path = folder.write("workos.toml", stage.declaration(), 0o600);
+    let asks: &[&str] = &["nothing in it tells which credential it belongs to, and 1 more lives there", "--unproved"];
+    refuses(&stage, &id, "", 4, asks).await;
+    says(
+        &[
+            ("orphans app", 0, &["not keyferry's, and never touched unasked"]),
+            (&format!("adopt app {id} --unproved"), 0, &["on your word, unproved", "  unproved: nothing in it tells"]),
+            ("status app", 0, &["adopted unproved"]),
+        ],
+        &path,
+    )
+    .await;
+    // With its id in the value it does.
+    let value_too =
+        "[credential.secret]\nvalue = { ID = \"{client_id}\", SECRET = \"{client_secret}\", KEY = \"{secret_id}\" }\n";
+    let stage = Stage::with(&(client_secret("app") + value_too)).await;
+    let (id, value) = by_hand(&stage, Kind::Unnamed).await;
+    let (second, _) = by_hand(&stage, Kind::Unnamed).await;
+    let value = json!({ "ID": value["client_id"], "SECRET": value["client_secret"], "KEY": id });
+    store(&stage, &value.to_string()).await;
+    let path = folder.write("workos.toml", stage.declaration(), 0o600);
+    refuses(&stage, &second, " --unproved", 3, &["the stored value names another credential"]).await;
+    says(&[(&format!("adopt app {id}"), 0, &["of WorkOS, after a login with it"])], &path).await;
+    // A value that was stored a moment ago may be of one that is not listed yet.
+    let stage = Stage::with(&client_secret("app")).await;
+    let id = existing(&stage, Kind::Unnamed, MINUTE).await;
+    refuses(&stage, &id, "", 4, &["so young that the vendor may not list them all"]).await;
+    // A record that nobody handed over, and one that was.
+    let stage = Stage::with(RECORD).await;
+    let value = "kfcanary-by-hand-0123456789";
+    let made = json!({
+        "alias": "crm", "name": "crm", "kind": "shared", "type": "bearer", "visibility": "private", "value": value,
+    });
+    let made = at_chatbotkit(&stage, "secret/create", made).await;
+    let id = made["id"].as_str().unwrap().to_owned();
+    store(&stage, &json!({ "value": value }).to_string()).await;
+    refuses(&stage, &id, " --unproved", 3, &["that keyferry did not make", "to hand it over"]).await;
+    let handed = json!({ "alias": "crm", "meta": { "managedBy": "keyferry" } });
+    at_chatbotkit(&stage, &format!("secret/{id}/update"), handed).await;
+    refuses(&stage, &id, "", 4, &["the vendor keeps the value and shows it to nobody", "--unproved"]).await;
+    refuses(&stage, "someother", " --unproved", 2, &["does not list it in the declared place, but 1 other"]).await;
+    let path = folder.write("record.toml", stage.declaration(), 0o600);
+    says(
+        &[
+            (&format!("adopt app {id} --unproved"), 0, &["on your word, unproved", "the version's date in AWS"]),
+            (&format!("adopt app {id} --unproved"), 0, &["already adopted"]),
+            ("orphans app", 0, &["owned", "`app`, AWSCURRENT"]),
+            ("status app", 0, &["adopted unproved"]),
+        ],
+        &path,
+    )
+    .await;
 }

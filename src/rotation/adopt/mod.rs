@@ -126,7 +126,9 @@ pub fn candidate(found: &Found<'_>, policy: &Policy, id: &VendorId, now: Now) ->
         stored_after(current, listed, found.listing.at, policy, now.store)?;
     }
     let accepted = secret.accepted.as_ref().is_some_and(|accepted| accepted.version == current.id);
-    let since = if in_place { current.created } else { listed.created.min(now.store) };
+    // A label holds whole seconds.
+    let made = || Timestamp::from_seconds(listed.created.min(now.store).seconds());
+    let since = if in_place { current.created } else { made() };
     let missing = Missing {
         lease: (!in_place && !tracked).then(|| Lease { since, tracked: Tracked::of(id) }),
         tags: secret.owner != Owner::Us || secret.place.as_ref() != Some(&policy.place),
@@ -199,9 +201,8 @@ fn version_fits(secret: &Secret, current: &Version, id: &VendorId) -> Result<(),
         return Err(Refused::TrackedAs { version, lease: label, ours: secret.owner != Owner::Nobody });
     }
     // Two leases of one credential: the end of the older version would end what is current.
-    let also = |version: &&Version| {
-        version.id != current.id && version.lease().is_some_and(|lease| lease.tracked.is(id))
-    };
+    let also =
+        |version: &&Version| version.id != current.id && version.lease().is_some_and(|lease| lease.tracked.is(id));
     match secret.versions.iter().find(also) {
         Some(version) => Err(Refused::TrackedBy { version: version.id.clone() }),
         None => Ok(()),
@@ -387,8 +388,7 @@ pub fn after(view: &View, writes: &[Write], policy: &Policy, now: Timestamp) -> 
                 leased.for_each(|one| one.labels.push(Label::Cred(lease.clone())));
             }
             Write::Own { base } => {
-                (secret.owner, secret.place, secret.at) =
-                    (Owner::Us, Some(policy.place.clone()), policy.at.clone());
+                (secret.owner, secret.place, secret.at) = (Owner::Us, Some(policy.place.clone()), policy.at.clone());
                 let accepted = base.clone().map(|version| Accepted { version, at: Some(now) });
                 secret.accepted = accepted.or(secret.accepted.take());
             }
