@@ -21,6 +21,7 @@ mod explain;
 mod held;
 mod history;
 mod iam;
+mod init;
 mod once;
 mod orphans;
 mod outcome;
@@ -116,6 +117,8 @@ enum Verb {
     Orphans(orphans::Arguments),
     /// Take an existing credential and an existing AWS secret under management, without rotating.
     Adopt(adopt::Arguments),
+    /// Draft a declaration from AWS secrets that are there already; read no value.
+    Init(init::Arguments),
     /// Hold still: nothing is rotated, made or revoked until a date, in any replica.
     Pause(pause::Arguments),
     /// Take a pause off; or say what is held, and accept a version to go on from.
@@ -166,6 +169,7 @@ pub fn main() -> ExitCode {
             Verb::History(asked) => history::run(&source, &asked, &printer).await,
             Verb::Orphans(asked) => orphans::run(&source, &asked, &printer).await,
             Verb::Adopt(asked) => adopt::run(&source, &asked, &printer).await,
+            Verb::Init(asked) => init::run(&source, &asked, &printer).await,
             Verb::Pause(asked) => pause::run(&source, &asked, &printer).await,
             Verb::Resume(asked) => resume::run(&source, &asked, &printer).await,
             Verb::Rollback(asked) => rollback::run(&source, &asked, &printer).await,

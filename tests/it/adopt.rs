@@ -26,6 +26,11 @@ const TOKEN: &str = "[[credential]]\nname = \"app\"\nvendor = \"chatbotkit\"\nty
 const RECORD: &str = "[[credential]]\nname = \"app\"\nvendor = \"chatbotkit\"\ntype = \"secret\"\nalias = \"crm\"\n\
                       usage = \"bearer\"\nvalue = { generate = { length = 48 } }\n";
 
+/// What no call of a customer sets.
+type Force = fn(&mut Forced);
+/// What is stored instead of a value.
+type Edit = fn(&Value) -> String;
+
 /// The kinds of credential.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -135,14 +140,6 @@ async fn existing(stage: &Stage, kind: Kind, age: Duration) -> String {
 async fn adopt(stage: &Stage, id: &str, allowed: Allowed) -> Result<Result<Adopted, Refused>, Undone> {
     let credential = stage.engine.declared(&Name::new("app").unwrap()).expect("it is declared");
     stage.engine.adopt(credential, &VendorId::new(id).unwrap(), allowed).await
-}
-
-fn refused(result: Result<Result<Adopted, Refused>, Undone>) -> Refused {
-    match result {
-        Ok(Err(refused)) => refused,
-        Ok(Ok(_)) => panic!("it was adopted"),
-        Err(undone) => panic!("it failed: {}", undone.fault),
-    }
 }
 
 fn adopted(result: Result<Result<Adopted, Refused>, Undone>) -> Adopted {
@@ -445,7 +442,7 @@ async fn what_can_not_be_adopted_is_refused_with_what_to_do_and_nothing_is_writt
         stage.person(operation, body).await;
         refuses(&stage, &id, "", code, words).await;
     }
-    let forces: Vec<(fn(&mut Forced), &[&str])> = vec![
+    let forces: [(Force, &[&str]); 4] = [
         (|one| one.owning_service = Some("rds".into()), &["an AWS partner or service manages this secret"]),
         (|one| one.kind = Some("SalesforceClientSecret".into()), &["an AWS partner or service manages this secret"]),
         (|one| one.rotation_enabled = Some(true), &["Secrets Manager rotates this secret itself", "turn off"]),
@@ -462,7 +459,7 @@ async fn what_can_not_be_adopted_is_refused_with_what_to_do_and_nothing_is_writt
         value["note"] = json!("x");
         value.to_string()
     };
-    let edits: Vec<(fn(&Value) -> String, &str, i32, &[&str])> = vec![
+    let edits: [(Edit, &str, i32, &[&str]); 5] = [
         (
             |value| value.to_string().replace("kfcanary", "kfcanary-wrong"),
             " --unproved",
@@ -609,6 +606,84 @@ async fn what_belongs_to_others_or_can_not_be_told_apart_asks_or_is_refused() {
             ("status app", 0, &["adopted unproved"]),
         ],
         &path,
+    )
+    .await;
+}
+
+/// Types it with AWS credentials in the environment and no declaration.
+async fn typed_bare(line: &str) -> (String, i32) {
+    let environment = [("AWS_ACCESS_KEY_ID", "any"), ("AWS_SECRET_ACCESS_KEY", "any")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let output = served(words(line), environment.to_vec()).await;
+    (text(&output), output.status.code().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_of_existing_secrets_leads_to_their_adoption() {
+    let declared = credential("app") + "[credential.secret]\nname = \"app/declared\"\n";
+    let stage = Stage::with(&declared).await;
+    let folder = Folder::new();
+    let path = folder.write("declared.toml", stage.declaration(), 0o600);
+    let (id, value) = by_hand(&stage, Kind::Named).await;
+    for name in ["app/declared", "app/keycard-key", "app/other"] {
+        let body = json!({ "Name": name, "SecretString": value.to_string(), "ClientRequestToken": token(&stage) });
+        stage.person("CreateSecret", body).await;
+    }
+    let at = format!("--region us-east-1 --endpoint-url http://{}", stage.sandbox.aws_address());
+    let (before, reads) = (stage.writes(), stage.sandbox.world.total("aws", "GetSecretValue"));
+    for (line, code, words) in [
+        ("init".to_owned(), 2, &["--prefix"][..]),
+        ("init --prefix ".to_owned(), 2, &["it is empty", "app/"][..]),
+        ("init --prefix a!b".to_owned(), 2, &["no secret's name has `!` in it"][..]),
+        (
+            format!("init --prefix App/ {at}"),
+            2,
+            &["no AWS secret of account 111122223333 in us-east-1 begins with", "upper and lower"][..],
+        ),
+        (format!("init --prefix app/ --target x {at}"), 2, &["cannot be used with"][..]),
+        ("init --prefix app/ --target x".to_owned(), 2, &["there is no declaration at /etc/keyferry"][..]),
+        ("init --prefix app/".to_owned(), 3, &["no Region"][..]),
+    ] {
+        let (text, ended) = typed_bare(&line).await;
+        assert_eq!(ended, code, "{line}: {text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{line} does not say {words:?}: {text}");
+    }
+    // Nothing is declared yet, and then one is.
+    let (text, code) = typed_bare(&format!("init --prefix app/ {at}")).await;
+    assert!(code == 0 && text.matches("[[credential]]").count() == 3, "{text}");
+    let (text, code) = typed("init --prefix app/", &path).await;
+    assert!(
+        code == 0 && text.matches("[[credential]]").count() == 2 && text.contains("app/declared: declared already"),
+        "{text}"
+    );
+    says(
+        &[("init --prefix app/decl", 2, &["1 begin with `app/decl`, and none can be drafted", "declared already"])],
+        &path,
+    )
+    .await;
+    assert_eq!(stage.writes(), before);
+    assert_eq!(stage.sandbox.world.total("aws", "GetSecretValue"), reads, "no value is read");
+    // Filled in, it is a declaration; the sandbox's addresses and secrets are what a person fills in, too.
+    let keycard = stage.sandbox.vendor_address("keycard").unwrap();
+    let filled = text
+        .replace("deployment = \"TODO\"", "deployment = \"test\"")
+        .replace("[aws]\n", "[aws]\ncredentials = \"sandbox\"\n")
+        .replace("# zone = \"…\"", &format!("zone = \"production\"\nbase_url = \"http://{keycard}\""))
+        .replace("{ env = \"KEYFERRY_KEYCARD_CLIENT_ID\" }", "{ sandbox = true }")
+        .replace("{ env = \"KEYFERRY_KEYCARD_CLIENT_SECRET\" }", "{ sandbox = true }")
+        .replace("# application = \"…\"", "application = \"app\"")
+        .replace("vendor = \"TODO\"", "vendor = \"keycard\"")
+        .replace("type = \"TODO\"", "type = \"password\"\napplication = \"app\"");
+    let drafted = folder.write("drafted.toml", filled, 0o600);
+    says(
+        &[
+            ("check", 0, &["2 credentials, no problems"]),
+            (&format!("adopt keycard-key {id}"), 0, &["adopted", "rotated only when asked"]),
+            (&format!("adopt other {id}"), 3, &["tracks it already"]),
+            ("status keycard-key", 0, &["ok"]),
+            ("init --prefix app/o", 2, &["app/other: declared already", "none can be drafted"]),
+        ],
+        &drafted,
     )
     .await;
 }
