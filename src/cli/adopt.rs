@@ -16,9 +16,14 @@ use crate::model::name::VendorId;
 use crate::model::time::{Now, human};
 use crate::rotation::adopt::{Allowed, Candidate, Judged, Refused};
 use crate::rotation::view::View;
-use crate::rotation::{Step, calendar, decide};
+use crate::rotation::{Reason, Step, calendar, decide};
 
 const NOT: &str = "NOT adopted, and nothing was changed";
+
+/// What somebody has to do whose secret Terraform made.
+const TERRAFORM: &str = "  its tags say that Terraform made it: have it let go of the secret and the credential \
+     (`removed` blocks with `destroy = false`), or\n  its next run may undo this; where it keeps the secret, let it \
+     ignore keyferry's tags: `ignore_tags { key_prefixes = [\"keyferry:\"] }`";
 
 /// Options of `adopt`.
 #[derive(clap::Args)]
@@ -94,11 +99,11 @@ fn told(adopted: &Adopted, engine: &Engine, credential: &Credential, id: &Vendor
             );
             Outcome::done(name, text).fact("version", json!(candidate.version.as_str())).fact("writes", json!(0))
         }
-        Adopted::Now { candidate, judged, writes, view, now } => {
+        Adopted::Now { candidate, judged, writes, terraformed, view, now } => {
             let mut lines = vec![first(candidate, judged, engine, credential, id)];
             lines.extend(judged.unproved.iter().map(|why| format!("  unproved: {why}")));
             lines.push(format!("  {}", age(candidate, credential, *now)));
-            lines.push(format!("  {}", next(view, credential, *now)));
+            lines.extend(next(view, credential, *now).map(|next| format!("  {next}")));
             if judged.reshaped {
                 lines.push(
                     "  the next rotation stores the declared shape: its readers must be able to take that".into(),
@@ -107,11 +112,15 @@ fn told(adopted: &Adopted, engine: &Engine, credential: &Credential, id: &Vendor
             let times = if *writes == 1 { "one write" } else { &format!("{writes} writes") };
             lines
                 .push(format!("  {times} to the AWS secret, labels and tags alone; nothing was changed at the vendor"));
+            if *terraformed {
+                lines.push(TERRAFORM.into());
+            }
             Outcome::done(name, lines.join("\n"))
                 .fact("version", json!(candidate.version.as_str()))
                 .fact("since", json!(candidate.since.to_string()))
                 .fact("proved", json!(judged.unproved.is_empty()))
                 .fact("shape_changes", json!(judged.reshaped))
+                .fact("terraform", json!(terraformed))
                 .fact("writes", json!(writes))
         }
     }
@@ -146,18 +155,19 @@ fn age(candidate: &Candidate, credential: &Credential, now: Now) -> String {
     }
 }
 
-/// What the next pass does.
-fn next(view: &View, credential: &Credential, now: Now) -> String {
+/// What the next pass does, where that is more than to look whether it is due.
+fn next(view: &View, credential: &Credential, now: Now) -> Option<String> {
     let decision = decide(view, &credential.policy, now);
     let overlap = human(credential.policy.overlap);
-    match (&decision.step, decision.look_again) {
-        (Step::Claim { .. }, _) => {
-            format!("the next pass (`once`, `run`) replaces it, and it ends after the overlap of {overlap}")
+    match (&decision.step, decision.reason, decision.look_again) {
+        (Step::Wait, Reason::Healthy | Reason::HealthyManual, _) => None,
+        (Step::Claim { .. }, ..) => {
+            Some(format!("the next pass (`once`, `run`) replaces it, and it ends after the overlap of {overlap}"))
         }
-        (Step::Wait, Some(date)) if date > now.store => {
-            format!("{}; next look {date} (in {})", decision.reason, human(date.since(now.store)))
+        (Step::Wait, reason, Some(date)) if date > now.store => {
+            Some(format!("{reason}; next look {date} (in {})", human(date.since(now.store))))
         }
-        (Step::Wait, _) => decision.reason.to_string(),
-        (step, _) => format!("next, in a pass: {} ({})", step.word(), decision.reason),
+        (Step::Wait, reason, _) => Some(reason.to_string()),
+        (step, reason, _) => Some(format!("next, in a pass: {} ({reason})", step.word())),
     }
 }

@@ -32,6 +32,8 @@ pub enum Adopted {
         judged: Judged,
         /// How many writes that took.
         writes: usize,
+        /// Whether the secret's tags say that Terraform made it.
+        terraformed: bool,
         /// What the rules see from now on.
         view: Box<View>,
         /// The dates by which it was judged.
@@ -88,7 +90,8 @@ impl Engine {
         let mut view = adopt::after(&glance.view, &writes, policy, glance.now.store);
         view.listing = Some(seen(&listing, view.secret.as_ref().map(|secret| &secret.arn)));
         let now = Now { vendor: Some(listing.at), ..glance.now };
-        Ok(Ok(Adopted::Now { candidate, judged, writes: writes.len(), view: Box::new(view), now }))
+        let terraformed = glance.secret.as_ref().is_some_and(|secret| adopt::terraformed(&secret.tags));
+        Ok(Ok(Adopted::Now { candidate, judged, writes: writes.len(), terraformed, view: Box::new(view), now }))
     }
 
     /// Reads the current value, asks the vendor, and keeps nothing but what that showed.

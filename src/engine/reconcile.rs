@@ -416,7 +416,7 @@ fn adoptable(decision: &Decision, seen: &Seen, name: &Name) -> Option<String> {
         return None;
     }
     let id = adopt::only(seen.view.secret.as_ref()?, seen.listing.as_ref()?)?;
-    Some(format!("as it is, `keyferry adopt {name} {id}` takes it under management, if the two belong together"))
+    Some(format!("`keyferry adopt {name} {id}` takes it as it is"))
 }
 
 /// Whether nothing proves a version.

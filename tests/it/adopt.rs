@@ -232,6 +232,36 @@ async fn an_older_value_by_hand_keeps_its_label_for_the_overlap() {
     assert!(!described(&stage).await.to_string().contains("AWSPREVIOUS"));
 }
 
+#[tokio::test]
+async fn an_adopted_record_gets_its_value_back_when_its_first_rotation_is_given_up() {
+    let stage = Stage::with(RECORD).await;
+    let id = existing(&stage, Kind::Record, 29 * DAY).await;
+    adopted(adopt(&stage, &id, WORD).await);
+    let held = || chatbotkit(&stage).holds("crm").expect("it is there").0;
+    let before = held();
+    let refuse = |operation: &str, times| Rule {
+        service: "chatbotkit".into(),
+        operation: operation.into(),
+        skip: 0,
+        times,
+        chance: 1.0,
+        effect: Effect::Refuse { status: 500, code: "GENERIC_ERROR".into() },
+    };
+    // The candidate is set, and can't be proved until it is too old.
+    stage.clock.advance(2 * DAY);
+    stage.sandbox.add_fault(refuse("verify_secret", 0));
+    stage.patient_pass().await;
+    assert_ne!(held(), before, "the candidate was set");
+    stage.clock.advance(2 * HOUR);
+    stage.sandbox.world.faults.lock().unwrap().clear();
+    stage.live(HOUR, 10 * MINUTE).await;
+    let status = stage.status("app");
+    assert_eq!((&status.fault, stage.failures()), (&None, 0), "{status:?}");
+    stage.live(2 * DAY, HOUR).await;
+    assert_eq!(stage.status("app").reason, Reason::Healthy);
+    assert_ne!(held(), before, "the next one went well");
+}
+
 /// The calls of an adoption, each cut off once before it is applied and once after. Whatever is left,
 /// passes change nothing and end nothing, and adopting again goes on to the same end.
 #[tokio::test]
@@ -370,7 +400,7 @@ async fn a_person_is_told_what_was_done_and_what_comes_next() {
                     "app: adopted: version",
                     &format!("is managed as `{id}` of Keycard, after a login with it"),
                     "(the vendor's date, ",
-                    "next look",
+                    "due 2026-12-18T",
                     "2 writes to the AWS secret, labels and tags alone; nothing was changed at the vendor",
                 ],
             ),

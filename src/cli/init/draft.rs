@@ -10,6 +10,7 @@ use crate::model::name::{Name, SecretName};
 use crate::model::observed::{Obstacle, Summary};
 use crate::model::option::{Field, Kind};
 use crate::model::time::Timestamp;
+use crate::rotation::adopt::terraformed;
 use crate::stores::aws::Existing;
 use crate::vendors::{ALL, Spec, Type};
 
@@ -39,6 +40,7 @@ pub(super) struct Stanza {
     pub guess: Option<Guess>,
     created: Option<Timestamp>,
     kms_key_id: Option<String>,
+    terraformed: bool,
 }
 
 /// Which vendor a secret may be of, and by what.
@@ -72,6 +74,7 @@ impl Draft {
                         guess: guess(summary),
                         secret: summary.name.clone(),
                         created: *created,
+                        terraformed: terraformed(&summary.tags),
                         kms_key_id: kms_key_id.clone().filter(|key| !key.ends_with(DEFAULT_KEY)),
                     }),
                 },
@@ -218,6 +221,9 @@ fn vendor(out: &mut Text, spec: &Spec, used: bool) {
 
 impl Stanza {
     fn write(&self, out: &mut Text) {
+        if self.terraformed {
+            out.line("# By its tags, Terraform made it: have it let go first.");
+        }
         out.line("[[credential]]");
         out.line(&format!("name = {:?}", self.name));
         let kind = self.guess.as_ref().map(|guess| (guess.spec, likely(guess.spec)));

@@ -24,6 +24,8 @@
 //! version, in the call that makes the secret ours, and the age counts from the version's date in
 //! AWS, for such a vendor shows none of the value.
 
+use std::collections::BTreeMap;
+
 use crate::model::capability::Marking;
 use crate::model::label::{Label, Lease, Tracked};
 use crate::model::name::{Name, SecretName, VendorId, VersionId};
@@ -156,6 +158,13 @@ pub fn only<'a>(secret: &Secret, listing: &'a Listing) -> Option<&'a VendorId> {
     let mut free = listing.credentials.iter().filter(|one| !marked(one) && !secret.tracks(&one.id));
     let only = free.next().filter(|_| free.next().is_none())?;
     secret.with(&Label::Current).is_some_and(|current| current.lease().is_none()).then_some(&only.id)
+}
+
+/// Whether tags say that Terraform made what they are on, as people tag it: its next run would take
+/// keyferry's tags off again, or the whole secret away.
+pub fn terraformed(tags: &BTreeMap<String, String>) -> bool {
+    let says = |text: &String| text.to_ascii_lowercase().contains("terraform");
+    tags.iter().any(|(key, value)| says(key) || says(value))
 }
 
 /// Nothing is in the way of the secret as a whole.

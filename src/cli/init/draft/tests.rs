@@ -42,7 +42,7 @@ fn problems(text: &str) -> Vec<String> {
 #[test]
 fn check_names_what_is_left_to_fill_in_and_accepts_the_rest() {
     let keycard = existing("app/keycard/Google MCP".replace(' ', "-").as_str(), &[], None);
-    let workos = existing("app/payroll", &[("Issuer", "WorkOS Connect")], None);
+    let workos = existing("app/payroll", &[("Issuer", "WorkOS Connect"), ("ManagedBy", "terraform")], None);
     let (draft, text) =
         drafted(&[keycard, workos, existing("app/unknown", &[("a", "keycard"), ("b", "workos")], None)]);
     assert_eq!(
@@ -67,7 +67,13 @@ fn check_names_what_is_left_to_fill_in_and_accepts_the_rest() {
     let loaded = config::load_text(&[("draft.toml", &filled)]).unwrap();
     let secrets: Vec<&str> = loaded.declaration.credentials.iter().map(|one| one.destination.name.as_str()).collect();
     assert_eq!(secrets, ["app/keycard/Google-MCP", "app/payroll", "app/unknown"]);
-    for word in ["made 2026-11-18T", "keyferry adopt payroll ID", "guessed from its name", "guessed from its tags"] {
+    for word in [
+        "made 2026-11-18T",
+        "keyferry adopt payroll ID",
+        "guessed from its name",
+        "guessed from its tags",
+        "have it let go first.\n[[credential]]\nname = \"payroll\"",
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
 }
