@@ -80,6 +80,7 @@ fn note<'a>(version: &Version, notes: &'a Notes) -> Option<&'a Note> {
 fn role(version: &Version, secret: &Secret) -> &'static str {
     match &version.role {
         Role::Claim(_) => "claim",
+        Role::Other if version.lease().is_some() => "adopted",
         Role::Other => "by hand",
         Role::Slot(_) if version.has(&Label::Closed) => "tombstone",
         Role::Slot(_) if version.lease().is_some() => "credential",

@@ -34,6 +34,8 @@ enum Purpose {
     Verify,
     /// `rollback`: reads AWSPREVIOUS.
     Rollback,
+    /// `adopt` and `init`: reads AWSCURRENT of secrets that are there already, for one login each.
+    Adopt,
 }
 
 /// Options of `iam`.
@@ -86,7 +88,8 @@ fn policy(declaration: &Declaration, name: &TargetName, target: &Target, purpose
     let arns: BTreeSet<String> =
         credentials.iter().map(|one| secret_arn(target, one.destination.name.as_str())).collect();
     let mut statements = Vec::new();
-    if declaration.discovery == Discovery::List && (has(Purpose::Rotate) || has(Purpose::Status)) {
+    let lists = has(Purpose::Rotate) || has(Purpose::Status) || has(Purpose::Adopt);
+    if declaration.discovery == Discovery::List && lists {
         statements.push(json!({
             "Sid": "Fleet", "Effect": "Allow", "Action": ["secretsmanager:ListSecrets"], "Resource": ["*"],
         }));
@@ -97,6 +100,9 @@ fn policy(declaration: &Declaration, name: &TargetName, target: &Target, purpose
     }
     if has(Purpose::Steer) {
         actions.extend(["TagResource", "UntagResource"]);
+    }
+    if has(Purpose::Adopt) {
+        actions.extend(["TagResource", "UpdateSecretVersionStage"]);
     }
     if has(Purpose::Rollback) {
         actions.insert("UpdateSecretVersionStage");
@@ -112,10 +118,10 @@ fn policy(declaration: &Declaration, name: &TargetName, target: &Target, purpose
     }
     let mut stages: BTreeSet<&str> = BTreeSet::new();
     // The claims of open attempts say why they were made; nothing in them is secret.
-    let claims = has(Purpose::Rotate) || has(Purpose::Status) || has(Purpose::Rollback);
+    let claims = lists || has(Purpose::Rollback);
     stages.extend(claims.then_some("kf-open:*"));
     stages.extend(has(Purpose::Rotate).then_some("AWSPENDING"));
-    stages.extend(has(Purpose::Verify).then_some("AWSCURRENT"));
+    stages.extend((has(Purpose::Verify) || has(Purpose::Adopt)).then_some("AWSCURRENT"));
     stages.extend(has(Purpose::Rollback).then_some("AWSPREVIOUS"));
     if !stages.is_empty() {
         let mut read = statement("Values", &BTreeSet::from(["GetSecretValue"]), &arns);
@@ -137,7 +143,7 @@ fn policy(declaration: &Declaration, name: &TargetName, target: &Target, purpose
         statements.push(statement("Retired", &BTreeSet::from(["DeleteSecret"]), &retired));
     }
     let admin = admin_secrets(declaration, name, target);
-    if has(Purpose::Rotate) && !admin.is_empty() {
+    if (has(Purpose::Rotate) || has(Purpose::Adopt)) && !admin.is_empty() {
         let mut read = statement("AdminSecrets", &BTreeSet::from(["GetSecretValue"]), &admin);
         read["Condition"] = json!({ "StringEquals": { "secretsmanager:VersionStage": "AWSCURRENT" } });
         statements.push(read);
@@ -295,6 +301,22 @@ mod tests {
         let both = printed(DECLARED, &[Purpose::Verify, Purpose::Rollback]);
         assert!(both.contains(r#"["AWSCURRENT","AWSPREVIOUS","kf-open:*"]"#), "{both}");
         assert!(both.contains("UpdateSecretVersionStage") && !both.contains("PutSecretValue"), "{both}");
+        let adopt = printed(DECLARED, &[Purpose::Adopt]);
+        for word in [
+            "secretsmanager:ListSecrets",
+            "UpdateSecretVersionStage",
+            "TagResource",
+            r#"["AWSCURRENT","kf-open:*"]"#,
+            "secret:admin/keycard-??????",
+            "kms:Decrypt",
+        ] {
+            assert!(adopt.contains(word), "{word}: {adopt}");
+        }
+        for word in ["PutSecretValue", "CreateSecret", "UntagResource", "AWSPENDING", "GenerateDataKey", "DeleteSecret"]
+        {
+            assert!(!adopt.contains(word), "{word}: {adopt}");
+        }
+        assert!(!rotate.contains(r#"["AWSCURRENT"#), "rotating does not read what consumers read: {rotate}");
         let declared = format!(
             "discovery = \"declared\"\n{}",
             DECLARED.replace("alias/keyferry", "1234abcd-12ab-34cd-56ef-1234567890ab")

@@ -14,12 +14,14 @@ use crate::engine::Engine;
 use crate::telemetry;
 use report::{Output, Printer};
 
+mod adopt;
 mod check;
 mod confirm;
 mod explain;
 mod held;
 mod history;
 mod iam;
+mod init;
 mod once;
 mod orphans;
 mod outcome;
@@ -113,6 +115,10 @@ enum Verb {
     History(history::Arguments),
     /// What each credential at the vendor is: owned, orphan or foreign; end one by its id.
     Orphans(orphans::Arguments),
+    /// Take an existing credential and an existing AWS secret under management, without rotating.
+    Adopt(adopt::Arguments),
+    /// Draft a declaration from AWS secrets that are there already; read no value.
+    Init(init::Arguments),
     /// Hold still: nothing is rotated, made or revoked until a date, in any replica.
     Pause(pause::Arguments),
     /// Take a pause off; or say what is held, and accept a version to go on from.
@@ -162,6 +168,8 @@ pub fn main() -> ExitCode {
             Verb::Explain(asked) => explain::run(&source, &asked, &printer).await,
             Verb::History(asked) => history::run(&source, &asked, &printer).await,
             Verb::Orphans(asked) => orphans::run(&source, &asked, &printer).await,
+            Verb::Adopt(asked) => adopt::run(&source, &asked, &printer).await,
+            Verb::Init(asked) => init::run(&source, &asked, &printer).await,
             Verb::Pause(asked) => pause::run(&source, &asked, &printer).await,
             Verb::Resume(asked) => resume::run(&source, &asked, &printer).await,
             Verb::Rollback(asked) => rollback::run(&source, &asked, &printer).await,

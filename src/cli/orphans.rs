@@ -16,11 +16,11 @@ use crate::engine::person::Glance;
 use crate::engine::reconcile::AskVendor;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::name::VendorId;
+use crate::model::name::{Name, SecretName, VendorId};
 use crate::model::observed::Listing;
 use crate::model::time::{Now, Timestamp, human};
-use crate::rotation::Turn;
 use crate::rotation::census::{self, Counted, Resident, Standing, Undeclared};
+use crate::rotation::{Reason, Turn, adopt};
 
 /// Options of `orphans`.
 #[derive(clap::Args)]
@@ -53,7 +53,11 @@ struct Revoke {
     yes: bool,
 }
 
-fn vendor_id(text: &str) -> Result<VendorId, String> {
+/// Reads a vendor's id.
+///
+/// # Errors
+/// Says what one looks like.
+pub fn vendor_id(text: &str) -> Result<VendorId, String> {
     VendorId::new(text).map_err(|rule| format!("not a vendor's id: {rule}"))
 }
 
@@ -230,8 +234,26 @@ fn sentence(one: &Counted, place: &Place, shown: &Shown) -> String {
         Standing::Foreign { marked: true } => {
             "carries a keyferry mark of another secret: perhaps another deployment's, and in use".into()
         }
-        Standing::Foreign { marked: false } => "not keyferry's, and never touched unasked".into(),
+        Standing::Foreign { marked: false } => match adopts(one, place, shown) {
+            Some((credential, secret)) => format!(
+                "not keyferry's, and never touched unasked; if AWS secret {secret} holds it: `keyferry adopt \
+                 {credential} {}`",
+                one.id
+            ),
+            None => "not keyferry's, and never touched unasked".into(),
+        },
     }
+}
+
+/// The declared credential that may be adopted with this one: its secret has a value that is not
+/// keyferry's, and nothing else that the vendor lists could be in it.
+fn adopts<'a>(one: &Counted, place: &'a Place, shown: &Shown) -> Option<(&'a Name, &'a SecretName)> {
+    let mut there = place.residents.iter().zip(&shown.glances).filter(|(_, glance)| {
+        matches!(glance.decision.reason, Reason::NotOurs | Reason::ForeignCurrent)
+            && glance.view.secret.as_ref().and_then(|secret| adopt::only(secret, &shown.listing)) == Some(&one.id)
+    });
+    let (resident, _) = there.next().filter(|_| there.next().is_none())?;
+    Some((&resident.name, &resident.destination.name))
 }
 
 fn text(place: &Place, shown: &Shown) -> String {

@@ -21,7 +21,7 @@ use crate::model::option::{Kind, Options, Reference};
 use crate::model::policy::{Takeover, Wanted};
 use crate::vendors::{self, Type};
 
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "name",
     "vendor",
     "type",
@@ -33,6 +33,7 @@ pub(super) const KEYS: [&str; 15] = [
     "freeze",
     "state",
     "takeover",
+    "allow_shape_change",
     "ownership",
     "verify",
     "aws",
@@ -70,6 +71,9 @@ pub(super) fn read<'t>(
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
         false => Some(Takeover::Refuse),
     };
+    let before = notes.problems.len() + notes.left_out;
+    let reshape = notes.flag(table, "allow_shape_change").unwrap_or(false);
+    let reshape = (notes.problems.len() + notes.left_out == before).then_some(reshape);
     let pieces = kind.zip(options.as_ref()).map(|(kind, options)| Pieces::of(kind, options));
     // What a broken option would have supplied is not known; all else is.
     let pieces =
@@ -98,6 +102,7 @@ pub(super) fn read<'t>(
     (policy.verify, policy.ownership) = stance?;
     policy.create_secret = side.create;
     policy.takeover = takeover?;
+    policy.allow_shape_change = reshape?;
     if supplied(kind) {
         one_record(notes, index, table, kind, &policy.place)?;
     }

@@ -162,7 +162,7 @@ impl Run<'_> {
                 "declare its shape as it was until the next rotation, or set the value at the vendor by hand",
             )
         })?;
-        let mark = Mark::new(arn, self.attempt_of(seen, &current)?);
+        let mark = Mark::new(arn, self.attempt_of(seen, &current).unwrap_or_else(|_| adopted(arn, &current)));
         match self.vendor.set(place(self.credential), &mark, &outputs).await? {
             Verdict::Good => Ok(Hand::Restored { version: version.clone() }),
             Verdict::Bad { answer } | Verdict::CannotTell { answer } => Err(self.unproved(&answer)),
@@ -186,4 +186,10 @@ impl Run<'_> {
         let doing = format!("proving the value of `{}` at the vendor", self.credential.name);
         Fault::new(Class::Retry { after: None }, doing, answer)
     }
+}
+
+/// What a value that was adopted is marked with when it is set again: an attempt's number of its own,
+/// before the first to replace it.
+fn adopted(arn: &Arn, version: &VersionId) -> Attempt {
+    Attempt::derive(arn, &Some(version.clone()), 0)
 }

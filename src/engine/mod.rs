@@ -15,6 +15,7 @@
 //! | `here` | several futures at once in one task |
 //! | `pulse` | signs of life of what is under way |
 //! | `person` | what a person asked for, as calls |
+//! | `adopt` | taking what somebody else made under management, as calls |
 //! | `keyring` | where admin secrets come from |
 //! | `preflight` | trials of what AWS and a vendor are assumed to do, with throw-away things |
 //! | `snapshot` | what is known of each credential, for status and the status page |
@@ -41,6 +42,7 @@ use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
 use crate::vendors::{Instance, Place, Vendor, http};
 
+pub mod adopt;
 mod company;
 mod feeding;
 pub mod here;

@@ -18,6 +18,7 @@ use crate::model::observed::Summary;
 use crate::model::policy::Takeover;
 use crate::model::time::Timestamp;
 use crate::rotation::fleet::{self, Look, Urgency, look};
+use crate::rotation::tags::Unproved;
 use crate::rotation::{Reason, brake};
 
 /// What a listing of the fleet says: who needs a look now. Credentials of a target that could not be
@@ -255,11 +256,11 @@ impl Engine {
             (false, None) => Reason::HealthyManual,
         };
         let live = all().filter(|label| matches!(label, Label::Cred(_))).count();
-        let unproved = |version: &VersionId| summary.tags.get(TAG_UNPROVED).is_some_and(|tag| tag == version.as_str());
+        let unproved = |version: &VersionId| Unproved::of(summary.tags.get(TAG_UNPROVED)?, version);
         let published = current.map(|(version, lease)| Published {
             id: lease.tracked.id().cloned(),
             since: lease.since,
-            verified: !unproved(&version),
+            verified: unproved(&version).is_none(),
             unproved: unproved(&version),
             version,
             live,

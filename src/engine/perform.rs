@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::engine::reconcile::{Run, Seen};
 use crate::engine::{Former, place};
 use crate::model::attempt::{Attempt, Cause, Mark, Note};
+use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{
     Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_NOTE, TAG_PLACE, TAG_RETIRING,
@@ -56,7 +57,7 @@ impl Run<'_> {
         let arn = &secret.arn;
         match step {
             Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
-            Step::TakeOver => self.store.tag(arn, &as_pairs(&self.owner_tags())).await.map(|_| Hand::Empty),
+            Step::TakeOver => self.store.tag(arn, &as_pairs(&owner_tags(self.credential))).await.map(|_| Hand::Empty),
             Step::Move { from } => self.move_from(seen, arn, from.clone()).await,
             Step::Arrive { left } => self.store.unmark(arn, &left.key(), seen.fence()).await.map(|_| Hand::Empty),
             Step::Tag { number, before } => self.tag(arn, *number, before).await,
@@ -111,24 +112,12 @@ impl Run<'_> {
         }
     }
 
-    /// The tags that say whose the secret is, and where its credentials are made.
-    fn owner_tags(&self) -> Vec<(&'static str, String)> {
-        let policy = &self.credential.policy;
-        let mut tags = vec![
-            (TAG_DEPLOYMENT, self.credential.deployment.to_string()),
-            (TAG_CREDENTIAL, self.credential.name.to_string()),
-            (TAG_PLACE, policy.place.clone()),
-        ];
-        tags.extend(policy.at.as_ref().map(|at| (TAG_AT, at.to_tag())));
-        tags
-    }
-
     async fn move_from(&self, seen: &Seen, arn: &Arn, from: Dwelling) -> Result<Hand, Fault> {
         let policy = &self.credential.policy;
         let to = policy.at.clone().map(|at| Dwelling { place: policy.place.clone(), at });
         let dwellings = [Some(from), to].into_iter().flatten();
         let dwellings: Vec<_> = dwellings.map(|one| (one.key(), one.at.to_tag())).collect();
-        let mut own = self.owner_tags();
+        let mut own = owner_tags(self.credential);
         own.push((TAG_MOVED, self.store_now()?.seconds().to_string()));
         let mut tags = as_pairs(&own);
         tags.extend(dwellings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
@@ -156,7 +145,7 @@ impl Run<'_> {
 
     async fn tag(&self, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
         let bootstrap = self.bootstrap(number, before)?;
-        let mut tags = self.owner_tags();
+        let mut tags = owner_tags(self.credential);
         tags.push((TAG_ATTEMPT, bootstrap.to_tag()));
         tagged(self.store.tag(arn, &as_pairs(&tags)).await.map(|_| ()), bootstrap)
     }
@@ -450,7 +439,19 @@ impl Run<'_> {
     }
 }
 
-fn as_pairs<'a>(tags: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+/// The tags that say whose the secret is, and where its credentials are made.
+pub(super) fn owner_tags(credential: &Credential) -> Vec<(&'static str, String)> {
+    let policy = &credential.policy;
+    let mut tags = vec![
+        (TAG_DEPLOYMENT, credential.deployment.to_string()),
+        (TAG_CREDENTIAL, credential.name.to_string()),
+        (TAG_PLACE, policy.place.clone()),
+    ];
+    tags.extend(policy.at.as_ref().map(|at| (TAG_AT, at.to_tag())));
+    tags
+}
+
+pub(super) fn as_pairs<'a>(tags: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     tags.iter().map(|(key, value)| (*key, value.as_str())).collect()
 }
 

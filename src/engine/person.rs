@@ -2,6 +2,7 @@
 //! that no rule makes. Whether they may be made, `rotation::person` says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::Discovery;
 use crate::engine::reconcile::{AskVendor, Memory, Run, Visit};
@@ -10,7 +11,7 @@ use crate::model::attempt::Note;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, TAG_BASE, TAG_CONFIRMED, TAG_NOTE, TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
-use crate::model::name::{Arn, VersionId};
+use crate::model::name::{Arn, Name, VersionId};
 use crate::model::observed::{self, Listing};
 use crate::model::policy::Verify;
 use crate::model::time::{Now, Timestamp};
@@ -137,6 +138,16 @@ impl Engine {
     /// # Errors
     /// When a target can't be listed.
     pub async fn undeclared(&self) -> Result<Vec<Undeclared>, Fault> {
+        let leases = self.leases().await?.into_iter().filter(|(credential, _)| credential.is_none());
+        Ok(leases.map(|(_, lease)| lease).collect())
+    }
+
+    /// What all secrets of this deployment track, each with the credential that is declared there;
+    /// nothing where the fleet may not be listed. Up to five minutes old.
+    ///
+    /// # Errors
+    /// When a target can't be listed.
+    pub(super) async fn leases(&self) -> Result<Vec<(Option<Name>, Undeclared)>, Fault> {
         let mut found = Vec::new();
         if self.declaration().discovery == Discovery::Declared {
             return Ok(found);
@@ -144,15 +155,14 @@ impl Engine {
         for (target, store) in self.stores() {
             self.identify(target, store).await?;
             for summary in store.fleet(&self.declaration().deployment).await? {
-                let declared = self
-                    .declaration()
-                    .credentials
-                    .iter()
-                    .any(|one| one.destination.target == *target && one.destination.name == summary.name);
-                let labels = summary.labels.values().flatten().filter(|_| !declared);
-                found.extend(labels.filter_map(|label| match label {
+                let all = &self.declaration().credentials;
+                let here =
+                    |one: &&Arc<Credential>| one.destination.target == *target && one.destination.name == summary.name;
+                let declared = all.iter().find(here).map(|one| one.name.clone());
+                found.extend(summary.labels.values().flatten().filter_map(|label| match label {
                     Label::Cred(lease) => {
-                        Some(Undeclared { secret: summary.name.clone(), tracked: lease.tracked.clone() })
+                        let (secret, tracked) = (summary.name.clone(), lease.tracked.clone());
+                        Some((declared.clone(), Undeclared { secret, tracked }))
                     }
                     _ => None,
                 }));

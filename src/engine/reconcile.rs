@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::engine::snapshot::{Paused, Published, Status};
 use crate::model::attempt::{Cause, Note};
+use crate::model::capability::Marking;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{Label, Lease, TAG_UNPROVED};
@@ -20,8 +21,9 @@ use crate::rotation::decide::FRESH_MAX;
 use crate::rotation::guard::guard;
 use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::reason::earlier;
+use crate::rotation::tags::Unproved;
 use crate::rotation::view::{self, Hand, Marked, View};
-use crate::rotation::{Decision, Reason, Step, decide, own, sweep};
+use crate::rotation::{Decision, Reason, Step, adopt, decide, own, sweep};
 use crate::stores::aws::{Fence, Store};
 use crate::vendors::Vendor;
 
@@ -221,7 +223,8 @@ impl Run<'_> {
                         self.visit.dry || again || decision.step == Step::Wait || self.must_stop(&decision.step);
                     let may_lag = !self.steps.is_empty() && decision.reason == Reason::AttemptOpen;
                     let secret = seen.view.secret.as_ref();
-                    let count = |listing: &Vec<_>| listing.iter().filter(|one| foreign(one, secret)).count();
+                    let marking = self.credential.policy.capabilities.marking;
+                    let count = |listing: &Vec<_>| listing.iter().filter(|one| foreign(one, secret, marking)).count();
                     self.strangers = seen.view.listing.as_ref().map(count).or(self.strangers);
                     let seen = last.insert((seen, decision));
                     if again {
@@ -358,13 +361,12 @@ impl Run<'_> {
             version: current.id.clone(),
             id: lease.and_then(|lease| lease.tracked.id().cloned()),
             since: lease.map_or(current.created, |lease| lease.since),
-            verified: (lease.is_some() || self.in_place())
-                && current.slot().is_some()
-                && !untold(&seen.secret, &current.id),
+            verified: (lease.is_some() || self.in_place() && current.slot().is_some())
+                && untold(&seen.secret, &current.id).is_none(),
             unproved: untold(&seen.secret, &current.id),
             live: match self.in_place() {
                 // One record, whatever versions there are.
-                true => usize::from(current.slot().is_some()),
+                true => usize::from(secret.is_some_and(|secret| secret.keeps_record())),
                 false => secret.map_or(0, |secret| secret.versions.iter().filter(|one| one.lease().is_some()).count()),
             },
         });
@@ -377,7 +379,8 @@ impl Run<'_> {
                 // A vendor may take a while to list what it just made.
                 let grown = |lease: &&Lease| looked.since(lease.since) > self.credential.policy.settle;
                 let listed = |lease: &Lease| listing.credentials.iter().any(|one| lease.tracked.is(&one.id));
-                let strange = seen.view.listing.iter().flatten().filter(|one| foreign(one, secret)).count();
+                let marking = self.credential.policy.capabilities.marking;
+                let strange = seen.view.listing.iter().flatten().filter(|one| foreign(one, secret, marking)).count();
                 (lease.filter(grown).is_some_and(|lease| !listed(lease)), strange)
             }
         };
@@ -399,7 +402,10 @@ impl Run<'_> {
             foreign,
             stripped: secret.is_some_and(|secret| secret.owner == view::Owner::Stripped),
             paused: seen.secret.as_ref().and_then(|secret| Paused::of(&secret.tags)),
-            detail: self.crowded(&decision).or_else(|| room(&decision, &seen, secret, &self.credential.policy)),
+            detail: self
+                .crowded(&decision)
+                .or_else(|| room(&decision, &seen, secret, &self.credential.policy))
+                .or_else(|| adoptable(&decision, &seen, &self.credential.name)),
             fault,
         };
         let planned = self.visit.dry.then_some(decision);
@@ -429,7 +435,7 @@ pub(super) fn same_place(others: &[Name]) -> String {
 /// The numbers behind `NoRoom`: who has how many.
 fn room(decision: &Decision, seen: &Seen, secret: Option<&view::Secret>, policy: &Policy) -> Option<String> {
     let listing = seen.view.listing.as_ref().filter(|_| decision.reason == Reason::NoRoom)?;
-    let ours = listing.iter().filter(|one| !foreign(one, secret)).count();
+    let ours = listing.iter().filter(|one| !foreign(one, secret, policy.capabilities.marking)).count();
     let (count, others) = (listing.len(), listing.len() - ours);
     Some(match policy.capabilities.live_max {
         Some(max) => format!("{count} of at most {max}: {ours} of this secret, {others} that are not keyferry's"),
@@ -437,12 +443,23 @@ fn room(decision: &Decision, seen: &Seen, secret: Option<&view::Secret>, policy:
     })
 }
 
-/// Whether a version was published though no login could prove it.
-fn untold(secret: &Option<observed::Secret>, version: &VersionId) -> bool {
-    let tag = secret.as_ref().and_then(|secret| secret.tags.get(TAG_UNPROVED));
-    tag.is_some_and(|unproved| unproved == version.as_str())
+/// How to go on from a value that is there already, where the vendor lists but one credential that
+/// it may be of.
+fn adoptable(decision: &Decision, seen: &Seen, name: &Name) -> Option<String> {
+    if !matches!(decision.reason, Reason::NotOurs | Reason::ForeignCurrent) {
+        return None;
+    }
+    let id = adopt::only(seen.view.secret.as_ref()?, seen.listing.as_ref()?)?;
+    Some(format!("`keyferry adopt {name} {id}` takes it as it is"))
 }
 
-fn foreign(seen: &view::Seen, secret: Option<&view::Secret>) -> bool {
-    seen.marked == Marked::No && !sweep::ours(seen) && !secret.is_some_and(|secret| secret.tracks(&seen.id))
+/// Whether nothing proves a version.
+fn untold(secret: &Option<observed::Secret>, version: &VersionId) -> Option<Unproved> {
+    Unproved::of(secret.as_ref()?.tags.get(TAG_UNPROVED)?, version)
+}
+
+fn foreign(seen: &view::Seen, secret: Option<&view::Secret>, marking: Marking) -> bool {
+    let in_place = marking == Marking::InPlace;
+    let tracked = secret.is_some_and(|secret| secret.tracks(&seen.id) || in_place && secret.adopted_record());
+    seen.marked == Marked::No && !sweep::ours(seen) && !tracked
 }

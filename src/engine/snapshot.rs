@@ -10,7 +10,7 @@ use crate::model::label::{TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Name, TargetName, VendorId, VersionId};
 use crate::model::time::Timestamp;
 use crate::rotation::reason::PREVIOUS_KEPT;
-use crate::rotation::tags::date;
+use crate::rotation::tags::{Unproved, date};
 use crate::rotation::{Reason, Turn};
 
 /// What the last look at one credential showed.
@@ -84,10 +84,10 @@ pub struct Published {
     pub id: Option<VendorId>,
     /// AWS's date from which its age counts.
     pub since: Timestamp,
-    /// Whether keyferry published it, after a login with it.
+    /// Whether keyferry published or adopted it, after a login with it.
     pub verified: bool,
-    /// Whether it was published though no login could tell (`verify = "best-effort"`).
-    pub unproved: bool,
+    /// Whether nothing proves it, and why it is published all the same.
+    pub unproved: Option<Unproved>,
     /// How many credentials of this secret live.
     pub live: usize,
 }
@@ -121,18 +121,21 @@ impl Status {
         if let Some(paused) = self.paused.as_ref().filter(|_| self.reason == Reason::Paused) {
             return paused.to_string();
         }
-        let unproved = self.published.as_ref().is_some_and(|published| published.unproved);
+        let unproved = self.published.as_ref().and_then(|published| published.unproved);
         let mut sentence = match self.reason {
-            Reason::Healthy if unproved => "current and not due".to_owned(),
-            Reason::HealthyManual if unproved => "current; rotates only when asked".to_owned(),
+            Reason::Healthy if unproved.is_some() => "current and not due".to_owned(),
+            Reason::HealthyManual if unproved.is_some() => "current; rotates only when asked".to_owned(),
             Reason::InOverlap if self.published.as_ref().is_some_and(|one| one.live <= 1) => PREVIOUS_KEPT.to_owned(),
             reason => reason.message(self.look_again),
         };
         if let Some(detail) = &self.detail {
             sentence.push_str(&format!(" ({detail})"));
         }
-        if unproved && self.turn() == Turn::Nobody {
-            sentence.push_str("; published unverified: no login at the vendor can tell whether it works");
+        if let Some(unproved) = unproved.filter(|_| self.turn() == Turn::Nobody) {
+            sentence.push_str(match unproved {
+                Unproved::Published => "; published unverified: no login at the vendor can tell whether it works",
+                Unproved::Adopted => "; adopted unproved: nothing shows that its value is this credential's secret",
+            });
         }
         sentence
     }

@@ -40,7 +40,8 @@ pub const TAG_ATTEMPT: &str = "keyferry:attempt";
 /// Tag: the version that a person accepts as ours to go on from, `<version>` or `<version>@<seconds>`.
 pub const TAG_BASE: &str = "keyferry:base";
 /// Tag: the version that was published though no login could prove it (`verify = "best-effort"`).
-/// Written before it is published; one that names an older version means nothing any more.
+/// Written before it is published; one that names an older version means nothing any more. With
+/// `@<seconds>`, it was adopted then on a person's word.
 pub const TAG_UNPROVED: &str = "keyferry:unproved";
 /// Tag: no rotation until this date (seconds since the epoch, or RFC 3339); every replica obeys.
 pub const TAG_PAUSE: &str = "keyferry:pause";

@@ -108,6 +108,17 @@ pub struct Listed {
     pub fits: bool,
 }
 
+/// What in a stored value tells that it is the secret of one listed credential and of no other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Tie {
+    /// The value names this credential.
+    This,
+    /// The value names another one.
+    Another,
+    /// Nothing in the value tells.
+    Untold,
+}
+
 /// Everything a vendor listed in the place where a credential lives, to the last page.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Listing {

@@ -49,6 +49,11 @@ impl Outputs {
         self.0.get(name).map(|output| SecretValue::new(expose(output)))
     }
 
+    /// Whether the piece of that name, where there is one, is this text.
+    pub fn holds(&self, name: &str, text: &str) -> Option<bool> {
+        self.0.get(name).map(|output| expose(output) == text)
+    }
+
     /// The same with another text in place of every secret piece: what a login must refuse.
     #[must_use]
     pub fn with_secrets(&self, other: &SecretValue) -> Self {
@@ -237,20 +242,54 @@ impl Shape {
     }
 
     /// Reads a stored value back into the outputs it was rendered from; `None` when it was not
-    /// rendered from this shape.
+    /// rendered from this shape. Of an object, blanks and the order of its keys don't matter.
     pub fn recover(&self, stored: &SecretValue) -> Option<Outputs> {
+        match self.fit(stored) {
+            Fit::Same(outputs) => Some(outputs),
+            Fit::Wider(_) | Fit::Another => None,
+        }
+    }
+
+    /// How a value that somebody else may have stored fits this shape.
+    pub fn fit(&self, stored: &SecretValue) -> Fit {
+        self.read(stored).unwrap_or(Fit::Another)
+    }
+
+    fn read(&self, stored: &SecretValue) -> Option<Fit> {
         let mut outputs = Outputs::default();
         match self {
-            Self::Plain(template) => template.recover(stored.expose(), &mut outputs)?,
+            Self::Plain(template) => {
+                template.recover(stored.expose(), &mut outputs)?;
+                (self.render(&outputs).as_ref() == Some(stored)).then_some(Fit::Same(outputs))
+            }
             Self::Object(fields) => {
                 let object: Map<String, Value> = serde_json::from_str(stored.expose()).ok()?;
                 for (key, template) in fields {
-                    template.recover(object.get(key)?.as_str()?, &mut outputs)?;
+                    let text = object.get(key)?.as_str()?;
+                    template.recover(text, &mut outputs)?;
                 }
+                // An output that stands in two places must be the same in both.
+                let again = |(key, template): &(String, Template)| {
+                    template.render(&outputs).as_deref() == object.get(key).and_then(Value::as_str)
+                };
+                if !fields.iter().all(again) {
+                    return None;
+                }
+                Some(if object.len() == fields.len() { Fit::Same(outputs) } else { Fit::Wider(outputs) })
             }
         }
-        (self.render(&outputs).as_ref() == Some(stored)).then_some(outputs)
     }
+}
+
+/// How a stored value fits a shape.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fit {
+    /// It is of this shape.
+    Same(Outputs),
+    /// All that the shape has is in it, and more keys besides.
+    Wider(Outputs),
+    /// It is of another shape.
+    Another,
 }
 
 #[cfg(test)]
@@ -281,6 +320,33 @@ mod tests {
             Shape::of_outputs(&KNOWN).render(&outputs()).unwrap().expose(),
             r#"{"client_id":"id-1","client_secret":"s\"1"}"#
         );
+    }
+
+    #[test]
+    fn a_value_of_somebody_elses_is_of_the_shape_or_wider_or_of_another() {
+        let shape = Shape::of_outputs(&KNOWN);
+        let twice = Shape::Object(vec![
+            ("A".into(), Template::parse("{client_id}", &KNOWN).unwrap()),
+            ("B".into(), Template::parse("x-{client_id}", &KNOWN).unwrap()),
+        ]);
+        let word = |shape: &Shape, text: &str| match shape.fit(&SecretValue::new(text)) {
+            Fit::Same(_) => "same",
+            Fit::Wider(_) => "wider",
+            Fit::Another => "another",
+        };
+        for (text, expected) in [
+            (r#"{"client_id":"a","client_secret":"b"}"#, "same"),
+            ("{ \"client_secret\": \"b\",\n  \"client_id\": \"a\" }\n", "same"),
+            (r#"{"client_id":"a","client_secret":"b","note":1}"#, "wider"),
+            (r#"{"client_id":"a"}"#, "another"),
+            (r#"{"client_id":"a","client_secret":5}"#, "another"),
+            ("b", "another"),
+            ("", "another"),
+        ] {
+            assert_eq!(word(&shape, text), expected, "{text}");
+        }
+        assert_eq!(word(&twice, r#"{"A":"a","B":"x-a"}"#), "same");
+        assert_eq!(word(&twice, r#"{"A":"a","B":"x-b"}"#), "another");
     }
 
     #[test]

@@ -154,6 +154,9 @@ pub struct Policy {
     pub create_secret: bool,
     /// What to do with one that is not ours.
     pub takeover: Takeover,
+    /// Whether a value that was adopted may be in another shape than is declared; the next rotation
+    /// changes it.
+    pub allow_shape_change: bool,
     /// Where at the vendor its credentials are made: a hash, compared with the secret's tag.
     pub place: String,
     /// The same in words; `None` where a tag can't hold them, and then no move is possible.
@@ -185,6 +188,7 @@ impl Policy {
             verify: Verify::Required,
             create_secret: true,
             takeover: Takeover::Refuse,
+            allow_shape_change: false,
             place: String::new(),
             at: None,
             seed: 0,

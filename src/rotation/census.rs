@@ -120,8 +120,9 @@ fn owned(resident: &Resident<'_>, secret: &Secret, seen: &view::Seen) -> Option<
     if let Some(version) = secret.versions.iter().find(tracks) {
         return Some(by(version));
     }
-    // One record whose value consumers use: found by its mark, tracked by no lease.
-    let record = resident.policy.capabilities.marking == Marking::InPlace && seen.marked != Marked::No;
+    // One record whose value consumers use: found by its mark, or adopted, and tracked by no lease.
+    let known = seen.marked != Marked::No || secret.adopted_record();
+    let record = resident.policy.capabilities.marking == Marking::InPlace && known;
     secret.with(&Label::Current).filter(|_| record).map(by)
 }
 

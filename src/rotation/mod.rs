@@ -13,6 +13,7 @@
 //!
 //! | file | decides |
 //! |---|---|
+//! | `adopt` | whether what somebody else made may be taken under management as it is |
 //! | `view` | turns what was observed into what the rules speak of |
 //! | `feeding` | how it stands with credentials that feed one another |
 //! | `tags` | reads what the secret's tags say |
@@ -30,6 +31,7 @@
 //! | `leaked` | when nothing older than a leaked rotation's value works any more |
 //! | `reason` | the closed list of reasons, and whose turn each one makes it |
 
+pub mod adopt;
 pub mod bootstrap;
 pub mod brake;
 pub mod calendar;

@@ -278,7 +278,7 @@ impl Reason {
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::ForeignCurrent => {
-                "someone wrote this secret by hand: `keyferry resume <name> --accept <version id>` goes on from that version, `keyferry rollback <name>` goes back to keyferry's own while it lives"
+                "someone wrote this secret by hand: `keyferry adopt <name> ID` takes the value under management with the vendor's credential ID, `keyferry resume <name> --accept <version id>` goes on from that version and never ends what is in it, `keyferry rollback <name>` goes back to keyferry's own while it lives"
             }
             Self::DeadCurrent => {
                 "move AWSCURRENT to the version that has a label `kf-cred:…` and works (`aws secretsmanager update-secret-version-stage`); nothing can bring a revoked credential back"
@@ -297,7 +297,7 @@ impl Reason {
                 "nothing was replaced: undo the edit; or `keyferry rotate <name>`, and so for each that is meant; or raise `limits.max_replacements` and reload"
             }
             Self::NotOurs => {
-                "its value was not touched: set `takeover = \"rotate\"` to publish a fresh credential over it, or choose another secret name"
+                "its value was not touched: `keyferry adopt <name> ID` takes it under management as it is, with the vendor's credential ID that it holds (`keyferry orphans <name>` lists them); `takeover = \"rotate\"` publishes a fresh credential over it; or choose another secret name"
             }
             Self::OtherOwner => {
                 "the secret's tags keyferry:deployment and keyferry:credential say whose it is: choose another secret name, or correct the tags"

@@ -106,6 +106,26 @@ impl Noted {
     }
 }
 
+/// Why a version is published that nothing proves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unproved {
+    /// keyferry published it, and no login could tell (`verify = "best-effort"`).
+    Published,
+    /// It was adopted on a person's word.
+    Adopted,
+}
+
+impl Unproved {
+    /// What the tag says of `version`: as it stands there, published; with `@<seconds>`, adopted then.
+    pub fn of(tag: &str, version: &VersionId) -> Option<Self> {
+        match tag.strip_prefix(version.as_str())? {
+            "" => Some(Self::Published),
+            rest if rest.starts_with('@') => Some(Self::Adopted),
+            _ => None,
+        }
+    }
+}
+
 /// How far the retirement of the whole credential is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Retiring {

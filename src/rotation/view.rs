@@ -215,6 +215,20 @@ impl Secret {
         self.dwellings.iter().filter(|one| self.place.as_ref() != Some(&one.place))
     }
 
+    /// Of an in-place vendor: whether its one record holds the current version's value, as far as is
+    /// known.
+    pub fn keeps_record(&self) -> bool {
+        self.with(&Label::Current).is_some_and(|current| current.slot().is_some()) || self.adopted_record()
+    }
+
+    /// Whether a person accepted the current version, which nothing of ours marks at the vendor. The
+    /// one record that an in-place vendor shows then is this secret's.
+    pub fn adopted_record(&self) -> bool {
+        let current = self.with(&Label::Current);
+        let unmarked = current.filter(|current| current.slot().is_none() && current.lease().is_none());
+        unmarked.is_some_and(|current| self.accepted.as_ref().is_some_and(|one| one.version == current.id))
+    }
+
     /// Whether the end of this version's credential has begun because the declaration retired it:
     /// it may be dead although it is current.
     pub fn ending(&self, version: &VersionId) -> bool {

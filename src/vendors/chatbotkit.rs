@@ -31,7 +31,7 @@ use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Marking, Proof};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
-use crate::model::observed::Listing;
+use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::option::{Field, Kind};
 use crate::model::payload::Outputs;
 use crate::model::secret::Keyring;
@@ -243,6 +243,14 @@ impl Vendor for ChatBotKit {
             let spot = self.spot(place)?;
             self.put(&spot, mark, outputs).await
         })
+    }
+
+    fn tie(&self, _: Place<'_>, listed: &Listed, outputs: &Outputs) -> Tie {
+        match outputs.holds("token_id", listed.id.as_str()) {
+            Some(true) => Tie::This,
+            Some(false) => Tie::Another,
+            None => Tie::Untold,
+        }
     }
 
     fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()> {

@@ -26,7 +26,7 @@ use super::{Call, Instance, Minted, Place, Spec, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
-use crate::model::observed::Listing;
+use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::option::{Field, Kind};
 use crate::model::payload::Outputs;
 use crate::model::secret::{Keyring, SecretValue};
@@ -156,6 +156,15 @@ impl Vendor for Keycard {
                 }
             }
         })
+    }
+
+    fn tie(&self, _: Place<'_>, listed: &Listed, outputs: &Outputs) -> Tie {
+        let by_name = || outputs.holds("client_id", listed.mark.as_deref()?);
+        match outputs.holds("credential_id", listed.id.as_str()).or_else(by_name) {
+            Some(true) => Tie::This,
+            Some(false) => Tie::Another,
+            None => Tie::Untold,
+        }
     }
 
     fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()> {

@@ -12,7 +12,7 @@ use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Proof};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
-use crate::model::observed::Listing;
+use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::option::{Field, Options};
 use crate::model::payload::Outputs;
 use crate::model::secret::Keyring;
@@ -198,6 +198,12 @@ pub trait Vendor: Send + Sync {
     /// # Errors
     /// Whatever says nothing about the credential itself: 429, 5xx, DNS, timeouts, wrong requests.
     fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict>;
+
+    /// Whether these pieces belong to `listed`, as far as they name it; makes no call. A login tells
+    /// that they work, not always which credential they are.
+    fn tie(&self, _place: Place<'_>, _listed: &Listed, _outputs: &Outputs) -> Tie {
+        Tie::Untold
+    }
 
     /// In-place types: whether the vendor could keep these pieces at all; makes no call. Asked before
     /// anything is written anywhere.

@@ -1,6 +1,7 @@
 //! The whole of keyferry against the sandbox's services, over real HTTP on loopback, with a clock
 //! that only moves when somebody sleeps: no test waits, and each is the same on every run.
 
+mod adopt;
 mod bad_inputs;
 mod chatbotkit;
 mod daemon;

@@ -87,6 +87,11 @@ impl Stage {
         stage
     }
 
+    /// The whole declaration as written.
+    pub fn declaration(&self) -> &str {
+        &self.declaration
+    }
+
     /// One credential named `app`.
     pub async fn one() -> Self {
         Self::with(&credential("app")).await

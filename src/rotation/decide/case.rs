@@ -100,9 +100,12 @@ impl Case<'_> {
     }
 
     /// The latest moment at which the current version may have been promoted: a candidate's longest
-    /// life after its claim; or its acceptance, where a person accepted the current version.
+    /// life after its claim; or its acceptance, where a person accepted the current version. Nobody
+    /// knows when one that was adopted became current: no later than the secret's last change.
     pub(super) fn published_by(&self) -> Timestamp {
         let after_claim = published(self.current).plus(self.policy.candidate_age_max);
+        let adopted = self.current.lease().is_some() && self.current.slot().is_none();
+        let after_claim = if adopted { after_claim.max(self.secret.changed) } else { after_claim };
         match &self.secret.accepted {
             Some(accepted) if accepted.version == self.current.id => {
                 let accepted_at = accepted.at.map_or(self.secret.changed, |at| at.max(self.secret.changed));

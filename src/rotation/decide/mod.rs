@@ -312,9 +312,9 @@ fn held(secret: &Secret, current: &Version, policy: &Policy) -> Option<Reason> {
     secret.with(&Label::Previous).is_some_and(rolled_back).then_some(Reason::RolledBack)
 }
 
-/// Whether a version holds a value that keyferry stored. The lease says so by itself: only the put
-/// of a slot writes it, and it outlives AWS's memory of the version that the slot was made to
-/// replace, from which its role is told.
+/// Whether a version holds a value that is keyferry's. The lease says so by itself: only the put of
+/// a slot writes it, and an adoption after its proof; and it outlives AWS's memory of the version
+/// that the slot was made to replace, from which its role is told.
 fn published_by_us(version: &Version, policy: &Policy) -> bool {
     match policy.capabilities.marking {
         Marking::InPlace => version.slot().is_some(),

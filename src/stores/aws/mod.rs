@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `connect` | from a declared target to a [`Store`]: Region, credentials, timeouts, identity |
 //! | `observe` | reading: the fleet, one secret, claims, candidates |
+//! | `existing` | secrets by the beginning of their names, whoever made them |
 //! | `write` | writing |
-//! | `proof` | what a write may be done to: [`Published`], [`Unpublished`], [`Returnable`], [`Removable`] |
+//! | `proof` | what a write may be done to: [`Published`], [`Unpublished`], [`Returnable`], [`Adoptable`], [`Removable`] |
 //! | `claim` | what claims and tombstones look like |
 //! | `signing` | when requests are signed; [`Fence`] |
 //! | `classify` | from answers to faults |
@@ -20,6 +21,7 @@
 mod claim;
 mod classify;
 mod connect;
+mod existing;
 mod observe;
 mod pacing;
 pub mod preflight;
@@ -45,8 +47,9 @@ use crate::model::name::TargetName;
 use crate::model::time::Timestamp;
 
 pub use self::connect::{AssumeRole, Credentials, Identity, Target, refuse_leaky_environment};
+pub use self::existing::Existing;
 pub use self::pacing::{Calls, Pacing};
-pub use self::proof::{Published, Removable, Returnable, Unpublished};
+pub use self::proof::{Adoptable, Published, Removable, Returnable, Unpublished};
 pub use self::signing::Fence;
 pub use self::write::{Created, Owner};
 

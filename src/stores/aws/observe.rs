@@ -22,9 +22,9 @@ use crate::model::observed::{Claim, Obstacle, Secret, Summary, Version};
 use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
 
-const PAGE_SIZE: i32 = 100;
+pub(super) const PAGE_SIZE: i32 = 100;
 /// 100,000 secrets; an endless token ends here.
-const FLEET_PAGES_MAX: usize = 1_000;
+pub(super) const FLEET_PAGES_MAX: usize = 1_000;
 /// AWS prunes past about 100 versions, so one or two pages are normal.
 const VERSION_PAGES_MAX: usize = 50;
 /// How often describe and list may disagree before it is reported.
@@ -275,7 +275,7 @@ fn needs(fault: Fault, stage: &Label) -> Fault {
 }
 
 /// There is another way for roles that may not list.
-fn may_not_list(fault: Fault) -> Fault {
+pub(super) fn may_not_list(fault: Fault) -> Fault {
     match (fault.class, &fault.hint) {
         (Class::Denied, Some(hint)) if hint.contains("secretsmanager:ListSecrets") => {
             let hint = format!("{hint}; a role that may not list can do with `discovery = \"declared\"`");
@@ -285,7 +285,7 @@ fn may_not_list(fault: Fault) -> Fault {
     }
 }
 
-fn endless(call: &Call) -> Fault {
+pub(super) fn endless(call: &Call) -> Fault {
     call.fault(Class::Retry { after: None }, "a listing without end")
 }
 
@@ -296,11 +296,11 @@ fn text(call: &Call, answer: GetSecretValueOutput) -> Result<SecretValue, Fault>
     }
 }
 
-fn timestamp(date: Option<&DateTime>) -> Option<Timestamp> {
+pub(super) fn timestamp(date: Option<&DateTime>) -> Option<Timestamp> {
     Some(Timestamp::from_millis(date?.to_millis().ok()?))
 }
 
-fn tags(tags: &[Tag]) -> BTreeMap<String, String> {
+pub(super) fn tags(tags: &[Tag]) -> BTreeMap<String, String> {
     tags.iter().filter_map(|tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default()))).collect()
 }
 
@@ -357,7 +357,7 @@ fn secret(name: &SecretName, described: &DescribeSecretOutput) -> Option<Secret>
     })
 }
 
-fn summary(name: SecretName, entry: &SecretListEntry, tags: BTreeMap<String, String>) -> Option<Summary> {
+pub(super) fn summary(name: SecretName, entry: &SecretListEntry, tags: BTreeMap<String, String>) -> Option<Summary> {
     let arn = Arn::new(entry.arn()?).ok()?;
     let obstacle = obstacle(&Signs {
         arn: &arn,

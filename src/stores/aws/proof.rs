@@ -98,6 +98,34 @@ impl Returnable {
     }
 }
 
+/// Proof that a version was seen with AWSCURRENT and neither a lease nor a note of ours in it: it
+/// holds a credential that may be tracked from now on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Adoptable {
+    arn: Arn,
+    version: VersionId,
+}
+
+impl Adoptable {
+    /// The proof for `version`, if `secret` gives it.
+    pub fn of(secret: &Secret, version: &VersionId) -> Option<Self> {
+        let seen = secret.versions.iter().find(|one| one.id == *version)?;
+        let ours = |label: &Label| matches!(label, Label::Cred(_) | Label::Open(_) | Label::Closed);
+        let free = seen.labels.contains(&Label::Current) && !seen.labels.iter().any(ours);
+        (free && secret.obstacle.is_none()).then(|| Self { arn: secret.arn.clone(), version: version.clone() })
+    }
+
+    /// Which secret.
+    pub fn arn(&self) -> &Arn {
+        &self.arn
+    }
+
+    /// Which version.
+    pub fn version(&self) -> &VersionId {
+        &self.version
+    }
+}
+
 /// A label that may be taken off a version: any of ours and AWS's, but AWSCURRENT.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Removable {

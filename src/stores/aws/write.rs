@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Store;
 use super::claim::{self, TOMBSTONE, TooLong};
 use super::classify::Call;
-use super::proof::{Published, Removable, Returnable, Stages, Unpublished};
+use super::proof::{Adoptable, Published, Removable, Returnable, Stages, Unpublished};
 use super::signing::{Fence, system_time};
 use crate::model::attempt::Attempt;
 use crate::model::credential::Destination;
@@ -104,7 +104,8 @@ impl Store {
     /// # Errors
     /// As classified; `Retry` when it came too late.
     pub async fn mark(&self, arn: &Arn, tags: &[(&str, &str)], fence: Fence) -> Result<Timestamp, Fault> {
-        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn}"));
+        let keys: Vec<&str> = tags.iter().map(|(key, _)| *key).collect();
+        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn} with {}", keys.join(", ")));
         check_tags(&call, tags)?;
         let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
         let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(tags));
@@ -299,6 +300,20 @@ impl Store {
         let doing = format!("make {} the current version of secret {} again", to.version(), to.arn());
         let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
         self.move_label(&call, to.arn(), &Label::Current, Some(to.version()), Some(from), Some(fence)).await
+    }
+
+    /// Puts a lease on a version that somebody else stored, provided that no version has it: what a
+    /// person asks for, after its proof. Sent once, signed with the fence's moment.
+    ///
+    /// # Errors
+    /// `Taken` when another version has that label; `Retry` when it came too late.
+    pub async fn lease(&self, to: &Adoptable, lease: &Lease, fence: Fence) -> Result<Timestamp, Fault> {
+        let label = Label::Cred(lease.clone());
+        let call = Call::write(
+            "secretsmanager:UpdateSecretVersionStage",
+            format!("put {label} on version {} of secret {}", to.version(), to.arn()),
+        );
+        self.move_label(&call, to.arn(), &label, Some(to.version()), None, Some(fence)).await
     }
 
     /// Takes a label off a version, provided that it is there.
