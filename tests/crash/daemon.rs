@@ -8,7 +8,8 @@ use keyferry::model::time::Clock;
 use keyferry::sandbox::gate::Hold;
 
 use crate::plot::{Ended, Plot, moments};
-use crate::world::{LeapClock, World};
+use crate::kind::Kind;
+use crate::world::{LeapClock, Setting, World};
 use crate::{all, some};
 
 /// Seconds that pass in one: a minute's fence is a third of a second.
@@ -24,14 +25,14 @@ const LOOK_COUNT_MAX: usize = 8_640;
 async fn voyage(plot: Plot, hold: Hold) -> (String, Ended) {
     let name = format!("daemon, {plot:?}, {hold:?}");
     let clock = Arc::new(LeapClock::at_speed(SPEED));
-    let world = World::on(clock.clone(), 1, 1, "2h").await;
+    let world = World::on(clock.clone(), Setting { kind: Kind::Named, replicas: 1, sleepers: false }, 2).await;
     let gate = &world.sandbox.world.gate;
     let mut first = None;
     let mut child = world.start_at(&["run"], SPEED);
     if plot == Plot::Rotation {
         for _ in 0..LOOK_COUNT_MAX {
             clock.sleep(LOOK).await;
-            if world.judge.at_rest().is_empty() {
+            if world.judge.at_rest(false).is_empty() {
                 break;
             }
         }
@@ -57,13 +58,13 @@ async fn voyage(plot: Plot, hold: Hold) -> (String, Ended) {
             () = clock.sleep(LOOK) => {}
         }
         world.sandbox.consumer.round().await;
-        if !leapt && world.judge.in_overlap() {
+        if !leapt && world.judge.waits() {
             // Two values live, and nothing happens for three hours.
             leapt = true;
             clock.leap(Duration::from_secs(3 * 3_600));
         }
         let replaced = plot == Plot::First || world.judge.current() != first;
-        rests = killed.is_some() && replaced && world.judge.at_rest().is_empty();
+        rests = killed.is_some() && replaced && world.judge.at_rest(false).is_empty();
         if rests {
             break;
         }
@@ -72,7 +73,7 @@ async fn voyage(plot: Plot, hold: Hold) -> (String, Ended) {
     let said = world.heard(child).await;
     world.sandbox.consumer.round().await;
     if !rests {
-        world.judge.blame(format!("it does not come to rest: {:?} {}", world.judge.at_rest(), said.text));
+        world.judge.blame(format!("it does not come to rest: {:?} {}", world.judge.at_rest(false), said.text));
     }
     if world.sandbox.consumer.failure_count() > 0 {
         world.judge.blame(format!("the consumer failed: {:?}", world.sandbox.consumer.tally()));

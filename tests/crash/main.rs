@@ -7,6 +7,7 @@
 
 mod daemon;
 mod judge;
+mod kind;
 mod plot;
 mod sleepers;
 mod world;
@@ -15,11 +16,12 @@ use keyferry::sandbox::gate::{Hold, Moment};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use kind::Kind;
 use plot::{Ended, Plot, moments, tell, voyage};
 
 /// Voyages at once, over all tests: most of their time they wait, for a child process that keeps
 /// its pace.
-static AT_ONCE: Semaphore = Semaphore::const_new(12);
+static AT_ONCE: Semaphore = Semaphore::const_new(24);
 /// Random choices come from this.
 const SEED: u64 = 1;
 
@@ -71,32 +73,47 @@ where
     tally
 }
 
-async fn named(plot: Plot, replicas: usize, holds: Vec<Hold>) -> (String, Ended) {
-    let name = format!("{plot:?}, {replicas} replicas, {holds:?}");
-    (name, voyage(plot, replicas, holds).await)
+async fn named(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> (String, Ended) {
+    let name = format!("{plot:?}, {kind:?}, {replicas} replicas, {holds:?}");
+    (name, voyage(plot, kind, replicas, holds).await)
+}
+
+/// Kills at every call of each plot, or at a share of them, with `replicas` processes at once.
+async fn at_every_call(kind: Kind, replicas: usize, one_in: usize) {
+    for plot in Plot::ALL {
+        let dry = voyage(plot, kind, replicas, Vec::new()).await;
+        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}, {kind:?}"), &dry));
+        let calls = dry.calls.len();
+        let holds = some(moments(calls), one_in);
+        let (every, count) = (holds.len() == 2 * calls, holds.len());
+        let voyages = holds.into_iter().map(|hold| named(plot, kind, replicas, vec![hold])).collect();
+        let share = if every { "before and after each".to_owned() } else { format!("{count} moments of them") };
+        let tally = all(&format!("{plot:?}, {kind:?}, {replicas} at once, {calls} outside calls, {share}"), voyages).await;
+        // How two processes interleave is theirs: there the count is a guide.
+        assert!(replicas > 1 || (tally.kills, tally.missed) == (count, 0), "{plot:?}, {kind:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_is_killed_at_every_call_and_the_next_one_goes_on() {
-    for plot in Plot::ALL {
-        let dry = voyage(plot, 1, Vec::new()).await;
-        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}"), &dry));
-        let calls = dry.calls.len();
-        let voyages = moments(calls).map(|hold| named(plot, 1, vec![hold])).collect();
-        let tally = all(&format!("{plot:?}, once, {calls} outside calls, before and after each"), voyages).await;
-        assert_eq!((tally.kills, tally.missed), (2 * calls, 0), "{plot:?}");
-    }
+    at_every_call(Kind::Named, 1, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_where_leftovers_are_told_by_elimination() {
+    at_every_call(Kind::Unnamed, 1, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_where_a_value_is_kept_in_place() {
+    at_every_call(Kind::InPlace, 1, 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_replicas_one_is_killed_and_the_other_goes_on() {
-    for plot in Plot::ALL {
-        let dry = voyage(plot, 2, Vec::new()).await;
-        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}"), &dry));
-        // How two processes interleave is theirs: the count is a guide.
-        let voyages = some(moments(dry.calls.len()), 15).into_iter().map(|hold| named(plot, 2, vec![hold])).collect();
-        all(&format!("{plot:?}, two replicas, about {} outside calls", dry.calls.len()), voyages).await;
-    }
+    at_every_call(Kind::Named, 2, 20).await;
+    at_every_call(Kind::Unnamed, 2, 40).await;
+    at_every_call(Kind::InPlace, 2, 40).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,12 +122,13 @@ async fn killed_again_and_again_it_still_comes_to_rest() {
     let count = if full() { 2_000 } else { 24 };
     let voyages = (0..count).map(|_| {
         let plot = Plot::ALL[dice.usize(..Plot::ALL.len())];
+        let kind = Kind::ALL[dice.usize(..Kind::ALL.len())];
         let mut hold = |most| Hold {
             next: dice.u64(1..=most),
             moment: if dice.bool() { Moment::Before } else { Moment::After },
             call: None,
         };
-        named(plot, 1, vec![hold(36), hold(20), hold(20)])
+        named(plot, kind, 1, vec![hold(36), hold(20), hold(20)])
     });
     let voyages = voyages.collect();
     all("random, three kills each", voyages).await;

@@ -7,13 +7,12 @@ use keyferry::model::time::Timestamp;
 use keyferry::sandbox::gate::{Hold, Moment};
 use tokio::process::Child;
 
-use crate::world::{Said, World};
+use crate::judge::SECRET;
+use crate::kind::Kind;
+use crate::world::{Said, Setting, World};
 
 /// More processes than any way back to rest takes.
 const PROCESS_COUNT_MAX: usize = 40;
-/// From how many leases on a leaked rotation may not be forgotten: the leaked value's is the first
-/// one, its candidate's the second.
-const LEASES_THAT_BIND: usize = 2;
 /// After a date that a process waits for. Dates on the wire are whole seconds, and a process's clock
 /// may be a little ahead: one that is woken too early does nothing, and its calls would be counted.
 const MARGIN: Duration = Duration::from_secs(90);
@@ -29,25 +28,36 @@ pub enum Plot {
     Rotation,
     /// The current value leaked.
     Leaked,
+    /// The declaration says that the credential is no longer wanted, while the one before it lives
+    /// for its overlap.
+    Retirement,
 }
 
 impl Plot {
-    pub const ALL: [Self; 3] = [Self::First, Self::Rotation, Self::Leaked];
+    pub const ALL: [Self; 4] = [Self::First, Self::Rotation, Self::Leaked, Self::Retirement];
 
     /// The words of the first process.
     pub fn words(self) -> &'static [&'static str] {
         match self {
-            Self::First | Self::Rotation => &["once"],
+            Self::First | Self::Rotation | Self::Retirement => &["once"],
             Self::Leaked => &["rotate", "app", "--leaked"],
         }
     }
 
-    /// How long the old credential may live on, whatever happens: a rotation's hour for the
-    /// candidate and its overlap, with an attempt lost or slept away; a leaked one's lost attempt.
-    fn patience(self) -> Duration {
-        match self {
-            Self::First | Self::Rotation => Duration::from_secs(32 * 3_600),
-            Self::Leaked => Duration::from_secs(3_600),
+    /// How long, from the beginning, the credential that is current then lives at least and at most,
+    /// whatever happens. For a rotation that is its overlap, and an hour for the candidate besides,
+    /// with an attempt lost or slept away; for a leaked one a lost attempt; for a retired one its
+    /// consumers' time, and the word ahead.
+    fn lives(self, kind: Kind) -> (Duration, Duration) {
+        let hour = Duration::from_secs(3_600);
+        match (self, kind) {
+            (Self::First, _) => (Duration::ZERO, Duration::MAX),
+            (Self::Rotation, Kind::Named | Kind::Unnamed) => (DAY, hour * 32),
+            // Nothing waits for a value that is replaced, but for a lost attempt.
+            (Self::Rotation | Self::Leaked, Kind::InPlace) | (Self::Leaked, _) => (Duration::ZERO, hour),
+            (Self::Retirement, Kind::Named | Kind::Unnamed) => (DAY, hour * 27),
+            // The record is its owner's to delete.
+            (Self::Retirement, Kind::InPlace) => (Duration::MAX, Duration::MAX),
         }
     }
 }
@@ -71,6 +81,7 @@ pub struct Ended {
 pub struct Voyage {
     pub world: World,
     plot: Plot,
+    kind: Kind,
     /// Calls before it began.
     skip: usize,
     began: Timestamp,
@@ -79,37 +90,47 @@ pub struct Voyage {
     processes: usize,
     killed: Option<(String, Moment)>,
     kills: usize,
-    /// Leases that had ever been seen when a process was killed first.
-    leases_before_kill: Option<usize>,
+    /// Claims for a leaked value that had ever been seen when a process was killed first.
+    claims_before_kill: Option<usize>,
+    /// Failures of a consumer that is told to go.
+    failures: u64,
     /// Kills after the first one, the last one first.
     more: Vec<Hold>,
 }
 
 impl Voyage {
     /// Makes the world as the plot finds it.
-    pub async fn begin(plot: Plot, replicas: usize) -> Self {
-        let world = World::new(1, replicas).await;
-        if plot != Plot::First {
+    pub async fn begin(plot: Plot, setting: Setting) -> Self {
+        let world = World::new(setting).await;
+        // And a minute: an age counts from when keyferry was told the time.
+        let due = DAY * 30 + Duration::from_secs(60);
+        let before: &[Duration] = match plot {
+            Plot::First => &[],
+            Plot::Rotation => &[due],
+            Plot::Leaked => &[DAY],
+            Plot::Retirement => &[due, Duration::from_secs(3_600)],
+        };
+        for span in before {
             let (said, _) = world.run(&["once"]).await;
             assert_eq!(said.code, Some(0), "{}", said.text);
+            world.pass(*span).await;
         }
-        match plot {
-            Plot::First => {}
-            // And a minute: an age counts from when keyferry was told the time.
-            Plot::Rotation => world.pass(DAY * 30 + Duration::from_secs(60)).await,
-            Plot::Leaked => world.pass(DAY).await,
+        if plot == Plot::Retirement {
+            world.retire();
         }
         let (skip, began, first) = (world.judge.calls().len(), world.clock.wall(), world.judge.current());
         Self {
             world,
             plot,
+            kind: setting.kind,
             skip,
             began,
             first,
             processes: 0,
             killed: None,
             kills: 0,
-            leases_before_kill: None,
+            claims_before_kill: None,
+            failures: 0,
             more: Vec::new(),
         }
     }
@@ -126,7 +147,7 @@ impl Voyage {
 
     /// Notes where a process was killed first, and has the next one killed as well if that is wanted.
     fn note_kill(&mut self, held: Option<(String, Moment)>) {
-        self.leases_before_kill.get_or_insert(self.world.judge.lease_count());
+        self.claims_before_kill.get_or_insert(self.world.judge.leak_count());
         self.killed = held;
         self.kills += 1;
         if let Some(hold) = self.more.pop() {
@@ -149,7 +170,7 @@ impl Voyage {
             }
             // Of two that get into each other's way each says so, and the next look finds it healed.
             let now = self.world.clock.wall();
-            if said.iter().all(|one| rests(one, now)) {
+            if said.iter().all(|one| self.rests(one, now)) {
                 return;
             }
             self.wait_for(said.iter().filter_map(next).min()).await;
@@ -169,11 +190,12 @@ impl Voyage {
                 self.note_kill(held);
                 continue;
             }
+            self.world.judge.settled();
             if said.code != Some(0) {
                 self.world.judge.blame(format!("{asked:?} ended with {:?}: {}", said.code, said.text));
             }
             if asked == ["once"] {
-                if rests(&said, self.world.clock.wall()) {
+                if self.rests(&said, self.world.clock.wall()) {
                     return;
                 }
                 self.wait_for(next(&said)).await;
@@ -197,42 +219,68 @@ impl Voyage {
                 _ = child.wait() => {}
             }
             let said = self.world.heard(child).await;
-            assert!(!rests(&said, self.world.clock.wall()), "the call never came");
+            assert!(!self.rests(&said, self.world.clock.wall()), "the call never came");
             words = &["once"];
             self.wait_for(next(&said)).await;
         }
     }
 
     /// The consumer's round at a moment when something may just have changed.
-    pub async fn look(&self) {
-        if self.plot == Plot::Leaked {
+    pub async fn look(&mut self) {
+        let consumer = &self.world.sandbox.consumer;
+        match self.plot {
+            Plot::First | Plot::Rotation => {}
             // Who holds a leaked value is not waited for.
-            self.world.sandbox.consumer.read_anew();
+            Plot::Leaked => consumer.read_anew(),
+            // Whoever was told that it is retired is gone when their time is over.
+            Plot::Retirement => {
+                let since = self.world.judge.retiring();
+                if since.is_some_and(|since| self.world.clock.wall() >= since.plus(DAY)) {
+                    self.failures += consumer.failure_count();
+                    consumer.unwatch(SECRET);
+                }
+            }
         }
-        self.world.sandbox.consumer.round().await;
+        consumer.round().await;
     }
 
-    async fn wait_for(&self, next: Option<Timestamp>) {
+    async fn wait_for(&mut self, next: Option<Timestamp>) {
         let now = self.world.clock.wall();
         let span = next.unwrap_or(now).since(now) + MARGIN;
         self.world.pass(span).await;
+        self.look().await;
+    }
+
+    /// Whether nothing is left to do before the next rotation, or ever.
+    fn rests(&self, said: &Said, now: Timestamp) -> bool {
+        let (word, next) = (&said.facts["credentials"][0]["reason"], next(said));
+        match self.plot {
+            Plot::Retirement => word == "retired" && next.is_none_or(|next| next.since(now) > DAY * 2),
+            Plot::First | Plot::Rotation | Plot::Leaked => {
+                word == "healthy" && next.is_some_and(|next| next.since(now) > DAY * 2)
+            }
+        }
     }
 
     /// Judges how it ended.
     pub async fn end(self) -> Ended {
         let world = &self.world;
         world.pass(Duration::from_secs(600)).await;
-        world.judge.rest();
-        if world.sandbox.consumer.failure_count() > 0 {
+        for what in world.judge.at_rest(self.plot == Plot::Retirement) {
+            world.judge.blame(what);
+        }
+        if self.failures + world.sandbox.consumer.failure_count() > 0 {
             world.judge.blame(format!("the consumer failed: {:?}", world.sandbox.consumer.tally()));
         }
         let calls = self.calls();
         if let Some(first) = &self.first {
-            let leases = self.leases_before_kill.unwrap_or_else(|| world.judge.lease_count());
-            let took = world.judge.revoked(first).map(|at| at.since(self.began));
-            let bound = self.plot == Plot::Rotation || leases >= LEASES_THAT_BIND;
-            if bound && took.is_none_or(|took| took > self.plot.patience()) {
-                world.judge.blame(format!("the old credential was revoked after {took:?}"));
+            let (least, most) = self.plot.lives(self.kind);
+            let took = world.judge.ended(first).map_or(Duration::MAX, |at| at.since(self.began));
+            // Who asks, and is killed before the claim, has to ask again.
+            let claimed = self.claims_before_kill.unwrap_or_else(|| world.judge.leak_count()) > 0;
+            let bound = self.plot != Plot::Leaked || claimed;
+            if bound && !(least..=most).contains(&took) {
+                world.judge.blame(format!("the old credential ended after {took:?}"));
             }
         }
         Ended {
@@ -246,8 +294,8 @@ impl Voyage {
 }
 
 /// One voyage, on which processes are killed at these calls, each counted from the kill before it.
-pub async fn voyage(plot: Plot, replicas: usize, holds: Vec<Hold>) -> Ended {
-    let mut voyage = Voyage::begin(plot, replicas).await;
+pub async fn voyage(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> Ended {
+    let mut voyage = Voyage::begin(plot, Setting { kind, replicas, sleepers: false }).await;
     voyage.more = holds.into_iter().rev().collect();
     if let Some(hold) = voyage.more.pop() {
         voyage.kill_at(hold);
@@ -257,12 +305,6 @@ pub async fn voyage(plot: Plot, replicas: usize, holds: Vec<Hold>) -> Ended {
         _ => voyage.sail_two().await,
     }
     voyage.end().await
-}
-
-/// Whether nothing is left to do before the next rotation.
-fn rests(said: &Said, now: Timestamp) -> bool {
-    let far = next(said).is_some_and(|next| next.since(now) > DAY * 2);
-    far && said.facts["credentials"][0]["reason"] == "healthy"
 }
 
 /// The date that it waits for.

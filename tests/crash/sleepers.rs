@@ -9,7 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
 use crate::plot::{Ended, Plot, Voyage, tell};
-use crate::world::Said;
+use crate::kind::Kind;
+use crate::world::{Said, Setting};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -67,7 +68,7 @@ fn signal(child: &Child, signal: Signal) {
 
 /// Lets one process sleep, and everything come to rest after it.
 async fn sleep(sleep: Sleep) -> Woken {
-    let mut voyage = Voyage::begin(sleep.plot, 2).await;
+    let mut voyage = Voyage::begin(sleep.plot, Setting { kind: Kind::Named, replicas: 2, sleepers: true }).await;
     let (call, next, moment) = sleep.at;
     voyage.kill_at(Hold { next, moment, call: Some(call.into()) });
     let child = voyage.until_held(if sleep.clocks == Clocks::Both { FAST } else { SLOW }).await;

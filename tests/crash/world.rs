@@ -19,7 +19,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::judge::Judge;
+use crate::judge::{Judge, Promise};
+use crate::kind::Kind;
 
 /// The binary that `cargo test` built.
 const BINARY: &str = env!("CARGO_BIN_EXE_keyferry");
@@ -28,6 +29,8 @@ const CANARY: &str = "kfcanary";
 /// What changes something in AWS.
 const WRITES: [&str; 5] =
     ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "TagResource", "UntagResource"];
+/// The services' random choices come from this.
+const SEED: u64 = 1;
 /// A child's own waits, for a lagging read or between two tries, pass so much faster.
 const SPEED: u32 = 30;
 
@@ -106,26 +109,40 @@ pub struct Said {
     pub text: String,
 }
 
+/// How a world is to be.
+#[derive(Clone, Copy)]
+pub struct Setting {
+    pub kind: Kind,
+    /// Processes that may work at once.
+    pub replicas: usize,
+    /// Processes may sleep at the wrong moment.
+    pub sleepers: bool,
+}
+
 impl World {
     /// Services with one declared credential, `app`, and nothing in AWS yet.
-    pub async fn new(seed: u64, replicas: usize) -> Self {
-        Self::on(Arc::new(HandClock::default()), seed, replicas, "24h").await
+    pub async fn new(setting: Setting) -> Self {
+        Self::on(Arc::new(HandClock::default()), setting, 24).await
     }
 
-    /// The same in another time, with another overlap.
-    pub async fn on(clock: Arc<dyn Clock>, seed: u64, replicas: usize, overlap: &str) -> Self {
+    /// The same in another time, with an overlap of this many hours.
+    pub async fn on(clock: Arc<dyn Clock>, setting: Setting, overlap_hours: u32) -> Self {
+        let Setting { kind, replicas, sleepers } = setting;
+        let vendor = kind.vendor();
         let (services, real) = (Arc::clone(&clock), Arc::clone(&clock));
-        let sandbox = Sandbox::start(Ports::default(), seed, services, real).await.unwrap();
+        let sandbox = Sandbox::start(Ports::default(), SEED, services, real).await.unwrap();
         let text = format!(
             "deployment = \"test\"\n\
              [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
-             [vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\nzone = \"production\"\n\
-             client_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
-             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"{overlap}\"\n\
+             [vendors.{name}]\nkind = \"{name}\"\nbase_url = \"http://{}\"\n{}\
+             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"{overlap_hours}h\"\n\
              [defaults.secret]\nname = \"{{name}}\"\n\
-             [[credential]]\nname = \"app\"\nvendor = \"keycard\"\ntype = \"password\"\napplication = \"app\"\n",
+             [[credential]]\nname = \"app\"\nvendor = \"{name}\"\n{}",
             sandbox.aws_address(),
-            sandbox.vendor_address("keycard").unwrap(),
+            sandbox.vendor_address(vendor.name).unwrap(),
+            vendor.access,
+            vendor.credential,
+            name = vendor.name,
         );
         let declaration = config::load_text(&[("keyferry.toml", &text)]).expect("the declaration is good").declaration;
         for one in &declaration.credentials {
@@ -133,12 +150,28 @@ impl World {
             let seed = Seed { vendor: kind.into(), type_name: one.type_name.into(), options: one.options.clone() };
             sandbox.seed(&seed);
             let keys = one.destination.shape.keys();
+            // In place, nobody logs in at the vendor with the value: there the judge stands in.
             sandbox.watch([Watched { secret: one.destination.name.to_string(), seed, keys }]);
         }
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("keyferry.toml"), text).unwrap();
-        let judge = Judge::at(&sandbox, replicas);
-        Self { clock, sandbox, judge, folder }
+        let overlap = Duration::from_secs(3_600) * overlap_hours;
+        let judge = Judge::at(&sandbox, Promise { kind, replicas, overlap, sets_late: sleepers });
+        let world = Self { clock, sandbox, judge, folder };
+        world.declare(&text);
+        world
+    }
+
+    fn declare(&self, text: &str) {
+        // As an editor that people trust: there is the old file or the new one.
+        let draft = self.folder.path().join("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, self.config()).unwrap();
+    }
+
+    /// Somebody edits the declaration: the credential is no longer wanted.
+    pub fn retire(&self) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        self.declare(&format!("{text}state = \"retired\"\n"));
     }
 
     fn config(&self) -> PathBuf {

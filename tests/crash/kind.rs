@@ -1,0 +1,128 @@
+//! The kinds of vendor, by how keyferry tells there what is its own: one table of what differs
+//! between them, for the world and the judge.
+
+use std::any::Any;
+
+use keyferry::sandbox::chatbotkit::ChatBotKit;
+use keyferry::sandbox::keycard::Keycard;
+use keyferry::sandbox::simulator::Simulator;
+use keyferry::sandbox::workos::WorkOs;
+use serde_json::Value;
+
+/// A kind of vendor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It keeps our mark: Keycard's passwords.
+    Named,
+    /// It keeps none, and leftovers are told by elimination: WorkOS's client secrets.
+    Unnamed,
+    /// It keeps a value of ours in one record: ChatBotKit's secrets.
+    InPlace,
+}
+
+/// What the table says of a kind.
+pub struct Vendor {
+    /// The vendor's `kind`, and its name in the declaration.
+    pub name: &'static str,
+    /// Lines of its table in the declaration, the address apart.
+    pub access: &'static str,
+    /// The declared credential.
+    pub credential: &'static str,
+    /// The sandbox's words for its calls that make a credential, prove one, and end one; `set` in
+    /// place makes and proves, and nothing is ended.
+    pub creates: &'static str,
+    pub proves: &'static str,
+    pub ends: &'static str,
+}
+
+const NAMED: Vendor = Vendor {
+    name: "keycard",
+    access: "zone = \"production\"\nclient_id = { sandbox = true }\nclient_secret = { sandbox = true }\n",
+    credential: "type = \"password\"\napplication = \"app\"\n",
+    creates: "create_credential",
+    proves: "zone_token",
+    ends: "delete_credential",
+};
+
+const UNNAMED: Vendor = Vendor {
+    name: "workos",
+    access: "api_key = { sandbox = true }\n",
+    credential: "type = \"client-secret\"\napplication = \"app\"\nownership = \"exclusive\"\n",
+    creates: "create_client_secret",
+    proves: "token",
+    ends: "delete_client_secret",
+};
+
+const IN_PLACE: Vendor = Vendor {
+    name: "chatbotkit",
+    access: "token = { sandbox = true }\n",
+    credential: "type = \"secret\"\nalias = \"app\"\nusage = \"bearer\"\nvalue = { generate = { length = 48 } }\n",
+    creates: "update_secret",
+    proves: "verify_secret",
+    ends: "delete_secret",
+};
+
+/// A credential that the vendor ever had. In place, it is the value that the record holds.
+pub struct Fact {
+    pub id: String,
+    pub lives: bool,
+    /// How often somebody logged in with it.
+    pub uses: u64,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::Named, Self::Unnamed, Self::InPlace];
+
+    /// Its row of the table.
+    pub const fn vendor(self) -> &'static Vendor {
+        match self {
+            Self::Named => &NAMED,
+            Self::Unnamed => &UNNAMED,
+            Self::InPlace => &IN_PLACE,
+        }
+    }
+
+    /// What the vendor has and had.
+    pub fn facts(self, at: &dyn Simulator) -> Vec<Fact> {
+        match self {
+            Self::Named => {
+                let all = find::<Keycard>(at).credentials().into_iter();
+                all.map(|one| Fact { id: one.id, lives: one.deleted.is_none(), uses: one.login_count }).collect()
+            }
+            Self::Unnamed => {
+                let all = find::<WorkOs>(at).secrets().into_iter();
+                all.map(|one| Fact { id: one.id, lives: one.deleted.is_none(), uses: one.use_count }).collect()
+            }
+            Self::InPlace => {
+                let held = find::<ChatBotKit>(at).holds("app").and_then(|(value, _)| value);
+                held.into_iter().map(|id| Fact { id, lives: true, uses: 1 }).collect()
+            }
+        }
+    }
+
+    /// How many records there are in place; one at most, whatever was lost on the way.
+    pub fn records(self, at: &dyn Simulator) -> usize {
+        match self {
+            Self::Named | Self::Unnamed => 0,
+            Self::InPlace => find::<ChatBotKit>(at).secrets().len(),
+        }
+    }
+
+    /// The credential that this stored value logs in as.
+    pub fn whose(self, at: &dyn Simulator, value: &Value) -> Option<String> {
+        match self {
+            Self::Named => {
+                let id = value["client_id"].as_str()?;
+                let all = find::<Keycard>(at).credentials().into_iter().filter(|fact| fact.identifier == id);
+                all.max_by_key(|fact| fact.created).map(|fact| fact.id)
+            }
+            Self::Unnamed => find::<WorkOs>(at).whose(value["client_secret"].as_str()?),
+            Self::InPlace => Some(value["value"].as_str()?.to_owned()),
+        }
+    }
+}
+
+fn find<S: Simulator>(at: &dyn Simulator) -> &S {
+    let at: &dyn Any = at;
+    at.downcast_ref().expect("the kind's vendor is the one that the world has")
+}
