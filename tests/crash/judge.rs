@@ -43,6 +43,8 @@ pub struct Judge {
     secrets_manager: Arc<SecretsManager>,
     vendor: Arc<dyn Simulator>,
     promise: Promise,
+    /// What was at the vendor before keyferry: somebody else's.
+    foreign: BTreeSet<String>,
     seen: Mutex<Seen>,
 }
 
@@ -99,7 +101,10 @@ impl Version {
 struct Shown {
     now: Timestamp,
     versions: Vec<Version>,
+    /// What keyferry made at the vendor.
     facts: Vec<Fact>,
+    /// How many live that it did not make.
+    foreign: usize,
     records: usize,
     /// The tag that says that the credential is retired.
     retiring: Option<String>,
@@ -129,10 +134,13 @@ impl Shown {
 impl Judge {
     /// A judge that watches the calls to these services from now on.
     pub fn at(sandbox: &Sandbox, promise: Promise) -> Arc<Self> {
+        let vendor = Arc::clone(sandbox.vendor(promise.kind.vendor().name).unwrap());
+        let foreign = promise.kind.facts(&*vendor).into_iter().map(|fact| fact.id).collect();
         let judge = Arc::new(Self {
             secrets_manager: Arc::clone(&sandbox.secrets_manager),
-            vendor: Arc::clone(sandbox.vendor(promise.kind.vendor().name).unwrap()),
+            vendor,
             promise,
+            foreign,
             seen: Mutex::default(),
         });
         let watching = Arc::clone(&judge);
@@ -178,8 +186,10 @@ impl Judge {
                 Some((version(secret), tag, secret.deleted))
             })
             .unwrap_or_default();
-        let (facts, records) = (kind.facts(&*self.vendor), kind.records(&*self.vendor));
-        Shown { now, versions, facts, records, retiring, gone }
+        let (theirs, facts) =
+            kind.facts(&*self.vendor).into_iter().partition::<Vec<_>, _>(|fact| self.foreign.contains(&fact.id));
+        let foreign = theirs.iter().filter(|fact| fact.lives).count();
+        Shown { now, versions, facts, foreign, records: kind.records(&*self.vendor), retiring, gone }
     }
 
     /// The state after one call, and how it differs from the one before.
@@ -195,6 +205,9 @@ impl Judge {
             Kind::Named | Kind::Unnamed => seen.credentials(&shown, self.promise),
             Kind::InPlace => seen.record(&shown, self.promise),
         });
+        if shown.foreign != self.foreign.len() {
+            wrong.push("somebody else's credential was revoked".into());
+        }
         seen.remember(&shown);
         seen.blame(wrong);
     }

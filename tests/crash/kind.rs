@@ -82,6 +82,16 @@ impl Kind {
         }
     }
 
+    /// Somebody else makes a credential beside keyferry's.
+    pub fn add_foreign(self, at: &dyn Simulator) {
+        match self {
+            Self::Named => _ = find::<Keycard>(at).seed_credential("production", "app", None).unwrap(),
+            Self::Unnamed => _ = find::<WorkOs>(at).seed_secret("app").unwrap(),
+            // The record is keyferry's alone.
+            Self::InPlace => {}
+        }
+    }
+
     /// What the vendor has and had.
     pub fn facts(self, at: &dyn Simulator) -> Vec<Fact> {
         match self {

@@ -153,6 +153,7 @@ impl World {
             // In place, nobody logs in at the vendor with the value: there the judge stands in.
             sandbox.watch([Watched { secret: one.destination.name.to_string(), seed, keys }]);
         }
+        kind.add_foreign(&**sandbox.vendor(vendor.name).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let overlap = Duration::from_secs(3_600) * overlap_hours;
         let judge = Judge::at(&sandbox, Promise { kind, replicas, overlap, sets_late: sleepers });
