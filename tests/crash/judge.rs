@@ -3,6 +3,7 @@
 //! keyferry thinks: every date is the one at which it saw something happen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,17 @@ pub struct Promise {
     /// A process may sleep before it sets a value in place, and set it when it is another's turn:
     /// that is healed, and not prevented.
     pub sets_late: bool,
+}
+
+/// A date that is far away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wait {
+    /// The old value lives on for its overlap.
+    Overlap,
+    /// Consumers of a retired credential are given their time.
+    Retiring,
+    /// It is said that the credential is about to end.
+    Forewarned,
 }
 
 /// The judge.
@@ -108,6 +120,8 @@ struct Shown {
     records: usize,
     /// The tag that says that the credential is retired.
     retiring: Option<String>,
+    /// The tag that says that somebody tries to make the first value is there.
+    bootstrap: bool,
     /// When the secret will be gone.
     gone: Option<Timestamp>,
 }
@@ -178,18 +192,18 @@ impl Judge {
             });
             versions.collect()
         };
-        let (versions, retiring, gone) = self
+        let (versions, retiring, bootstrap, gone) = self
             .secrets_manager
             .with_state(|state| {
                 let secret = state.present("us-east-1", SECRET, now)?;
-                let tag = secret.tags.as_ref().and_then(|tags| tags.get("keyferry:retiring").cloned());
-                Some((version(secret), tag, secret.deleted))
+                let tag = |key: &str| secret.tags.as_ref()?.get(key).cloned();
+                Some((version(secret), tag("keyferry:retiring"), tag("keyferry:attempt").is_some(), secret.deleted))
             })
             .unwrap_or_default();
         let (theirs, facts) =
             kind.facts(&*self.vendor).into_iter().partition::<Vec<_>, _>(|fact| self.foreign.contains(&fact.id));
         let foreign = theirs.iter().filter(|fact| fact.lives).count();
-        Shown { now, versions, facts, foreign, records: kind.records(&*self.vendor), retiring, gone }
+        Shown { now, versions, facts, foreign, records: kind.records(&*self.vendor), retiring, bootstrap, gone }
     }
 
     /// The state after one call, and how it differs from the one before.
@@ -212,12 +226,15 @@ impl Judge {
         seen.blame(wrong);
     }
 
-    /// Whether only a date is waited for: the old value lives on for its overlap, or consumers are
-    /// given their time, and nothing is under way.
-    pub fn waits(&self) -> bool {
+    /// The date that is waited for, where nothing is under way.
+    pub fn waits(&self) -> Option<Wait> {
         let shown = self.shown();
-        let told = shown.retiring.is_some() && shown.ending().is_none();
-        shown.with("AWSPENDING").is_none() && (shown.with("AWSPREVIOUS").is_some() || told)
+        let wait = match (&shown.retiring, shown.ending()) {
+            (Some(_), Some(_)) => Wait::Forewarned,
+            (Some(_), None) => Wait::Retiring,
+            (None, _) => shown.with("AWSPREVIOUS").map(|_| Wait::Overlap)?,
+        };
+        shown.with("AWSPENDING").is_none().then_some(wait)
     }
 
     /// Since when consumers are told that the credential is retired.
@@ -255,6 +272,9 @@ impl Judge {
                 }
             }
         }
+        if shown.bootstrap {
+            wrong.push("at rest, the tag of a first attempt is still there".into());
+        }
         for version in &shown.versions {
             for label in &version.labels {
                 let fine = matches!(label.as_str(), "AWSCURRENT" | "kf-closed")
@@ -288,9 +308,14 @@ impl Judge {
         texts.filter(|text| text["cause"] == "leaked").count()
     }
 
-    /// When a credential was seen to have ended; in place, when its value was replaced.
-    pub fn ended(&self, id: &str) -> Option<Timestamp> {
-        self.seen.lock().unwrap().ended.get(id).copied()
+    /// Holds against `bounds` how long after `began` a credential ended; in place, when its value was
+    /// replaced.
+    pub fn lived(&self, id: &str, began: Timestamp, bounds: RangeInclusive<Duration>) {
+        let ended = self.seen.lock().unwrap().ended.get(id).copied();
+        let took = ended.map_or(Duration::MAX, |at| at.since(began));
+        if !bounds.contains(&took) {
+            self.blame(format!("the old credential ended after {took:?}, which is not within {bounds:?}"));
+        }
     }
 }
 

@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use keyferry::sandbox::gate::{Hold, Moment};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
+use rustix::process::Signal;
 
 use crate::plot::{Ended, Plot, Voyage, tell};
 use crate::kind::Kind;
-use crate::world::{Said, Setting};
+use crate::world::{Said, Setting, signal};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -59,11 +58,6 @@ struct Woken {
     ended: Ended,
     /// Writes whose signature AWS no longer took: `<operation>`.
     refused: Vec<String>,
-}
-
-fn signal(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap())).expect("it runs");
-    kill_process(pid, signal).unwrap();
 }
 
 /// Lets one process sleep, and everything come to rest after it.
