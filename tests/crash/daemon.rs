@@ -3,7 +3,7 @@
 //!
 //! A person asks a daemon for nothing: `rotate --leaked` is a process of its own while it runs, and
 //! whichever of them makes the call is killed. Nobody starts a killed `rotate` again: from its claim
-//! on, the daemon goes on with it. A retirement is an edit and a SIGHUP.
+//! on, the daemon goes on with it. A retirement, and a move, is an edit and a SIGHUP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Voyage {
         };
         if plot != Plot::First {
             voyage.start(count);
-            voyage.until(|world| world.judge.at_rest(false).is_empty()).await;
+            voyage.until(|world| world.judge.at_rest(false).is_empty() && !world.judge.bootstraps()).await;
         }
         if plot == Plot::Retirement {
             voyage.leap(DAY * 30);
@@ -109,8 +109,8 @@ impl Voyage {
                 self.processes += 1;
                 self.asker = Some(self.world.start_at(self.plot.words(), SPEED));
             }
-            Plot::Retirement => {
-                self.world.retire();
+            Plot::Retirement | Plot::Move => {
+                self.world.edit(self.plot);
                 self.daemons.iter().for_each(|daemon| signal(daemon, Signal::HUP));
             }
         }
@@ -138,7 +138,7 @@ impl Voyage {
         let consumer = &world.sandbox.consumer;
         let overlap = HOUR * OVERLAP_HOURS;
         match self.plot {
-            Plot::First | Plot::Rotation => {}
+            Plot::First | Plot::Rotation | Plot::Move => {}
             Plot::Leaked => consumer.read_anew(),
             Plot::Retirement => {
                 if world.judge.retiring().is_some_and(|since| self.clock.wall() >= since.plus(overlap)) {
@@ -152,7 +152,7 @@ impl Voyage {
         if let Some(wait) = wait {
             self.leapt = Some(wait);
             self.leap(match (wait, self.plot) {
-                (Wait::Overlap, Plot::First | Plot::Rotation) | (Wait::Retiring, _) => HOUR * 3,
+                (Wait::Overlap, Plot::First | Plot::Rotation | Plot::Move) | (Wait::Retiring, _) => HOUR * 3,
                 // It is not what the plot waits for.
                 (Wait::Overlap, Plot::Leaked | Plot::Retirement) => Duration::ZERO,
                 (Wait::Forewarned, _) => HOUR,
@@ -176,7 +176,8 @@ impl Voyage {
         let judge = &self.world.judge;
         let stays = matches!(self.plot, Plot::First | Plot::Retirement) || self.forgotten;
         let replaced = stays || judge.current() != self.first;
-        self.asker.is_none() && replaced && judge.at_rest(self.plot == Plot::Retirement).is_empty()
+        let done = self.asker.is_none() && replaced && !judge.bootstraps();
+        done && judge.at_rest(self.plot == Plot::Retirement).is_empty()
     }
 
     /// Lets everything come to rest, with one process killed on the way if `hold` says at which call.
@@ -234,7 +235,7 @@ async fn voyage(plot: Plot, kind: Kind, count: usize, hold: Option<Hold>) -> (St
 
 /// Kills at every call of each plot, or at a share of them, with `count` daemons at once.
 async fn at_every_call(kind: Kind, count: usize, share: Share) {
-    for plot in Plot::ALL {
+    for &plot in Plot::of(kind) {
         let (name, dry) = voyage(plot, kind, count, None).await;
         assert!(dry.violations.is_empty(), "{}", tell(&name, &dry));
         // How the daemon's looks fall among what it does is the host's: the count is a guide.

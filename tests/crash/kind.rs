@@ -28,38 +28,35 @@ pub struct Vendor {
     pub access: &'static str,
     /// The declared credential.
     pub credential: &'static str,
-    /// The sandbox's words for its calls that make a credential, prove one, and end one; `set` in
-    /// place makes and proves, and nothing is ended.
-    pub creates: &'static str,
+    /// The sandbox's word for the call that proves a value.
     pub proves: &'static str,
-    pub ends: &'static str,
+    /// The line of `credential` that says where it is made, and another that may take its place.
+    pub moves: Option<(&'static str, &'static str)>,
 }
 
 const NAMED: Vendor = Vendor {
     name: "keycard",
     access: "zone = \"production\"\nclient_id = { sandbox = true }\nclient_secret = { sandbox = true }\n",
     credential: "type = \"password\"\napplication = \"app\"\n",
-    creates: "create_credential",
     proves: "zone_token",
-    ends: "delete_credential",
+    moves: Some(("application = \"app\"", "application = \"app-two\"")),
 };
 
 const UNNAMED: Vendor = Vendor {
     name: "workos",
     access: "api_key = { sandbox = true }\n",
     credential: "type = \"client-secret\"\napplication = \"app\"\nownership = \"exclusive\"\n",
-    creates: "create_client_secret",
     proves: "token",
-    ends: "delete_client_secret",
+    moves: Some(("application = \"app\"", "application = \"app-two\"")),
 };
 
 const IN_PLACE: Vendor = Vendor {
     name: "chatbotkit",
     access: "token = { sandbox = true }\n",
     credential: "type = \"secret\"\nalias = \"app\"\nusage = \"bearer\"\nvalue = { generate = { length = 48 } }\n",
-    creates: "update_secret",
     proves: "verify_secret",
-    ends: "delete_secret",
+    // The record stays where it is: `check` and the status say so.
+    moves: None,
 };
 
 /// A credential that the vendor ever had. In place, it is the value that the record holds.

@@ -98,7 +98,8 @@ where
 /// What a line of the tally is about: `calls` were made on a voyage without a kill, and `count`
 /// processes are to be killed at them.
 fn told(plot: Plot, kind: Kind, how: &str, calls: usize, count: usize) -> String {
-    let share = if count == 2 * calls { "before and after each".to_owned() } else { format!("{count} moments of them") };
+    let share =
+        if count == 2 * calls { "before and after each".to_owned() } else { format!("{count} moments of them") };
     format!("{plot:?}, {kind:?}, {how}, {calls} outside calls, {share}")
 }
 
@@ -109,7 +110,7 @@ async fn named(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> (St
 
 /// Kills at every call of each plot, or at a share of them, with `replicas` processes at once.
 async fn at_every_call(kind: Kind, replicas: usize, share: Share) {
-    for plot in Plot::ALL {
+    for &plot in Plot::of(kind) {
         let dry = voyage(plot, kind, replicas, Vec::new()).await;
         assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}, {kind:?}"), &dry));
         let calls = dry.calls.len();
@@ -149,8 +150,9 @@ async fn killed_again_and_again_it_still_comes_to_rest() {
     let mut dice = fastrand::Rng::with_seed(SEED);
     let count = if full() { 2_000 } else { 24 };
     let voyages = (0..count).map(|_| {
-        let plot = Plot::ALL[dice.usize(..Plot::ALL.len())];
         let kind = Kind::ALL[dice.usize(..Kind::ALL.len())];
+        let plots = Plot::of(kind);
+        let plot = plots[dice.usize(..plots.len())];
         let mut hold = |most| Hold {
             next: dice.u64(1..=most),
             moment: if dice.bool() { Moment::Before } else { Moment::After },

@@ -33,15 +33,22 @@ pub enum Plot {
     /// The declaration says that the credential is no longer wanted, while the one before it lives
     /// for its overlap.
     Retirement,
+    /// The declaration names another application: a new credential there, and the old one goes after
+    /// its overlap.
+    Move,
 }
 
 impl Plot {
-    pub const ALL: [Self; 4] = [Self::First, Self::Rotation, Self::Leaked, Self::Retirement];
+    /// What may happen with a vendor of this kind.
+    pub fn of(kind: Kind) -> &'static [Self] {
+        const ALL: [Plot; 5] = [Plot::First, Plot::Rotation, Plot::Leaked, Plot::Retirement, Plot::Move];
+        if kind.vendor().moves.is_some() { &ALL } else { &ALL[..4] }
+    }
 
     /// The words of the first process.
     pub fn words(self) -> &'static [&'static str] {
         match self {
-            Self::First | Self::Rotation | Self::Retirement => &["once"],
+            Self::First | Self::Rotation | Self::Retirement | Self::Move => &["once"],
             Self::Leaked => &["rotate", "app", "--leaked"],
         }
     }
@@ -54,9 +61,9 @@ impl Plot {
         let Bounds { overlap, lost } = bounds;
         match (self, kind) {
             (Self::First, _) => Duration::ZERO..=Duration::MAX,
-            (Self::Rotation, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 8,
+            (Self::Rotation | Self::Move, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 8,
             // In place, nothing waits for a value that is replaced, but for a lost attempt.
-            (Self::Rotation, Kind::InPlace) | (Self::Leaked, _) => Duration::ZERO..=lost,
+            (Self::Rotation | Self::Move, Kind::InPlace) | (Self::Leaked, _) => Duration::ZERO..=lost,
             (Self::Retirement, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 3,
             // The record is its owner's to delete.
             (Self::Retirement, Kind::InPlace) => Duration::MAX..=Duration::MAX,
@@ -93,6 +100,7 @@ pub struct Voyage {
     pub world: World,
     plot: Plot,
     kind: Kind,
+    sleepers: bool,
     /// Calls before it began.
     skip: usize,
     began: Timestamp,
@@ -118,7 +126,7 @@ impl Voyage {
         let before: &[Duration] = match plot {
             Plot::First => &[],
             Plot::Rotation => &[due],
-            Plot::Leaked => &[DAY],
+            Plot::Leaked | Plot::Move => &[DAY],
             Plot::Retirement => &[due, HOUR],
         };
         for span in before {
@@ -126,14 +134,13 @@ impl Voyage {
             assert_eq!(said.code, Some(0), "{}", said.text);
             world.pass(*span).await;
         }
-        if plot == Plot::Retirement {
-            world.retire();
-        }
+        world.edit(plot);
         let (skip, began, first) = (world.judge.calls().len(), world.clock.wall(), world.judge.current());
         Self {
             world,
             plot,
             kind: setting.kind,
+            sleepers: setting.sleepers,
             skip,
             began,
             first,
@@ -240,7 +247,7 @@ impl Voyage {
     pub async fn look(&mut self) {
         let consumer = &self.world.sandbox.consumer;
         match self.plot {
-            Plot::First | Plot::Rotation => {}
+            Plot::First | Plot::Rotation | Plot::Move => {}
             // Who holds a leaked value is not waited for.
             Plot::Leaked => consumer.read_anew(),
             // Whoever was told that it is retired is gone when their time is over.
@@ -267,7 +274,7 @@ impl Voyage {
         let (word, next) = (&said.facts["credentials"][0]["reason"], next(said));
         match self.plot {
             Plot::Retirement => word == "retired" && next.is_none_or(|next| next.since(now) > DAY * 2),
-            Plot::First | Plot::Rotation | Plot::Leaked => {
+            Plot::First | Plot::Rotation | Plot::Leaked | Plot::Move => {
                 word == "healthy" && next.is_some_and(|next| next.since(now) > DAY * 2)
             }
         }
@@ -288,7 +295,7 @@ impl Voyage {
             // Who asks, and is killed before the claim, has to ask again.
             let claimed = self.claims_before_kill.unwrap_or_else(|| world.judge.leak_count()) > 0;
             if self.plot != Plot::Leaked || claimed {
-                let bounds = Bounds { overlap: DAY, lost: HOUR };
+                let bounds = Bounds { overlap: DAY, lost: if self.sleepers { HOUR * 4 } else { HOUR } };
                 world.judge.lived(first, self.began, self.plot.lives(self.kind, bounds));
             }
         }

@@ -22,6 +22,7 @@ use tokio::process::{Child, Command};
 
 use crate::judge::{Judge, Promise};
 use crate::kind::Kind;
+use crate::plot::Plot;
 
 /// The binary that `cargo test` built.
 const BINARY: &str = env!("CARGO_BIN_EXE_keyferry");
@@ -97,6 +98,7 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub sandbox: Sandbox,
     pub judge: Arc<Judge>,
+    kind: Kind,
     folder: TempDir,
 }
 
@@ -153,8 +155,10 @@ impl World {
             vendor.credential,
             name = vendor.name,
         );
-        let declaration = config::load_text(&[("keyferry.toml", &text)]).expect("the declaration is good").declaration;
-        for one in &declaration.credentials {
+        let moved = vendor.moves.map(|(from, to)| text.replace(from, to));
+        for text in [&text].into_iter().chain(&moved) {
+            let loaded = config::load_text(&[("keyferry.toml", text)]).expect("the declaration is good");
+            let (declaration, one) = (&loaded.declaration, &loaded.declaration.credentials[0]);
             let kind = declaration.vendors[&one.vendor].spec.kind;
             let seed = Seed { vendor: kind.into(), type_name: one.type_name.into(), options: one.options.clone() };
             sandbox.seed(&seed);
@@ -166,7 +170,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let overlap = Duration::from_secs(3_600) * overlap_hours;
         let judge = Judge::at(&sandbox, Promise { kind, replicas, overlap, sets_late: sleepers });
-        let world = Self { clock, sandbox, judge, folder };
+        let world = Self { clock, sandbox, judge, kind, folder };
         world.declare(&text);
         world
     }
@@ -178,10 +182,14 @@ impl World {
         std::fs::rename(draft, self.config()).unwrap();
     }
 
-    /// Somebody edits the declaration: the credential is no longer wanted.
-    pub fn retire(&self) {
+    /// Somebody edits the declaration, where that is what the plot is about.
+    pub fn edit(&self, plot: Plot) {
         let text = std::fs::read_to_string(self.config()).unwrap();
-        self.declare(&format!("{text}state = \"retired\"\n"));
+        match (plot, self.kind.vendor().moves) {
+            (Plot::First | Plot::Rotation | Plot::Leaked, _) | (Plot::Move, None) => {}
+            (Plot::Retirement, _) => self.declare(&format!("{text}state = \"retired\"\n")),
+            (Plot::Move, Some((from, to))) => self.declare(&text.replace(from, to)),
+        }
     }
 
     fn config(&self) -> PathBuf {
