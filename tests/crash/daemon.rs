@@ -17,7 +17,7 @@ use crate::judge::{SECRET, Wait};
 use crate::kind::Kind;
 use crate::plot::{Bounds, DAY, Ended, Plot, tell};
 use crate::world::{LeapClock, Setting, World, owns, signal};
-use crate::{Share, all, told};
+use crate::{Share, all, alone, told, with_every_plot};
 
 /// Seconds that pass in one: a minute's fence is a third of a second.
 const SPEED: u32 = 200;
@@ -139,6 +139,7 @@ impl Voyage {
         let overlap = HOUR * OVERLAP_HOURS;
         match self.plot {
             Plot::First | Plot::Rotation | Plot::Move => {}
+            // Who reads a leaked value right before it ends is not waited for either.
             Plot::Leaked => consumer.read_anew(),
             Plot::Retirement => {
                 if world.judge.retiring().is_some_and(|since| self.clock.wall() >= since.plus(overlap)) {
@@ -147,7 +148,9 @@ impl Voyage {
                 }
             }
         }
+        let still = world.sandbox.world.gate.still().await;
         consumer.round().await;
+        drop(still);
         let wait = world.judge.waits().filter(|wait| self.leapt.is_none_or(|leapt| *wait > leapt));
         if let Some(wait) = wait {
             self.leapt = Some(wait);
@@ -233,29 +236,45 @@ async fn voyage(plot: Plot, kind: Kind, count: usize, hold: Option<Hold>) -> (St
     (name, ended)
 }
 
-/// Kills at every call of each plot, or at a share of them, with `count` daemons at once.
-async fn at_every_call(kind: Kind, count: usize, share: Share) {
-    for &plot in Plot::of(kind) {
-        let (name, dry) = voyage(plot, kind, count, None).await;
-        assert!(dry.violations.is_empty(), "{}", tell(&name, &dry));
-        // How the daemon's looks fall among what it does is the host's: the count is a guide.
-        let calls = dry.calls.len();
-        let holds = share.of(&dry.calls);
-        let what = told(plot, kind, &format!("run, {count} at once"), calls, holds.len());
-        all(&what, holds.into_iter().map(|hold| voyage(plot, kind, count, Some(hold))).collect()).await;
-    }
+/// Kills at every call of a plot, or at a share of them, with `count` daemons at once.
+async fn at_every_call(plot: Plot, kind: Kind, count: usize, share: Share) {
+    let (name, dry) = alone(voyage(plot, kind, count, None)).await;
+    assert!(dry.violations.is_empty(), "{}", tell(&name, &dry));
+    // How the daemon's looks fall among what it does is the host's: the count is a guide.
+    let calls = dry.calls.len();
+    let holds = share.of(&dry.calls);
+    let what = told(plot, kind, &format!("run, {count} at once"), calls, holds.len());
+    all(&what, holds.into_iter().map(|hold| voyage(plot, kind, count, Some(hold))).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemon_is_killed_and_started_again() {
-    at_every_call(Kind::Named, 1, Share { of_all: 14, of_full: 1, changes: false }).await;
-    at_every_call(Kind::Unnamed, 1, Share { of_all: 60, of_full: 4, changes: false }).await;
-    at_every_call(Kind::InPlace, 1, Share { of_all: 60, of_full: 4, changes: false }).await;
+    with_every_plot(Kind::Named, |plot| {
+        at_every_call(plot, Kind::Named, 1, Share { of_all: 14, of_full: 1, changes: false })
+    })
+    .await;
+    with_every_plot(Kind::Unnamed, |plot| {
+        at_every_call(plot, Kind::Unnamed, 1, Share { of_all: 60, of_full: 4, changes: false })
+    })
+    .await;
+    with_every_plot(Kind::InPlace, |plot| {
+        at_every_call(plot, Kind::InPlace, 1, Share { of_all: 60, of_full: 4, changes: false })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_daemons_one_is_killed_and_started_again() {
-    at_every_call(Kind::Named, 2, Share { of_all: 50, of_full: 1, changes: false }).await;
-    at_every_call(Kind::Unnamed, 2, Share { of_all: 100, of_full: 6, changes: false }).await;
-    at_every_call(Kind::InPlace, 2, Share { of_all: 100, of_full: 6, changes: false }).await;
+    with_every_plot(Kind::Named, |plot| {
+        at_every_call(plot, Kind::Named, 2, Share { of_all: 50, of_full: 1, changes: false })
+    })
+    .await;
+    with_every_plot(Kind::Unnamed, |plot| {
+        at_every_call(plot, Kind::Unnamed, 2, Share { of_all: 100, of_full: 6, changes: false })
+    })
+    .await;
+    with_every_plot(Kind::InPlace, |plot| {
+        at_every_call(plot, Kind::InPlace, 2, Share { of_all: 100, of_full: 6, changes: false })
+    })
+    .await;
 }

@@ -67,6 +67,12 @@ struct Tally {
     wrong: Vec<String>,
 }
 
+/// Sails when there is room for one more.
+async fn alone<V: Future>(voyage: V) -> V::Output {
+    let _permit = AT_ONCE.acquire().await.unwrap();
+    voyage.await
+}
+
 /// Sails each of `voyages`, a few at a time, and tells how many kills and violations there were.
 async fn all<V>(what: &str, voyages: Vec<V>) -> Tally
 where
@@ -75,10 +81,7 @@ where
     let mut running = JoinSet::new();
     let mut tally = Tally::default();
     for voyage in voyages {
-        running.spawn(async {
-            let _permit = AT_ONCE.acquire().await.unwrap();
-            voyage.await
-        });
+        running.spawn(alone(voyage));
     }
     while let Some(done) = running.join_next().await {
         let (name, ended) = done.unwrap();
@@ -108,41 +111,65 @@ async fn named(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> (St
     (name, voyage(plot, kind, replicas, holds).await)
 }
 
-/// Kills at every call of each plot, or at a share of them, with `replicas` processes at once.
-async fn at_every_call(kind: Kind, replicas: usize, share: Share) {
-    for &plot in Plot::of(kind) {
-        let dry = voyage(plot, kind, replicas, Vec::new()).await;
-        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}, {kind:?}"), &dry));
-        let calls = dry.calls.len();
-        let holds = share.of(&dry.calls);
-        let count = holds.len();
-        let voyages = holds.into_iter().map(|hold| named(plot, kind, replicas, vec![hold])).collect();
-        let tally = all(&told(plot, kind, &format!("once, {replicas} at once"), calls, count), voyages).await;
-        // How two processes interleave is theirs: there the count is a guide.
-        assert!(replicas > 1 || (tally.kills, tally.missed) == (count, 0), "{plot:?}, {kind:?}");
+/// Kills at every call of a plot, or at a share of them, with `replicas` processes at once.
+async fn at_every_call(plot: Plot, kind: Kind, replicas: usize, share: Share) {
+    let (name, dry) = alone(named(plot, kind, replicas, Vec::new())).await;
+    assert!(dry.violations.is_empty(), "{}", tell(&name, &dry));
+    let calls = dry.calls.len();
+    let holds = share.of(&dry.calls);
+    let count = holds.len();
+    let voyages = holds.into_iter().map(|hold| named(plot, kind, replicas, vec![hold])).collect();
+    let tally = all(&told(plot, kind, &format!("once, {replicas} at once"), calls, count), voyages).await;
+    // How two processes interleave is theirs: there the count is a guide.
+    assert!(replicas > 1 || (tally.kills, tally.missed) == (count, 0), "{plot:?}, {kind:?}");
+}
+
+/// Does it with every plot of a kind, side by side.
+async fn with_every_plot<V>(kind: Kind, of: impl Fn(Plot) -> V)
+where
+    V: Future<Output = ()> + Send + 'static,
+{
+    let mut running: JoinSet<()> = Plot::of(kind).iter().map(|plot| of(*plot)).collect();
+    while let Some(done) = running.join_next().await {
+        done.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_is_killed_at_every_call_and_the_next_one_goes_on() {
-    at_every_call(Kind::Named, 1, Share::EVERY).await;
+    with_every_plot(Kind::Named, |plot| at_every_call(plot, Kind::Named, 1, Share::EVERY)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_where_leftovers_are_told_by_elimination() {
-    at_every_call(Kind::Unnamed, 1, Share { of_all: 12, of_full: 1, changes: true }).await;
+    with_every_plot(Kind::Unnamed, |plot| {
+        at_every_call(plot, Kind::Unnamed, 1, Share { of_all: 12, of_full: 1, changes: true })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_where_a_value_is_kept_in_place() {
-    at_every_call(Kind::InPlace, 1, Share { of_all: 12, of_full: 1, changes: true }).await;
+    with_every_plot(Kind::InPlace, |plot| {
+        at_every_call(plot, Kind::InPlace, 1, Share { of_all: 12, of_full: 1, changes: true })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_replicas_one_is_killed_and_the_other_goes_on() {
-    at_every_call(Kind::Named, 2, Share { of_all: 30, of_full: 1, changes: false }).await;
-    at_every_call(Kind::Unnamed, 2, Share { of_all: 60, of_full: 4, changes: false }).await;
-    at_every_call(Kind::InPlace, 2, Share { of_all: 60, of_full: 4, changes: false }).await;
+    with_every_plot(Kind::Named, |plot| {
+        at_every_call(plot, Kind::Named, 2, Share { of_all: 30, of_full: 1, changes: false })
+    })
+    .await;
+    with_every_plot(Kind::Unnamed, |plot| {
+        at_every_call(plot, Kind::Unnamed, 2, Share { of_all: 60, of_full: 4, changes: false })
+    })
+    .await;
+    with_every_plot(Kind::InPlace, |plot| {
+        at_every_call(plot, Kind::InPlace, 2, Share { of_all: 60, of_full: 4, changes: false })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
