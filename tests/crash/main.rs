@@ -21,7 +21,7 @@ use plot::{Ended, Plot, moments, tell, voyage};
 
 /// Voyages at once, over all tests: most of their time they wait, for a child process that keeps
 /// its pace.
-static AT_ONCE: Semaphore = Semaphore::const_new(24);
+static AT_ONCE: Semaphore = Semaphore::const_new(16);
 /// Random choices come from this.
 const SEED: u64 = 1;
 

@@ -100,7 +100,8 @@ pub struct Voyage {
     pub world: World,
     plot: Plot,
     kind: Kind,
-    sleepers: bool,
+    /// A process slept at the wrong moment, or was as slow as if it had.
+    late: bool,
     /// Calls before it began.
     skip: usize,
     began: Timestamp,
@@ -130,7 +131,14 @@ impl Voyage {
             Plot::Retirement => &[due, HOUR],
         };
         for span in before {
-            let (said, _) = world.run(&["once"]).await;
+            let mut said = world.run(&["once"]).await.0;
+            for _ in 0..PROCESS_COUNT_MAX {
+                if !said.was_slow() {
+                    break;
+                }
+                world.pass(HOUR).await;
+                said = world.run(&["once"]).await.0;
+            }
             assert_eq!(said.code, Some(0), "{}", said.text);
             world.pass(*span).await;
         }
@@ -140,7 +148,7 @@ impl Voyage {
             world,
             plot,
             kind: setting.kind,
-            sleepers: setting.sleepers,
+            late: setting.sleepers,
             skip,
             began,
             first,
@@ -186,6 +194,7 @@ impl Voyage {
                 self.note_kill(held);
                 continue;
             }
+            self.late |= said.iter().any(Said::was_slow);
             // Of two that get into each other's way each says so, and the next look finds it healed.
             let now = self.world.clock.wall();
             if said.iter().all(|one| self.rests(one, now)) {
@@ -209,6 +218,7 @@ impl Voyage {
                 continue;
             }
             self.world.judge.settled();
+            self.late |= said.was_slow();
             if said.code != Some(0) && !said.was_slow() {
                 self.world.judge.blame(format!("{asked:?} ended with {:?}: {}", said.code, said.text));
             }
@@ -295,7 +305,7 @@ impl Voyage {
             // Who asks, and is killed before the claim, has to ask again.
             let claimed = self.claims_before_kill.unwrap_or_else(|| world.judge.leak_count()) > 0;
             if self.plot != Plot::Leaked || claimed {
-                let bounds = Bounds { overlap: DAY, lost: if self.sleepers { HOUR * 4 } else { HOUR } };
+                let bounds = Bounds { overlap: DAY, lost: if self.late { HOUR * 4 } else { HOUR } };
                 world.judge.lived(first, self.began, self.plot.lives(self.kind, bounds));
             }
         }

@@ -34,7 +34,7 @@ const WRITES: [&str; 5] =
 /// The services' random choices come from this.
 const SEED: u64 = 1;
 /// A child's own waits, for a lagging read or between two tries, pass so much faster.
-const SPEED: u32 = 30;
+const SPEED: u32 = 10;
 
 /// A clock that stands still until it is moved.
 #[derive(Default)]
@@ -123,7 +123,7 @@ pub struct Setting {
 }
 
 impl Said {
-    /// Whether this host was so busy that two seconds, which are a minute to the process, passed
+    /// Whether this host was so busy that six seconds, which are a minute to the process, passed
     /// between a claim and the creation for it. The next process goes on from there.
     pub fn was_slow(&self) -> bool {
         self.text.contains("the claim is over a minute old")
