@@ -2,8 +2,19 @@
 //! started afresh, and again whenever it said that a date would come, until everything rests. All
 //! the while a consumer reads and logs in, and a judge sees every call.
 //!
-//! `cargo test` kills `once` at every call, and the daemon and two replicas at a seeded tenth of
-//! theirs; `KEYFERRY_CRASH=full` at all of them, and at 2,000 random ones besides.
+//! | file | |
+//! |---|---|
+//! | `plot` | what happens: a first creation, a rotation, a leaked one, a retirement, a move |
+//! | `kind` | with whom: a vendor that keeps our mark, one that keeps none, one in place |
+//! | `world` | the services, the declaration, processes |
+//! | `judge` | the invariants, after every single call |
+//! | `main`, `daemon` | `once` and `run`, one and two at once |
+//! | `sleepers` | processes that sleep at the wrong moment |
+//!
+//! `cargo test` kills `once` at every call where marks are kept, and all the others at a seeded
+//! share of theirs. `KEYFERRY_CRASH=full` kills at every call of `once` with every kind, and of
+//! `run` and of two at once where marks are kept (a share with the other kinds), and on 2,000
+//! random voyages besides.
 
 mod daemon;
 mod judge;
@@ -41,8 +52,6 @@ struct Share {
 }
 
 impl Share {
-    const EVERY: Self = Self { of_all: 1, of_full: 1, changes: false };
-
     /// The moments.
     fn of(self, calls: &[String]) -> Vec<Hold> {
         const CHANGES: [&str; 6] = ["create", "put", "update", "tag", "untag", "delete"];
@@ -137,39 +146,28 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_is_killed_at_every_call_and_the_next_one_goes_on() {
-    with_every_plot(Kind::Named, |plot| at_every_call(plot, Kind::Named, 1, Share::EVERY)).await;
+    let share = Share { of_all: 1, of_full: 1, changes: true };
+    with_every_plot(Kind::Named, |plot| at_every_call(plot, Kind::Named, 1, share)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_where_leftovers_are_told_by_elimination() {
-    with_every_plot(Kind::Unnamed, |plot| {
-        at_every_call(plot, Kind::Unnamed, 1, Share { of_all: 12, of_full: 1, changes: true })
-    })
-    .await;
+    let share = Share { of_all: 12, of_full: 1, changes: true };
+    with_every_plot(Kind::Unnamed, |plot| at_every_call(plot, Kind::Unnamed, 1, share)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_where_a_value_is_kept_in_place() {
-    with_every_plot(Kind::InPlace, |plot| {
-        at_every_call(plot, Kind::InPlace, 1, Share { of_all: 12, of_full: 1, changes: true })
-    })
-    .await;
+    let share = Share { of_all: 12, of_full: 1, changes: true };
+    with_every_plot(Kind::InPlace, |plot| at_every_call(plot, Kind::InPlace, 1, share)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_replicas_one_is_killed_and_the_other_goes_on() {
-    with_every_plot(Kind::Named, |plot| {
-        at_every_call(plot, Kind::Named, 2, Share { of_all: 30, of_full: 1, changes: false })
-    })
-    .await;
-    with_every_plot(Kind::Unnamed, |plot| {
-        at_every_call(plot, Kind::Unnamed, 2, Share { of_all: 60, of_full: 4, changes: false })
-    })
-    .await;
-    with_every_plot(Kind::InPlace, |plot| {
-        at_every_call(plot, Kind::InPlace, 2, Share { of_all: 60, of_full: 4, changes: false })
-    })
-    .await;
+    for (kind, of_all, of_full) in [(Kind::Named, 40, 1), (Kind::Unnamed, 80, 4), (Kind::InPlace, 80, 4)] {
+        let share = Share { of_all, of_full, changes: false };
+        with_every_plot(kind, |plot| at_every_call(plot, kind, 2, share)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -64,7 +64,7 @@ impl Plot {
             (Self::Rotation | Self::Move, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 8,
             // In place, nothing waits for a value that is replaced, but for a lost attempt.
             (Self::Rotation | Self::Move, Kind::InPlace) | (Self::Leaked, _) => Duration::ZERO..=lost,
-            (Self::Retirement, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 3,
+            (Self::Retirement, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 2 + lost,
             // The record is its owner's to delete.
             (Self::Retirement, Kind::InPlace) => Duration::MAX..=Duration::MAX,
         }
@@ -101,7 +101,7 @@ pub struct Voyage {
     plot: Plot,
     kind: Kind,
     /// A process slept at the wrong moment, or was as slow as if it had.
-    late: bool,
+    pub late: bool,
     /// Calls before it began.
     skip: usize,
     began: Timestamp,
@@ -148,7 +148,7 @@ impl Voyage {
             world,
             plot,
             kind: setting.kind,
-            late: setting.sleepers,
+            late: false,
             skip,
             began,
             first,
@@ -321,7 +321,7 @@ impl Voyage {
 
 /// One voyage, on which processes are killed at these calls, each counted from the kill before it.
 pub async fn voyage(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> Ended {
-    let mut voyage = Voyage::begin(plot, Setting { kind, replicas, sleepers: false }).await;
+    let mut voyage = Voyage::begin(plot, Setting { kind, replicas, sets_late: false }).await;
     voyage.more = holds.into_iter().rev().collect();
     if let Some(hold) = voyage.more.pop() {
         voyage.kill_at(hold);

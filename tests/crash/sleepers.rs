@@ -63,8 +63,10 @@ struct Woken {
 
 /// Lets one process sleep, and everything come to rest after it.
 async fn sleep(sleep: Sleep) -> Woken {
-    let mut voyage = Voyage::begin(sleep.plot, Setting { kind: sleep.kind, replicas: 2, sleepers: true }).await;
     let (call, next, moment) = sleep.at;
+    let setting = Setting { kind: sleep.kind, replicas: 2, sets_late: moment == Moment::Before };
+    let mut voyage = Voyage::begin(sleep.plot, setting).await;
+    voyage.late = true;
     voyage.kill_at(Hold { next, moment, call: Some(call.into()) });
     let child = voyage.until_held(if sleep.clocks == Clocks::Both { FAST } else { SLOW }).await;
     signal(&child, Signal::STOP);

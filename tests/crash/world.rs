@@ -118,8 +118,8 @@ pub struct Setting {
     pub kind: Kind,
     /// Processes that may work at once.
     pub replicas: usize,
-    /// Processes may sleep at the wrong moment.
-    pub sleepers: bool,
+    /// A process may sleep before it sets a value in place.
+    pub sets_late: bool,
 }
 
 impl Said {
@@ -138,7 +138,7 @@ impl World {
 
     /// The same in another time, with an overlap of this many hours.
     pub async fn on(clock: Arc<dyn Clock>, setting: Setting, overlap_hours: u32) -> Self {
-        let Setting { kind, replicas, sleepers } = setting;
+        let Setting { kind, replicas, sets_late } = setting;
         let vendor = kind.vendor();
         let (services, real) = (Arc::clone(&clock), Arc::clone(&clock));
         let sandbox = Sandbox::start(Ports::default(), SEED, services, real).await.unwrap();
@@ -169,7 +169,7 @@ impl World {
         kind.add_foreign(&**sandbox.vendor(vendor.name).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let overlap = Duration::from_secs(3_600) * overlap_hours;
-        let judge = Judge::at(&sandbox, Promise { kind, replicas, overlap, sets_late: sleepers });
+        let judge = Judge::at(&sandbox, Promise { kind, replicas, overlap, sets_late });
         let world = Self { clock, sandbox, judge, kind, folder };
         world.declare(&text);
         world
