@@ -47,9 +47,9 @@ struct Sleep {
 /// A process whose clock stands still thinks that seconds have passed while minutes have.
 const SLOW: u32 = 5;
 /// One whose clock goes on sees minutes pass in a moment.
-const FAST: u32 = 300;
+const FAST: u32 = 60;
 /// Real time that is minutes to the fast one.
-const MOMENT: Duration = Duration::from_millis(500);
+const MOMENT: Duration = Duration::from_millis(2_500);
 
 /// What the sleeper did after it woke, and how everything ended.
 struct Woken {
