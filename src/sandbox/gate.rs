@@ -190,6 +190,12 @@ impl Gate {
         locked(&self.inner).watcher = Some(watcher);
     }
 
+    /// Applies no call, where somebody watches, until what this gives is dropped: for looking around
+    /// at one moment.
+    pub async fn still(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
     /// Counts, and holds, only calls of which `counts` says so; all of them when this was never called.
     pub fn count_only(&self, counts: Counts) {
         locked(&self.inner).counts = Some(counts);

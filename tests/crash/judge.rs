@@ -1,28 +1,62 @@
 //! Sees every call, right after it was applied and before anything else happens, and holds it
 //! against the protocol's invariants. It reads the services' own state, and knows nothing of what
-//! keyferry thinks.
+//! keyferry thinks: every date is the one at which it saw something happen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use keyferry::model::time::Timestamp;
 use keyferry::sandbox::gate::Passed;
-use keyferry::sandbox::keycard::{CredentialFact, Keycard};
 use keyferry::sandbox::secrets_manager::SecretsManager;
 use keyferry::sandbox::secrets_manager::state::{Content, Secret};
 use keyferry::sandbox::simulator::Simulator;
 use keyferry::sandbox::stage::Sandbox;
 use serde_json::Value;
 
+use crate::kind::{Fact, Kind};
+
 /// The name of the only secret.
 pub const SECRET: &str = "app";
 const AWS_LABELS: [&str; 3] = ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"];
+/// From the word that the current credential is about to end to its end: twice settle, less what a
+/// call may be under way.
+const FOREWARNED: Duration = Duration::from_secs(25 * 60);
+/// A deletion is scheduled with a window of 30 days.
+const RECOVERY: Duration = Duration::from_secs(29 * 86_400);
+
+/// What a voyage promises of its credential.
+#[derive(Clone, Copy)]
+pub struct Promise {
+    pub kind: Kind,
+    /// Processes that may work at once.
+    pub replicas: usize,
+    /// How long consumers may hold what was replaced or retired.
+    pub overlap: Duration,
+    /// A process may sleep before it sets a value in place, and set it when it is another's turn:
+    /// that is healed, and not prevented.
+    pub sets_late: bool,
+}
+
+/// A date that is far away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wait {
+    /// The old value lives on for its overlap.
+    Overlap,
+    /// Consumers of a retired credential are given their time.
+    Retiring,
+    /// It is said that the credential is about to end.
+    Forewarned,
+}
 
 /// The judge.
 pub struct Judge {
     secrets_manager: Arc<SecretsManager>,
     vendor: Arc<dyn Simulator>,
-    live_max: usize,
+    promise: Promise,
+    /// What was at the vendor before keyferry: somebody else's.
+    foreign: BTreeSet<String>,
     seen: Mutex<Seen>,
 }
 
@@ -31,13 +65,18 @@ struct Seen {
     violations: Vec<String>,
     calls: Vec<String>,
     live: BTreeSet<String>,
+    /// When a credential was seen to have ended.
+    ended: BTreeMap<String, Timestamp>,
     /// What each version held when it was first seen.
     contents: BTreeMap<String, String>,
     current: Option<String>,
     /// Vendor ids that some version's `kf-cred` names.
     leased: BTreeSet<String>,
-    /// Those that any ever named.
-    ever_leased: BTreeSet<String>,
+    /// Since when consumers are told that it is retired.
+    retiring: Option<Timestamp>,
+    /// The version that is said to be ending, and since when.
+    ending: Option<(String, Timestamp)>,
+    deleted: bool,
 }
 
 /// A version, as the judge needs it.
@@ -45,6 +84,8 @@ struct Version {
     id: String,
     labels: BTreeSet<String>,
     text: String,
+    /// The credential that its value logs in as.
+    whose: Option<String>,
 }
 
 impl Version {
@@ -68,13 +109,54 @@ impl Version {
     }
 }
 
+/// How things stand.
+struct Shown {
+    now: Timestamp,
+    versions: Vec<Version>,
+    /// What keyferry made at the vendor.
+    facts: Vec<Fact>,
+    /// How many live that it did not make.
+    foreign: usize,
+    records: usize,
+    /// The tag that says that the credential is retired.
+    retiring: Option<String>,
+    /// The tag that says that somebody tries to make the first value is there.
+    bootstrap: bool,
+    /// The tag that says that something may still live in a former place is there.
+    former: bool,
+    /// When the secret will be gone.
+    gone: Option<Timestamp>,
+}
+
+impl Shown {
+    fn live(&self) -> BTreeSet<String> {
+        self.facts.iter().filter(|fact| fact.lives).map(|fact| fact.id.clone()).collect()
+    }
+
+    fn with(&self, label: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.has(label))
+    }
+
+    fn leased(&self) -> BTreeSet<String> {
+        self.versions.iter().filter_map(Version::leased).map(Into::into).collect()
+    }
+
+    /// The version that the tag says is ending.
+    fn ending(&self) -> Option<String> {
+        self.retiring.as_ref()?.splitn(3, ':').nth(2).map(Into::into)
+    }
+}
+
 impl Judge {
     /// A judge that watches the calls to these services from now on.
-    pub fn at(sandbox: &Sandbox, replicas: usize) -> Arc<Self> {
+    pub fn at(sandbox: &Sandbox, promise: Promise) -> Arc<Self> {
+        let vendor = Arc::clone(sandbox.vendor(promise.kind.vendor().name).unwrap());
+        let foreign = promise.kind.facts(&*vendor).into_iter().map(|fact| fact.id).collect();
         let judge = Arc::new(Self {
             secrets_manager: Arc::clone(&sandbox.secrets_manager),
-            vendor: Arc::clone(sandbox.vendor("keycard").unwrap()),
-            live_max: 4 + replicas - 1,
+            vendor,
+            promise,
+            foreign,
             seen: Mutex::default(),
         });
         let watching = Arc::clone(&judge);
@@ -84,9 +166,7 @@ impl Judge {
 
     /// Notes a violation.
     pub fn blame(&self, what: String) {
-        let mut seen = self.seen.lock().unwrap();
-        let at = seen.calls.last().cloned().unwrap_or_default();
-        seen.violations.push(format!("{what} (after {at})"));
+        self.seen.lock().unwrap().blame([what]);
     }
 
     /// Violations so far.
@@ -99,119 +179,112 @@ impl Judge {
         self.seen.lock().unwrap().calls.clone()
     }
 
-    fn keycard(&self) -> &Keycard {
-        let vendor: &dyn std::any::Any = &*self.vendor;
-        vendor.downcast_ref().expect("the tests' vendor is Keycard")
-    }
-
-    fn versions(&self) -> Vec<Version> {
-        let shown = |secret: &Secret| {
-            let versions = secret.versions.iter().map(|version| Version {
-                id: version.id.clone(),
-                labels: version.stages.clone(),
-                text: match version.content.as_deref() {
+    fn shown(&self) -> Shown {
+        let now = self.secrets_manager.world().now();
+        let kind = self.promise.kind;
+        let version = |secret: &Secret| {
+            let versions = secret.versions.iter().map(|version| {
+                let text = match version.content.as_deref() {
                     Some(Content::Text(text)) => text.clone(),
                     Some(Content::Bytes(_)) | None => String::new(),
-                },
+                };
+                let value = serde_json::from_str(&text).unwrap_or_default();
+                let whose = kind.whose(&*self.vendor, &value);
+                Version { id: version.id.clone(), labels: version.stages.clone(), text, whose }
             });
             versions.collect()
         };
-        let now = self.secrets_manager.world().now();
-        self.secrets_manager
-            .with_state(|state| state.present("us-east-1", SECRET, now).map(|secret| shown(secret)))
-            .unwrap_or_default()
+        let (versions, retiring, bootstrap, former, gone) = self
+            .secrets_manager
+            .with_state(|state| {
+                let secret = state.present("us-east-1", SECRET, now)?;
+                let tag = |key: &str| secret.tags.as_ref()?.get(key).cloned();
+                let [bootstrap, former] = ["keyferry:attempt", "keyferry:former"].map(|key| tag(key).is_some());
+                Some((version(secret), tag("keyferry:retiring"), bootstrap, former, secret.deleted))
+            })
+            .unwrap_or_default();
+        let (theirs, facts) =
+            kind.facts(&*self.vendor).into_iter().partition::<Vec<_>, _>(|fact| self.foreign.contains(&fact.id));
+        let foreign = theirs.iter().filter(|fact| fact.lives).count();
+        Shown { now, versions, facts, foreign, records: kind.records(&*self.vendor), retiring, bootstrap, former, gone }
     }
 
     /// The state after one call, and how it differs from the one before.
     fn look(&self, call: &Passed) {
-        let facts = self.keycard().credentials();
-        let live: BTreeSet<String> = self.vendor.live().into_iter().collect();
-        let versions = self.versions();
+        let shown = self.shown();
         let mut seen = self.seen.lock().unwrap();
         seen.calls.push(format!("{} {}", call.service, call.call));
-        let mut wrong = Vec::new();
-        if live.len() > self.live_max {
-            wrong.push(format!("{} credentials live at once", live.len()));
+        seen.note_retirement(&shown);
+        let mut wrong = seen.contents(&shown);
+        wrong.extend(seen.leases(&shown));
+        wrong.extend(seen.deletion(&shown, self.promise.overlap));
+        wrong.extend(match self.promise.kind {
+            Kind::Named | Kind::Unnamed => seen.credentials(&shown, self.promise),
+            Kind::InPlace => seen.record(&shown, self.promise),
+        });
+        if shown.foreign != self.foreign.len() {
+            wrong.push("somebody else's credential was revoked".into());
         }
-        for ended in seen.live.difference(&live) {
-            let refers = |version: &&Version| identifies(&facts, version).is_some_and(|fact| fact.id == *ended);
-            for version in versions.iter().filter(refers) {
-                for label in AWS_LABELS.into_iter().filter(|label| version.has(label)) {
-                    wrong.push(format!("a credential was revoked while {label} referred to it"));
-                }
-            }
-        }
-        for version in &versions {
-            let first = seen.contents.entry(version.id.clone()).or_insert_with(|| version.text.clone());
-            if *first != version.text {
-                wrong.push("the content of a version changed".into());
-            }
-            let referenced = version.has("AWSCURRENT") || version.has("AWSPENDING");
-            if referenced && version.is_ours() {
-                wrong.push("AWSCURRENT or AWSPENDING is on a claim or a tombstone".into());
-            }
-        }
-        let current = versions.iter().find(|version| version.has("AWSCURRENT"));
-        match current.map(|version| identifies(&facts, version)) {
-            Some(Some(fact)) if !live.contains(&fact.id) => wrong.push("AWSCURRENT holds a dead credential".into()),
-            Some(Some(fact)) if fact.login_count == 0 => {
-                wrong.push("AWSCURRENT was published without a login with it".into());
-            }
-            Some(None) => wrong.push("AWSCURRENT holds no credential of the vendor".into()),
-            None if seen.current.is_some() => wrong.push("AWSCURRENT went away".into()),
-            Some(Some(_)) | None => {}
-        }
-        seen.current = current.map(|version| version.id.clone());
-        let leased: BTreeSet<String> = versions.iter().filter_map(Version::leased).map(Into::into).collect();
-        if let Some(early) = seen.leased.difference(&leased).find(|id| live.contains(*id)) {
-            wrong.push(format!("the lease of {early} was taken off while it lived"));
-        }
-        seen.ever_leased.extend(leased.iter().cloned());
-        seen.leased = leased;
-        seen.live = live;
-        let at = seen.calls.last().cloned().unwrap_or_default();
-        seen.violations.extend(wrong.into_iter().map(|what| format!("{what} (after {at})")));
+        seen.remember(&shown);
+        seen.blame(wrong);
     }
 
-    /// Whether the old value lives on for its overlap, and nothing is under way.
-    pub fn in_overlap(&self) -> bool {
-        let versions = self.versions();
-        let any = |label: &str| versions.iter().any(|version| version.has(label));
-        any("AWSPREVIOUS") && !any("AWSPENDING")
+    /// The date that is waited for, where nothing is under way.
+    pub fn waits(&self) -> Option<Wait> {
+        let shown = self.shown();
+        let wait = match (&shown.retiring, shown.ending()) {
+            (Some(_), Some(_)) => Wait::Forewarned,
+            (Some(_), None) => Wait::Retiring,
+            (None, _) => shown.with("AWSPREVIOUS").map(|_| Wait::Overlap)?,
+        };
+        shown.with("AWSPENDING").is_none().then_some(wait)
     }
 
-    /// What must be so once everything rests.
-    pub fn rest(&self) {
-        for what in self.at_rest() {
-            self.blame(what);
-        }
+    /// Since when consumers are told that the credential is retired.
+    pub fn retiring(&self) -> Option<Timestamp> {
+        self.seen.lock().unwrap().retiring
     }
 
     /// What is not yet as it must be at rest.
-    pub fn at_rest(&self) -> Vec<String> {
-        let versions = self.versions();
-        let facts = self.keycard().credentials();
-        let live = self.vendor.live();
+    pub fn at_rest(&self, retired: bool) -> Vec<String> {
+        let shown = self.shown();
+        let live = shown.live();
         let mut wrong = Vec::new();
-        match versions.iter().find(|version| version.has("AWSCURRENT")) {
-            None => wrong.push("at rest, nothing is current".to_owned()),
-            Some(version) => {
-                let current = identifies(&facts, version).map(|fact| fact.id.clone());
-                if live.len() != 1 || current.as_ref() != live.first() {
+        let current = shown.with("AWSCURRENT");
+        let whose = current.and_then(|version| version.whose.clone());
+        match (current, retired, self.promise.kind) {
+            (None, ..) => wrong.push("at rest, nothing is current".to_owned()),
+            (Some(_), true, _) if shown.gone.is_none() => wrong.push("the secret is not scheduled for deletion".into()),
+            (Some(_), true, Kind::Named | Kind::Unnamed) => {
+                if !live.is_empty() {
+                    wrong.push(format!("retired, and {} credentials live", live.len()));
+                }
+            }
+            (Some(_), _, Kind::InPlace) => {
+                // Retired, the record stays as it is: whoever owns it deletes it.
+                if live.first() != whose.as_ref() {
+                    wrong.push("at rest, ChatBotKit does not hold the current value".into());
+                }
+            }
+            (Some(version), false, Kind::Named | Kind::Unnamed) => {
+                if live.len() != 1 || whose.as_ref() != live.first() {
                     wrong.push(format!(
                         "at rest, {} credentials live besides or instead of the current one",
                         live.len()
                     ));
                 }
-                if version.leased().map(str::to_owned) != current {
+                if version.leased().map(str::to_owned) != whose {
                     wrong.push("at rest, the current version has no lease of its own".into());
                 }
             }
         }
-        for version in &versions {
+        if shown.former {
+            wrong.push("at rest, the tag of a former place is still there".into());
+        }
+        for version in &shown.versions {
             for label in &version.labels {
                 let fine = matches!(label.as_str(), "AWSCURRENT" | "kf-closed")
-                    || label.starts_with("kf-cred:") && version.has("AWSCURRENT");
+                    || label.starts_with("kf-cred:") && version.has("AWSCURRENT") && !retired;
                 if !fine {
                     wrong.push(format!("at rest, there is still a label {label}"));
                 }
@@ -220,26 +293,180 @@ impl Judge {
         wrong
     }
 
+    /// Whether the tag of a first attempt is still there. It goes when a pass after settle finds
+    /// nothing left of it, which `once` doesn't wait for.
+    pub fn bootstraps(&self) -> bool {
+        self.shown().bootstrap
+    }
+
+    /// What must be so whenever a process came to its own end: in place, nothing is left half way.
+    pub fn settled(&self) {
+        let shown = self.shown();
+        let whose = shown.with("AWSCURRENT").and_then(|version| version.whose.clone());
+        if self.promise.kind == Kind::InPlace && shown.live().first() != whose.as_ref() {
+            self.blame("a process ended, and ChatBotKit does not hold the current value".into());
+        }
+    }
+
     /// The vendor's id of the current credential.
     pub fn current(&self) -> Option<String> {
-        let facts = self.keycard().credentials();
-        let version = self.versions().into_iter().find(|version| version.has("AWSCURRENT"))?;
-        identifies(&facts, &version).map(|fact| fact.id.clone())
+        self.shown().with("AWSCURRENT")?.whose.clone()
     }
 
-    /// How many credentials any version's `kf-cred` ever named.
-    pub fn lease_count(&self) -> usize {
-        self.seen.lock().unwrap().ever_leased.len()
+    /// How many claims were ever made because a value leaked.
+    pub fn leak_count(&self) -> usize {
+        let seen = self.seen.lock().unwrap();
+        let texts = seen.contents.values().filter_map(|text| serde_json::from_str::<Value>(text).ok());
+        texts.filter(|text| text["cause"] == "leaked").count()
     }
 
-    /// When a credential was revoked.
-    pub fn revoked(&self, id: &str) -> Option<Timestamp> {
-        self.keycard().credentials().into_iter().find(|fact| fact.id == id)?.deleted
+    /// Holds against `bounds` how long after `began` a credential ended; in place, when its value was
+    /// replaced.
+    pub fn lived(&self, id: &str, began: Timestamp, bounds: RangeInclusive<Duration>) {
+        let ended = self.seen.lock().unwrap().ended.get(id).copied();
+        let took = ended.map_or(Duration::MAX, |at| at.since(began));
+        if !bounds.contains(&took) {
+            self.blame(format!("the old credential ended after {took:?}, which is not within {bounds:?}"));
+        }
     }
 }
 
-/// The credential whose client id a version holds.
-fn identifies<'a>(facts: &'a [CredentialFact], version: &Version) -> Option<&'a CredentialFact> {
-    let id = version.field("client_id")?;
-    facts.iter().filter(|fact| fact.identifier == id).max_by_key(|fact| fact.created)
+impl Seen {
+    fn blame(&mut self, wrong: impl IntoIterator<Item = String>) {
+        let at = self.calls.last().cloned().unwrap_or_default();
+        self.violations.extend(wrong.into_iter().map(|what| format!("{what} (after {at})")));
+    }
+
+    /// When it was first said that the credential is retired, and that it is about to end.
+    fn note_retirement(&mut self, shown: &Shown) {
+        match &shown.retiring {
+            None => (self.retiring, self.ending) = (None, None),
+            Some(_) => _ = self.retiring.get_or_insert(shown.now),
+        }
+        if let Some(version) = shown.ending() {
+            self.ending.get_or_insert((version, shown.now));
+        }
+    }
+
+    /// Whether consumers of a retired credential have had their time.
+    fn time_given(&self, now: Timestamp, overlap: Duration) -> bool {
+        self.retiring.is_some_and(|since| now >= since.plus(overlap))
+    }
+
+    /// Whether the current credential may end, or be dead.
+    fn may_end(&self, version: &Version, now: Timestamp, overlap: Duration) -> bool {
+        let warned = |(id, since): &(String, Timestamp)| *id == version.id && now >= since.plus(FOREWARNED);
+        self.time_given(now, overlap) && self.ending.as_ref().is_some_and(warned)
+    }
+
+    /// What AWS holds, whatever the vendor.
+    fn contents(&mut self, shown: &Shown) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for version in &shown.versions {
+            let first = self.contents.entry(version.id.clone()).or_insert_with(|| version.text.clone());
+            if *first != version.text {
+                wrong.push("the content of a version changed".into());
+            }
+            if version.is_ours() && (version.has("AWSCURRENT") || version.has("AWSPENDING")) {
+                wrong.push("AWSCURRENT or AWSPENDING is on a claim or a tombstone".into());
+            }
+        }
+        match shown.with("AWSCURRENT") {
+            Some(version) if version.whose.is_none() => {
+                wrong.push("AWSCURRENT holds no credential of the vendor".into());
+            }
+            None if self.current.is_some() => wrong.push("AWSCURRENT went away".into()),
+            Some(_) | None => {}
+        }
+        wrong
+    }
+
+    fn leases(&self, shown: &Shown) -> Option<String> {
+        let (live, leased) = (shown.live(), shown.leased());
+        let early = self.leased.difference(&leased).find(|id| live.contains(*id))?;
+        Some(format!("the lease of {early} was taken off while it lived"))
+    }
+
+    /// A secret is scheduled for deletion when its consumers have had their time, and nothing in it
+    /// or lost by it lives; and never without a way back.
+    fn deletion(&self, shown: &Shown, overlap: Duration) -> Vec<String> {
+        let Some(gone) = shown.gone.filter(|_| !self.deleted) else { return Vec::new() };
+        let rules = [
+            (self.time_given(shown.now, overlap), "the secret was deleted before its consumers had their time"),
+            (shown.leased().is_empty(), "the secret was deleted while it tracks a credential"),
+            (gone >= shown.now.plus(RECOVERY), "the secret was deleted without 30 days to restore it"),
+        ];
+        rules.into_iter().filter(|(kept, _)| !kept).map(|(_, what)| what.into()).collect()
+    }
+
+    /// Where every rotation makes a credential of its own.
+    fn credentials(&self, shown: &Shown, promise: Promise) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let live = shown.live();
+        if live.len() > 4 + promise.replicas - 1 {
+            wrong.push(format!("{} credentials live at once", live.len()));
+        }
+        let may_end = |version: &Version| self.may_end(version, shown.now, promise.overlap);
+        for ended in self.live.difference(&live) {
+            for version in shown.versions.iter().filter(|version| version.whose.as_ref() == Some(ended)) {
+                let retired = |label: &&str| *label == "AWSCURRENT" && may_end(version);
+                for label in AWS_LABELS.into_iter().filter(|label| version.has(label) && !retired(label)) {
+                    wrong.push(format!("a credential was revoked while {label} referred to it"));
+                }
+            }
+        }
+        if let Some(version) = shown.with("AWSCURRENT") {
+            match shown.facts.iter().find(|fact| version.whose.as_ref() == Some(&fact.id)) {
+                Some(fact) if !fact.lives && !may_end(version) => {
+                    wrong.push("AWSCURRENT holds a dead credential".into());
+                }
+                Some(fact) if fact.uses == 0 => wrong.push("AWSCURRENT was published without a login with it".into()),
+                Some(_) | None => {}
+            }
+        }
+        wrong
+    }
+
+    /// In place, the old value ends when the new one is set, and nothing can make that and the
+    /// promotion one. What is promised: the vendor holds nothing that AWS does not, and wherever it
+    /// differs from what is current, AWSPENDING says so.
+    fn record(&self, shown: &Shown, promise: Promise) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if shown.records > 1 || (shown.facts.is_empty() && !self.live.is_empty()) {
+            wrong.push(format!("{} records where there is to be one with a value", shown.records));
+        }
+        let is = |label: &str, value: &String| {
+            shown.with(label).is_some_and(|version| version.whose.as_ref() == Some(value))
+        };
+        let current = shown.with("AWSCURRENT");
+        let in_step = current.is_none_or(|version| shown.live().first() == version.whose.as_ref());
+        for held in shown.live().iter().filter(|held| !is("AWSCURRENT", held) && !is("AWSPENDING", held)) {
+            let stored = shown.versions.iter().any(|version| version.whose.as_ref() == Some(held));
+            if !promise.sets_late || !stored {
+                wrong.push("ChatBotKit holds a value that is neither current nor a candidate".into());
+            }
+        }
+        if !in_step && shown.with("AWSPENDING").is_none() && !promise.sets_late {
+            wrong.push("ChatBotKit does not hold the current value, and nothing says that it will".into());
+        }
+        let moved = current.filter(|version| self.current.as_ref().is_some_and(|before| *before != version.id));
+        if moved.is_some() && !in_step {
+            wrong.push("a value was promoted that ChatBotKit does not hold".into());
+        }
+        if !shown.leased().is_empty() {
+            wrong.push("there is a lease where nothing is made".into());
+        }
+        wrong
+    }
+
+    fn remember(&mut self, shown: &Shown) {
+        let live = shown.live();
+        for ended in self.live.difference(&live) {
+            self.ended.entry(ended.clone()).or_insert(shown.now);
+        }
+        self.live = live;
+        self.current = shown.with("AWSCURRENT").map(|version| version.id.clone());
+        self.leased = shown.leased();
+        self.deleted = shown.gone.is_some();
+    }
 }

@@ -2,11 +2,23 @@
 //! started afresh, and again whenever it said that a date would come, until everything rests. All
 //! the while a consumer reads and logs in, and a judge sees every call.
 //!
-//! `cargo test` kills `once` at every call, and the daemon and two replicas at a seeded tenth of
-//! theirs; `KEYFERRY_CRASH=full` at all of them, and at 2,000 random ones besides.
+//! | file | |
+//! |---|---|
+//! | `plot` | what happens: a first creation, a rotation, a leaked one, a retirement, a move |
+//! | `kind` | with whom: a vendor that keeps our mark, one that keeps none, one in place |
+//! | `world` | the services, the declaration, processes |
+//! | `judge` | the invariants, after every single call |
+//! | `main`, `daemon` | `once` and `run`, one and two at once |
+//! | `sleepers` | processes that sleep at the wrong moment |
+//!
+//! `cargo test` kills `once` at every call where marks are kept, and all the others at a seeded
+//! share of theirs. `KEYFERRY_CRASH=full` kills at every call of `once` with every kind, and of
+//! `run` and of two at once where marks are kept (a share with the other kinds), and on 2,000
+//! random voyages besides.
 
 mod daemon;
 mod judge;
+mod kind;
 mod plot;
 mod sleepers;
 mod world;
@@ -15,11 +27,12 @@ use keyferry::sandbox::gate::{Hold, Moment};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use kind::Kind;
 use plot::{Ended, Plot, moments, tell, voyage};
 
 /// Voyages at once, over all tests: most of their time they wait, for a child process that keeps
 /// its pace.
-static AT_ONCE: Semaphore = Semaphore::const_new(12);
+static AT_ONCE: Semaphore = Semaphore::const_new(16);
 /// Random choices come from this.
 const SEED: u64 = 1;
 
@@ -28,10 +41,30 @@ fn full() -> bool {
     std::env::var("KEYFERRY_CRASH").is_ok_and(|asked| asked == "full")
 }
 
-/// A seeded share of `all`, or all of them.
-fn some<T>(all: impl Iterator<Item = T>, one_in: usize) -> Vec<T> {
-    let mut dice = fastrand::Rng::with_seed(SEED);
-    all.filter(|_| full() || dice.usize(..one_in) == 0).collect()
+/// How many moments of a plot's calls processes are killed at: one in so many, from a seed.
+#[derive(Clone, Copy)]
+struct Share {
+    of_all: usize,
+    /// The same where everything is asked for.
+    of_full: usize,
+    /// And right after each call that changes something.
+    changes: bool,
+}
+
+impl Share {
+    /// The moments.
+    fn of(self, calls: &[String]) -> Vec<Hold> {
+        const CHANGES: [&str; 6] = ["create", "put", "update", "tag", "untag", "delete"];
+        let changes = |hold: &Hold| {
+            let call = &calls[usize::try_from(hold.next).unwrap() - 1];
+            let word = call.rsplit(' ').next().unwrap_or_default().to_lowercase();
+            hold.moment == Moment::After && CHANGES.iter().any(|change| word.starts_with(change))
+        };
+        let mut dice = fastrand::Rng::with_seed(SEED);
+        let one_in = if full() { self.of_full } else { self.of_all };
+        // The dice first, so that the others don't depend on what a call is called.
+        moments(calls.len()).filter(|hold| dice.usize(..one_in) == 0 || (self.changes && changes(hold))).collect()
+    }
 }
 
 /// What became of many voyages.
@@ -43,6 +76,12 @@ struct Tally {
     wrong: Vec<String>,
 }
 
+/// Sails when there is room for one more.
+async fn alone<V: Future>(voyage: V) -> V::Output {
+    let _permit = AT_ONCE.acquire().await.unwrap();
+    voyage.await
+}
+
 /// Sails each of `voyages`, a few at a time, and tells how many kills and violations there were.
 async fn all<V>(what: &str, voyages: Vec<V>) -> Tally
 where
@@ -51,10 +90,7 @@ where
     let mut running = JoinSet::new();
     let mut tally = Tally::default();
     for voyage in voyages {
-        running.spawn(async {
-            let _permit = AT_ONCE.acquire().await.unwrap();
-            voyage.await
-        });
+        running.spawn(alone(voyage));
     }
     while let Some(done) = running.join_next().await {
         let (name, ended) = done.unwrap();
@@ -71,31 +107,66 @@ where
     tally
 }
 
-async fn named(plot: Plot, replicas: usize, holds: Vec<Hold>) -> (String, Ended) {
-    let name = format!("{plot:?}, {replicas} replicas, {holds:?}");
-    (name, voyage(plot, replicas, holds).await)
+/// What a line of the tally is about: `calls` were made on a voyage without a kill, and `count`
+/// processes are to be killed at them.
+fn told(plot: Plot, kind: Kind, how: &str, calls: usize, count: usize) -> String {
+    let share =
+        if count == 2 * calls { "before and after each".to_owned() } else { format!("{count} moments of them") };
+    format!("{plot:?}, {kind:?}, {how}, {calls} outside calls, {share}")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn once_is_killed_at_every_call_and_the_next_one_goes_on() {
-    for plot in Plot::ALL {
-        let dry = voyage(plot, 1, Vec::new()).await;
-        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}"), &dry));
-        let calls = dry.calls.len();
-        let voyages = moments(calls).map(|hold| named(plot, 1, vec![hold])).collect();
-        let tally = all(&format!("{plot:?}, once, {calls} outside calls, before and after each"), voyages).await;
-        assert_eq!((tally.kills, tally.missed), (2 * calls, 0), "{plot:?}");
+async fn named(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> (String, Ended) {
+    let name = format!("{plot:?}, {kind:?}, {replicas} replicas, {holds:?}");
+    (name, voyage(plot, kind, replicas, holds).await)
+}
+
+/// Kills at every call of a plot, or at a share of them, with `replicas` processes at once.
+async fn at_every_call(plot: Plot, kind: Kind, replicas: usize, share: Share) {
+    let (name, dry) = alone(named(plot, kind, replicas, Vec::new())).await;
+    assert!(dry.violations.is_empty(), "{}", tell(&name, &dry));
+    let calls = dry.calls.len();
+    let holds = share.of(&dry.calls);
+    let count = holds.len();
+    let voyages = holds.into_iter().map(|hold| named(plot, kind, replicas, vec![hold])).collect();
+    let tally = all(&told(plot, kind, &format!("once, {replicas} at once"), calls, count), voyages).await;
+    // How two processes interleave is theirs: there the count is a guide.
+    assert!(replicas > 1 || (tally.kills, tally.missed) == (count, 0), "{plot:?}, {kind:?}");
+}
+
+/// Does it with every plot of a kind, side by side.
+async fn with_every_plot<V>(kind: Kind, of: impl Fn(Plot) -> V)
+where
+    V: Future<Output = ()> + Send + 'static,
+{
+    let mut running: JoinSet<()> = Plot::of(kind).iter().map(|plot| of(*plot)).collect();
+    while let Some(done) = running.join_next().await {
+        done.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_is_killed_at_every_call_and_the_next_one_goes_on() {
+    let share = Share { of_all: 1, of_full: 1, changes: true };
+    with_every_plot(Kind::Named, |plot| at_every_call(plot, Kind::Named, 1, share)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_where_leftovers_are_told_by_elimination() {
+    let share = Share { of_all: 12, of_full: 1, changes: true };
+    with_every_plot(Kind::Unnamed, |plot| at_every_call(plot, Kind::Unnamed, 1, share)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_where_a_value_is_kept_in_place() {
+    let share = Share { of_all: 12, of_full: 1, changes: true };
+    with_every_plot(Kind::InPlace, |plot| at_every_call(plot, Kind::InPlace, 1, share)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_replicas_one_is_killed_and_the_other_goes_on() {
-    for plot in Plot::ALL {
-        let dry = voyage(plot, 2, Vec::new()).await;
-        assert!(dry.violations.is_empty(), "{}", tell(&format!("{plot:?}"), &dry));
-        // How two processes interleave is theirs: the count is a guide.
-        let voyages = some(moments(dry.calls.len()), 15).into_iter().map(|hold| named(plot, 2, vec![hold])).collect();
-        all(&format!("{plot:?}, two replicas, about {} outside calls", dry.calls.len()), voyages).await;
+    for (kind, of_all, of_full) in [(Kind::Named, 40, 1), (Kind::Unnamed, 80, 4), (Kind::InPlace, 80, 4)] {
+        let share = Share { of_all, of_full, changes: false };
+        with_every_plot(kind, |plot| at_every_call(plot, kind, 2, share)).await;
     }
 }
 
@@ -104,13 +175,15 @@ async fn killed_again_and_again_it_still_comes_to_rest() {
     let mut dice = fastrand::Rng::with_seed(SEED);
     let count = if full() { 2_000 } else { 24 };
     let voyages = (0..count).map(|_| {
-        let plot = Plot::ALL[dice.usize(..Plot::ALL.len())];
+        let kind = Kind::ALL[dice.usize(..Kind::ALL.len())];
+        let plots = Plot::of(kind);
+        let plot = plots[dice.usize(..plots.len())];
         let mut hold = |most| Hold {
             next: dice.u64(1..=most),
             moment: if dice.bool() { Moment::Before } else { Moment::After },
             call: None,
         };
-        named(plot, 1, vec![hold(36), hold(20), hold(20)])
+        named(plot, kind, 1, vec![hold(36), hold(20), hold(20)])
     });
     let voyages = voyages.collect();
     all("random, three kills each", voyages).await;

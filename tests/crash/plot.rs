@@ -1,24 +1,25 @@
 //! What happens in a voyage: a beginning, something that goes wrong in it, and fresh processes
 //! until everything rests.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use keyferry::model::time::Timestamp;
 use keyferry::sandbox::gate::{Hold, Moment};
 use tokio::process::Child;
 
-use crate::world::{Said, World};
+use crate::judge::SECRET;
+use crate::kind::Kind;
+use crate::world::{Said, Setting, World};
 
 /// More processes than any way back to rest takes.
 const PROCESS_COUNT_MAX: usize = 40;
-/// From how many leases on a leaked rotation may not be forgotten: the leaked value's is the first
-/// one, its candidate's the second.
-const LEASES_THAT_BIND: usize = 2;
 /// After a date that a process waits for. Dates on the wire are whole seconds, and a process's clock
 /// may be a little ahead: one that is woken too early does nothing, and its calls would be counted.
 const MARGIN: Duration = Duration::from_secs(90);
 
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3_600);
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a voyage is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,27 +30,54 @@ pub enum Plot {
     Rotation,
     /// The current value leaked.
     Leaked,
+    /// The declaration says that the credential is no longer wanted, while the one before it lives
+    /// for its overlap.
+    Retirement,
+    /// The declaration names another application: a new credential there, and the old one goes after
+    /// its overlap.
+    Move,
 }
 
 impl Plot {
-    pub const ALL: [Self; 3] = [Self::First, Self::Rotation, Self::Leaked];
+    /// What may happen with a vendor of this kind.
+    pub fn of(kind: Kind) -> &'static [Self] {
+        const ALL: [Plot; 5] = [Plot::First, Plot::Rotation, Plot::Leaked, Plot::Retirement, Plot::Move];
+        if kind.vendor().moves.is_some() { &ALL } else { &ALL[..4] }
+    }
 
     /// The words of the first process.
     pub fn words(self) -> &'static [&'static str] {
         match self {
-            Self::First | Self::Rotation => &["once"],
+            Self::First | Self::Rotation | Self::Retirement | Self::Move => &["once"],
             Self::Leaked => &["rotate", "app", "--leaked"],
         }
     }
 
-    /// How long the old credential may live on, whatever happens: a rotation's hour for the
-    /// candidate and its overlap, with an attempt lost or slept away; a leaked one's lost attempt.
-    fn patience(self) -> Duration {
-        match self {
-            Self::First | Self::Rotation => Duration::from_secs(32 * 3_600),
-            Self::Leaked => Duration::from_secs(3_600),
+    /// How long, from the beginning, the credential that is current then lives at least and at most,
+    /// whatever happens. For a rotation that is its overlap, and an hour for the candidate besides,
+    /// with an attempt lost or slept away; for a leaked one a lost attempt; for a retired one its
+    /// consumers' time, and the word ahead.
+    pub fn lives(self, kind: Kind, bounds: Bounds) -> RangeInclusive<Duration> {
+        let Bounds { overlap, lost } = bounds;
+        match (self, kind) {
+            (Self::First, _) => Duration::ZERO..=Duration::MAX,
+            (Self::Rotation | Self::Move, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 8,
+            // In place, nothing waits for a value that is replaced, but for a lost attempt.
+            (Self::Rotation | Self::Move, Kind::InPlace) | (Self::Leaked, _) => Duration::ZERO..=lost,
+            (Self::Retirement, Kind::Named | Kind::Unnamed) => overlap..=overlap + HOUR * 2 + lost,
+            // The record is its owner's to delete.
+            (Self::Retirement, Kind::InPlace) => Duration::MAX..=Duration::MAX,
         }
     }
+}
+
+/// What a voyage's times are made of.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    /// How long consumers may hold what was replaced or retired.
+    pub overlap: Duration,
+    /// What a lost attempt takes.
+    pub lost: Duration,
 }
 
 /// How a voyage ended.
@@ -71,6 +99,9 @@ pub struct Ended {
 pub struct Voyage {
     pub world: World,
     plot: Plot,
+    kind: Kind,
+    /// A process slept at the wrong moment, or was as slow as if it had.
+    pub late: bool,
     /// Calls before it began.
     skip: usize,
     began: Timestamp,
@@ -79,37 +110,53 @@ pub struct Voyage {
     processes: usize,
     killed: Option<(String, Moment)>,
     kills: usize,
-    /// Leases that had ever been seen when a process was killed first.
-    leases_before_kill: Option<usize>,
+    /// Claims for a leaked value that had ever been seen when a process was killed first.
+    claims_before_kill: Option<usize>,
+    /// Failures of a consumer that is told to go.
+    failures: u64,
     /// Kills after the first one, the last one first.
     more: Vec<Hold>,
 }
 
 impl Voyage {
     /// Makes the world as the plot finds it.
-    pub async fn begin(plot: Plot, replicas: usize) -> Self {
-        let world = World::new(1, replicas).await;
-        if plot != Plot::First {
-            let (said, _) = world.run(&["once"]).await;
+    pub async fn begin(plot: Plot, setting: Setting) -> Self {
+        let world = World::new(setting).await;
+        // And a minute: an age counts from when keyferry was told the time.
+        let due = DAY * 30 + Duration::from_secs(60);
+        let before: &[Duration] = match plot {
+            Plot::First => &[],
+            Plot::Rotation => &[due],
+            Plot::Leaked | Plot::Move => &[DAY],
+            Plot::Retirement => &[due, HOUR],
+        };
+        for span in before {
+            let mut said = world.run(&["once"]).await.0;
+            for _ in 0..PROCESS_COUNT_MAX {
+                if !said.was_slow() {
+                    break;
+                }
+                world.pass(HOUR).await;
+                said = world.run(&["once"]).await.0;
+            }
             assert_eq!(said.code, Some(0), "{}", said.text);
+            world.pass(*span).await;
         }
-        match plot {
-            Plot::First => {}
-            // And a minute: an age counts from when keyferry was told the time.
-            Plot::Rotation => world.pass(DAY * 30 + Duration::from_secs(60)).await,
-            Plot::Leaked => world.pass(DAY).await,
-        }
+        world.edit(plot);
         let (skip, began, first) = (world.judge.calls().len(), world.clock.wall(), world.judge.current());
         Self {
             world,
             plot,
+            kind: setting.kind,
+            late: false,
             skip,
             began,
             first,
             processes: 0,
             killed: None,
             kills: 0,
-            leases_before_kill: None,
+            claims_before_kill: None,
+            failures: 0,
             more: Vec::new(),
         }
     }
@@ -126,7 +173,7 @@ impl Voyage {
 
     /// Notes where a process was killed first, and has the next one killed as well if that is wanted.
     fn note_kill(&mut self, held: Option<(String, Moment)>) {
-        self.leases_before_kill.get_or_insert(self.world.judge.lease_count());
+        self.claims_before_kill.get_or_insert(self.world.judge.leak_count());
         self.killed = held;
         self.kills += 1;
         if let Some(hold) = self.more.pop() {
@@ -147,9 +194,10 @@ impl Voyage {
                 self.note_kill(held);
                 continue;
             }
+            self.late |= said.iter().any(Said::was_slow);
             // Of two that get into each other's way each says so, and the next look finds it healed.
             let now = self.world.clock.wall();
-            if said.iter().all(|one| rests(one, now)) {
+            if said.iter().all(|one| self.rests(one, now)) {
                 return;
             }
             self.wait_for(said.iter().filter_map(next).min()).await;
@@ -169,11 +217,13 @@ impl Voyage {
                 self.note_kill(held);
                 continue;
             }
-            if said.code != Some(0) {
+            self.world.judge.settled();
+            self.late |= said.was_slow();
+            if said.code != Some(0) && !said.was_slow() {
                 self.world.judge.blame(format!("{asked:?} ended with {:?}: {}", said.code, said.text));
             }
             if asked == ["once"] {
-                if rests(&said, self.world.clock.wall()) {
+                if self.rests(&said, self.world.clock.wall()) {
                     return;
                 }
                 self.wait_for(next(&said)).await;
@@ -197,42 +247,66 @@ impl Voyage {
                 _ = child.wait() => {}
             }
             let said = self.world.heard(child).await;
-            assert!(!rests(&said, self.world.clock.wall()), "the call never came");
+            assert!(!self.rests(&said, self.world.clock.wall()), "the call never came");
             words = &["once"];
             self.wait_for(next(&said)).await;
         }
     }
 
     /// The consumer's round at a moment when something may just have changed.
-    pub async fn look(&self) {
-        if self.plot == Plot::Leaked {
+    pub async fn look(&mut self) {
+        let consumer = &self.world.sandbox.consumer;
+        match self.plot {
+            Plot::First | Plot::Rotation | Plot::Move => {}
             // Who holds a leaked value is not waited for.
-            self.world.sandbox.consumer.read_anew();
+            Plot::Leaked => consumer.read_anew(),
+            // Whoever was told that it is retired is gone when their time is over.
+            Plot::Retirement => {
+                let since = self.world.judge.retiring();
+                if since.is_some_and(|since| self.world.clock.wall() >= since.plus(DAY)) {
+                    self.failures += consumer.failure_count();
+                    consumer.unwatch(SECRET);
+                }
+            }
         }
-        self.world.sandbox.consumer.round().await;
+        consumer.round().await;
     }
 
-    async fn wait_for(&self, next: Option<Timestamp>) {
+    async fn wait_for(&mut self, next: Option<Timestamp>) {
         let now = self.world.clock.wall();
         let span = next.unwrap_or(now).since(now) + MARGIN;
         self.world.pass(span).await;
+        self.look().await;
+    }
+
+    /// Whether nothing is left to do before the next rotation, or ever.
+    fn rests(&self, said: &Said, now: Timestamp) -> bool {
+        let (word, next) = (&said.facts["credentials"][0]["reason"], next(said));
+        match self.plot {
+            Plot::Retirement => word == "retired" && next.is_none_or(|next| next.since(now) > DAY * 2),
+            Plot::First | Plot::Rotation | Plot::Leaked | Plot::Move => {
+                word == "healthy" && next.is_some_and(|next| next.since(now) > DAY * 2)
+            }
+        }
     }
 
     /// Judges how it ended.
     pub async fn end(self) -> Ended {
         let world = &self.world;
         world.pass(Duration::from_secs(600)).await;
-        world.judge.rest();
-        if world.sandbox.consumer.failure_count() > 0 {
+        for what in world.judge.at_rest(self.plot == Plot::Retirement) {
+            world.judge.blame(what);
+        }
+        if self.failures + world.sandbox.consumer.failure_count() > 0 {
             world.judge.blame(format!("the consumer failed: {:?}", world.sandbox.consumer.tally()));
         }
         let calls = self.calls();
         if let Some(first) = &self.first {
-            let leases = self.leases_before_kill.unwrap_or_else(|| world.judge.lease_count());
-            let took = world.judge.revoked(first).map(|at| at.since(self.began));
-            let bound = self.plot == Plot::Rotation || leases >= LEASES_THAT_BIND;
-            if bound && took.is_none_or(|took| took > self.plot.patience()) {
-                world.judge.blame(format!("the old credential was revoked after {took:?}"));
+            // Who asks, and is killed before the claim, has to ask again.
+            let claimed = self.claims_before_kill.unwrap_or_else(|| world.judge.leak_count()) > 0;
+            if self.plot != Plot::Leaked || claimed {
+                let bounds = Bounds { overlap: DAY, lost: if self.late { HOUR * 4 } else { HOUR } };
+                world.judge.lived(first, self.began, self.plot.lives(self.kind, bounds));
             }
         }
         Ended {
@@ -246,8 +320,8 @@ impl Voyage {
 }
 
 /// One voyage, on which processes are killed at these calls, each counted from the kill before it.
-pub async fn voyage(plot: Plot, replicas: usize, holds: Vec<Hold>) -> Ended {
-    let mut voyage = Voyage::begin(plot, replicas).await;
+pub async fn voyage(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> Ended {
+    let mut voyage = Voyage::begin(plot, Setting { kind, replicas, sets_late: false }).await;
     voyage.more = holds.into_iter().rev().collect();
     if let Some(hold) = voyage.more.pop() {
         voyage.kill_at(hold);
@@ -257,12 +331,6 @@ pub async fn voyage(plot: Plot, replicas: usize, holds: Vec<Hold>) -> Ended {
         _ => voyage.sail_two().await,
     }
     voyage.end().await
-}
-
-/// Whether nothing is left to do before the next rotation.
-fn rests(said: &Said, now: Timestamp) -> bool {
-    let far = next(said).is_some_and(|next| next.since(now) > DAY * 2);
-    far && said.facts["credentials"][0]["reason"] == "healthy"
 }
 
 /// The date that it waits for.

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use keyferry::sandbox::gate::{Hold, Moment};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
+use rustix::process::Signal;
 
+use crate::kind::Kind;
 use crate::plot::{Ended, Plot, Voyage, tell};
-use crate::world::Said;
+use crate::world::{Said, Setting, signal};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -35,6 +35,7 @@ enum Clocks {
 #[derive(Clone, Copy, Debug)]
 struct Sleep {
     plot: Plot,
+    kind: Kind,
     /// The process is stopped at this call (what its name contains, and which of them), at this
     /// moment of it.
     at: (&'static str, u64, Moment),
@@ -46,9 +47,9 @@ struct Sleep {
 /// A process whose clock stands still thinks that seconds have passed while minutes have.
 const SLOW: u32 = 5;
 /// One whose clock goes on sees minutes pass in a moment.
-const FAST: u32 = 300;
+const FAST: u32 = 60;
 /// Real time that is minutes to the fast one.
-const MOMENT: Duration = Duration::from_millis(500);
+const MOMENT: Duration = Duration::from_millis(2_500);
 
 /// What the sleeper did after it woke, and how everything ended.
 struct Woken {
@@ -60,15 +61,12 @@ struct Woken {
     refused: Vec<String>,
 }
 
-fn signal(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap())).expect("it runs");
-    kill_process(pid, signal).unwrap();
-}
-
 /// Lets one process sleep, and everything come to rest after it.
 async fn sleep(sleep: Sleep) -> Woken {
-    let mut voyage = Voyage::begin(sleep.plot, 2).await;
     let (call, next, moment) = sleep.at;
+    let setting = Setting { kind: sleep.kind, replicas: 2, sets_late: moment == Moment::Before };
+    let mut voyage = Voyage::begin(sleep.plot, setting).await;
+    voyage.late = true;
     voyage.kill_at(Hold { next, moment, call: Some(call.into()) });
     let child = voyage.until_held(if sleep.clocks == Clocks::Both { FAST } else { SLOW }).await;
     signal(&child, Signal::STOP);
@@ -109,23 +107,43 @@ async fn check(one: Sleep, saw: impl FnOnce(&Woken) -> bool) {
 /// the time after which others give the candidate up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promotion_that_comes_late_is_refused_by_aws() {
+    for kind in Kind::ALL {
+        let one = Sleep {
+            plot: Plot::Rotation,
+            kind,
+            at: (kind.vendor().proves, 1, Moment::After),
+            minutes: 6,
+            clocks: Clocks::Services,
+            meanwhile: Meanwhile::Nothing,
+        };
+        let refused = |woken: &Woken| woken.refused == ["UpdateSecretVersionStage"];
+        check(one, refused).await;
+        check(Sleep { minutes: 16, meanwhile: Meanwhile::Another, ..one }, refused).await;
+        check(Sleep { minutes: 180, meanwhile: Meanwhile::Another, ..one }, refused).await;
+    }
+}
+
+/// In place, a value that is set late replaces one that is in use: nothing can refuse it, and it is
+/// set back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_set_late_is_set_back() {
     let one = Sleep {
         plot: Plot::Rotation,
-        at: ("zone_token", 1, Moment::After),
-        minutes: 6,
+        kind: Kind::InPlace,
+        at: ("/update", 1, Moment::Before),
+        minutes: 180,
         clocks: Clocks::Services,
-        meanwhile: Meanwhile::Nothing,
+        meanwhile: Meanwhile::Another,
     };
-    let refused = |woken: &Woken| woken.refused == ["UpdateSecretVersionStage"];
-    check(one, refused).await;
-    check(Sleep { minutes: 16, meanwhile: Meanwhile::Another, ..one }, refused).await;
-    check(Sleep { minutes: 180, meanwhile: Meanwhile::Another, ..one }, refused).await;
+    let set_back = |woken: &Woken| woken.calls.iter().filter(|call| *call == "chatbotkit update_secret").count() == 2;
+    check(one, set_back).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_sees_itself_late_proves_the_candidate_again() {
     let one = Sleep {
         plot: Plot::Rotation,
+        kind: Kind::Named,
         at: ("zone_token", 1, Moment::After),
         minutes: 3,
         clocks: Clocks::Both,
@@ -144,6 +162,7 @@ async fn a_process_that_sees_itself_late_proves_the_candidate_again() {
 async fn a_first_value_that_comes_late_is_refused_by_aws() {
     let one = Sleep {
         plot: Plot::First,
+        kind: Kind::Named,
         at: ("zone_token", 1, Moment::After),
         minutes: 6,
         clocks: Clocks::Services,
@@ -162,6 +181,7 @@ async fn a_first_value_that_comes_late_is_refused_by_aws() {
 async fn nothing_is_created_for_a_claim_that_is_a_minute_old() {
     let one = Sleep {
         plot: Plot::Rotation,
+        kind: Kind::Named,
         at: ("PutSecretValue", 1, Moment::After),
         minutes: 3,
         clocks: Clocks::Both,
@@ -175,6 +195,7 @@ async fn nothing_is_created_for_a_claim_that_is_a_minute_old() {
 async fn what_is_created_after_others_closed_the_attempt_is_ended_again() {
     let one = Sleep {
         plot: Plot::Rotation,
+        kind: Kind::Named,
         at: ("PutSecretValue", 1, Moment::After),
         minutes: 16,
         clocks: Clocks::Services,
@@ -191,6 +212,7 @@ async fn what_is_created_after_others_closed_the_attempt_is_ended_again() {
 async fn a_delete_that_comes_late_ends_nothing_else() {
     let decided = Sleep {
         plot: Plot::Rotation,
+        kind: Kind::Named,
         // The last call before it: of the process that creates it is the second, of this one the
         // fourth.
         at: ("get_zone", 4, Moment::After),

@@ -15,11 +15,14 @@ use keyferry::sandbox::gate::Moment;
 use keyferry::sandbox::simulator::Seed;
 use keyferry::sandbox::stage::{Ports, Sandbox, Watched};
 use keyferry::sandbox::world::Calls;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::judge::Judge;
+use crate::judge::{Judge, Promise};
+use crate::kind::Kind;
+use crate::plot::Plot;
 
 /// The binary that `cargo test` built.
 const BINARY: &str = env!("CARGO_BIN_EXE_keyferry");
@@ -28,8 +31,10 @@ const CANARY: &str = "kfcanary";
 /// What changes something in AWS.
 const WRITES: [&str; 5] =
     ["CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "TagResource", "UntagResource"];
+/// The services' random choices come from this.
+const SEED: u64 = 1;
 /// A child's own waits, for a lagging read or between two tries, pass so much faster.
-const SPEED: u32 = 30;
+const SPEED: u32 = 10;
 
 /// A clock that stands still until it is moved.
 #[derive(Default)]
@@ -93,6 +98,7 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub sandbox: Sandbox,
     pub judge: Arc<Judge>,
+    kind: Kind,
     folder: TempDir,
 }
 
@@ -106,39 +112,84 @@ pub struct Said {
     pub text: String,
 }
 
+/// How a world is to be.
+#[derive(Clone, Copy)]
+pub struct Setting {
+    pub kind: Kind,
+    /// Processes that may work at once.
+    pub replicas: usize,
+    /// A process may sleep before it sets a value in place.
+    pub sets_late: bool,
+}
+
+impl Said {
+    /// Whether this host was so busy that six seconds, which are a minute to the process, passed
+    /// between a claim and the creation for it. The next process goes on from there.
+    pub fn was_slow(&self) -> bool {
+        self.text.contains("the claim is over a minute old")
+    }
+}
+
 impl World {
     /// Services with one declared credential, `app`, and nothing in AWS yet.
-    pub async fn new(seed: u64, replicas: usize) -> Self {
-        Self::on(Arc::new(HandClock::default()), seed, replicas, "24h").await
+    pub async fn new(setting: Setting) -> Self {
+        Self::on(Arc::new(HandClock::default()), setting, 24).await
     }
 
-    /// The same in another time, with another overlap.
-    pub async fn on(clock: Arc<dyn Clock>, seed: u64, replicas: usize, overlap: &str) -> Self {
+    /// The same in another time, with an overlap of this many hours.
+    pub async fn on(clock: Arc<dyn Clock>, setting: Setting, overlap_hours: u32) -> Self {
+        let Setting { kind, replicas, sets_late } = setting;
+        let vendor = kind.vendor();
         let (services, real) = (Arc::clone(&clock), Arc::clone(&clock));
-        let sandbox = Sandbox::start(Ports::default(), seed, services, real).await.unwrap();
+        let sandbox = Sandbox::start(Ports::default(), SEED, services, real).await.unwrap();
         let text = format!(
             "deployment = \"test\"\n\
              [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
-             [vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\nzone = \"production\"\n\
-             client_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
-             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"{overlap}\"\n\
+             [vendors.{name}]\nkind = \"{name}\"\nbase_url = \"http://{}\"\n{}\
+             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"{overlap_hours}h\"\n\
              [defaults.secret]\nname = \"{{name}}\"\n\
-             [[credential]]\nname = \"app\"\nvendor = \"keycard\"\ntype = \"password\"\napplication = \"app\"\n",
+             [[credential]]\nname = \"app\"\nvendor = \"{name}\"\n{}",
             sandbox.aws_address(),
-            sandbox.vendor_address("keycard").unwrap(),
+            sandbox.vendor_address(vendor.name).unwrap(),
+            vendor.access,
+            vendor.credential,
+            name = vendor.name,
         );
-        let declaration = config::load_text(&[("keyferry.toml", &text)]).expect("the declaration is good").declaration;
-        for one in &declaration.credentials {
+        let moved = vendor.moves.map(|(from, to)| text.replace(from, to));
+        for text in [&text].into_iter().chain(&moved) {
+            let loaded = config::load_text(&[("keyferry.toml", text)]).expect("the declaration is good");
+            let (declaration, one) = (&loaded.declaration, &loaded.declaration.credentials[0]);
             let kind = declaration.vendors[&one.vendor].spec.kind;
             let seed = Seed { vendor: kind.into(), type_name: one.type_name.into(), options: one.options.clone() };
             sandbox.seed(&seed);
             let keys = one.destination.shape.keys();
+            // In place, nobody logs in at the vendor with the value: there the judge stands in.
             sandbox.watch([Watched { secret: one.destination.name.to_string(), seed, keys }]);
         }
+        kind.add_foreign(&**sandbox.vendor(vendor.name).unwrap());
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("keyferry.toml"), text).unwrap();
-        let judge = Judge::at(&sandbox, replicas);
-        Self { clock, sandbox, judge, folder }
+        let overlap = Duration::from_secs(3_600) * overlap_hours;
+        let judge = Judge::at(&sandbox, Promise { kind, replicas, overlap, sets_late });
+        let world = Self { clock, sandbox, judge, kind, folder };
+        world.declare(&text);
+        world
+    }
+
+    fn declare(&self, text: &str) {
+        // As an editor that people trust: there is the old file or the new one.
+        let draft = self.folder.path().join("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, self.config()).unwrap();
+    }
+
+    /// Somebody edits the declaration, where that is what the plot is about.
+    pub fn edit(&self, plot: Plot) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        match (plot, self.kind.vendor().moves) {
+            (Plot::First | Plot::Rotation | Plot::Leaked, _) | (Plot::Move, None) => {}
+            (Plot::Retirement, _) => self.declare(&format!("{text}state = \"retired\"\n")),
+            (Plot::Move, Some((from, to))) => self.declare(&text.replace(from, to)),
+        }
     }
 
     fn config(&self) -> PathBuf {
@@ -228,15 +279,22 @@ impl World {
     }
 }
 
+/// Sends a signal to a process that runs.
+pub fn signal(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap())).expect("it runs");
+    kill_process(pid, signal).unwrap();
+}
+
 /// Whether the client's end of a connection is this process's.
-fn owns(child: &Child, peer: Option<SocketAddr>) -> bool {
+pub fn owns(child: &Child, peer: Option<SocketAddr>) -> bool {
     let (Some(pid), Some(peer)) = (child.id(), peer) else { return false };
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let ends = format!(":{:04X}", peer.port());
-    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let inode = row.filter(|row| row.len() > 9 && row[1].ends_with(&ends)).map(|row| row[9].to_owned()).next();
-    let Some(socket) = inode.map(|inode| format!("socket:[{inode}]")) else { return false };
+    // Connections to different services may share a port, and closed ones linger without an owner.
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let sockets = rows.filter(|row| row.len() > 9 && row[1].ends_with(&ends)).map(|row| format!("socket:[{}]", row[9]));
+    let sockets: Vec<String> = sockets.collect();
     let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
-    links.into_iter().any(|link| link.to_string_lossy() == socket)
+    links.into_iter().any(|link| sockets.iter().any(|socket| link.to_string_lossy() == *socket))
 }

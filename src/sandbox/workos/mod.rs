@@ -116,6 +116,11 @@ impl WorkOs {
         Some((secret.id, value))
     }
 
+    /// The id of the secret that has this value, live or deleted.
+    pub fn whose(&self, value: &str) -> Option<String> {
+        self.lock().whose(value).map(|one| one.id.clone())
+    }
+
     /// Somebody deletes a secret in the dashboard; whether it was there.
     pub fn end_secret(&self, id: &str) -> bool {
         self.lock().delete(ENVIRONMENT, id, self.desk.now()).is_ok()

@@ -258,6 +258,12 @@ impl State {
         })
     }
 
+    /// The secret that has this value, whatever became of it.
+    pub(super) fn whose(&self, value: &str) -> Option<&Secret> {
+        let given = digest(value);
+        self.secrets.iter().find(|one| one.digest == given)
+    }
+
     /// Notes a use; `updated_at` stays.
     pub(super) fn used(&mut self, position: usize, now: Timestamp) {
         let secret = &mut self.secrets[position];
