@@ -241,6 +241,9 @@ impl Engine {
             Verdict::CannotTell { .. } => credential.policy.verify == Verify::BestEffort,
         };
         if accepted {
+            if back.accepted {
+                store.untag(&secret.arn, &[TAG_BASE]).await?;
+            }
             store.roll_back(&to, &back.from, Fence { signed_at }).await?;
         }
         Ok(verdict)

@@ -102,6 +102,9 @@ pub struct Back {
     pub from: VersionId,
     /// Whether it undoes an earlier going back: `to` was made to replace `from`.
     pub forward: bool,
+    /// Whether the acceptance tag names `to`. It says what a person decided earlier: going back is
+    /// to be decided anew.
+    pub accepted: bool,
 }
 
 /// Whether AWSCURRENT may go back to the version before, or to `named` if that is the one.
@@ -133,7 +136,8 @@ pub fn back(secret: Option<&Secret>, named: Option<&VersionId>, policy: &Policy)
         return Err(Refusal::Retired);
     }
     leaked(secret, to, current)?;
-    Ok(Back { to: to.id.clone(), from: current.id.clone(), forward: replaces(to, current) })
+    let accepted = secret.accepted.as_ref().is_some_and(|accepted| accepted.version == to.id);
+    Ok(Back { to: to.id.clone(), from: current.id.clone(), forward: replaces(to, current), accepted })
 }
 
 fn replaces(version: &Version, base: &Version) -> bool {
@@ -296,7 +300,7 @@ mod tests {
         ] {
             for named in [None, Some(old.clone())] {
                 let back = back(told.view.secret.as_ref(), named.as_ref(), &told.policy).unwrap();
-                assert_eq!(back, Back { to: old.clone(), from: version(&told, 1), forward: false });
+                assert_eq!(back, Back { to: old.clone(), from: version(&told, 1), forward: false, accepted: false });
             }
         }
     }
@@ -316,7 +320,7 @@ mod tests {
         let now = Now { store: NOW, vendor: None };
         assert_eq!(held(&told.view, &told.policy, now), Some(Reason::RolledBack));
         let back = back(told.view.secret.as_ref(), None, &told.policy).unwrap();
-        assert_eq!(back, Back { to: attempt(1).slot_id(), from: first().slot_id(), forward: true });
+        assert_eq!(back, Back { to: attempt(1).slot_id(), from: first().slot_id(), forward: true, accepted: false });
         let accepts = |version: VersionId| accept(&told.view, &version, &told.policy, now);
         assert_eq!(accepts(first().slot_id()), Ok(()));
         assert_eq!(accepts(attempt(1).slot_id()), Err(Refusal::NotCurrent(first().slot_id())));

@@ -217,6 +217,10 @@ async fn a_rollback_is_held_until_it_is_accepted_or_undone() {
             (&format!("resume app --accept {current}"), 0, &["accepted", "the previous one still works"]),
             ("status", 0, &["the previous one still works"]),
             (&format!("resume app --accept {current}"), 0, &["nothing is held: there was nothing to accept"]),
+            // What was accepted once is not accepted for ever.
+            ("rollback app", 0, &["app: forward again"]),
+            ("rollback app", 0, &["app: rolled back"]),
+            ("status", 4, &["held", "resume app --accept"]),
         ],
         &path,
     )
