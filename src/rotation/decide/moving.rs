@@ -258,6 +258,12 @@ mod tests {
                 Reason::HealthyManual,
             ),
             ("an edit that was taken back", under_way(healthy()), "arrive", Reason::Arrived),
+            (
+                "nobody knows when it moved",
+                under_way(healthy()).with(|told| told.secret().moved = None),
+                "arrive",
+                Reason::Arrived,
+            ),
             ("an edit that was taken back at once", moved_lately(under_way(healthy())), "wait", Reason::MovedLately),
         ]);
     }

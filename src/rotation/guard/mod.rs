@@ -125,7 +125,7 @@ pub fn guard(view: &View, step: &Step, policy: &Policy, now: Now) -> Result<(), 
             let leased = |one: &Version| one.labels.iter().any(|label| matches!(label, Label::Cred(_)));
             let current = check.holder(&Label::Current).map(|current| current.id.clone());
             let alone = secret.versions.iter().all(|one| Some(&one.id) == current.as_ref() || !leased(one));
-            let quiet = secret.moved.is_some_and(|moved| now.store.since(moved) > policy.settle);
+            let quiet = secret.moved.is_none_or(|moved| now.store.since(moved) > policy.settle);
             let settled = quiet && secret.formers().any(|one| one == left);
             require(settled && current.is_some() && alone, Violation::Tracking)
         }
