@@ -17,7 +17,7 @@ use crate::judge::{SECRET, Wait};
 use crate::kind::Kind;
 use crate::plot::{Bounds, DAY, Ended, Plot, tell};
 use crate::world::{LeapClock, Setting, World, owns, signal};
-use crate::{Share, all, alone, told, with_every_plot};
+use crate::{Share, all, alone, asked, told, with_every_plot};
 
 /// Seconds that pass in one: a minute's fence is half a second.
 const SPEED: u32 = 120;
@@ -257,16 +257,16 @@ async fn at_every_call(plot: Plot, kind: Kind, count: usize, share: Share) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemon_is_killed_and_started_again() {
-    for (kind, of_all, of_full) in [(Kind::Named, 14, 1), (Kind::Unnamed, 80, 4), (Kind::InPlace, 80, 4)] {
-        let share = Share { of_all, of_full, changes: false };
+    for (kind, of_full) in asked([(Kind::Named, 1), (Kind::Unnamed, 4), (Kind::InPlace, 4)]) {
+        let share = Share { of_all: 14, of_full, changes: false };
         with_every_plot(kind, |plot| at_every_call(plot, kind, 1, share)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_daemons_one_is_killed_and_started_again() {
-    for (kind, of_all, of_full) in [(Kind::Named, 60, 1), (Kind::Unnamed, 120, 6), (Kind::InPlace, 120, 6)] {
-        let share = Share { of_all, of_full, changes: false };
+    for (kind, of_full) in asked([(Kind::Named, 1), (Kind::Unnamed, 6), (Kind::InPlace, 6)]) {
+        let share = Share { of_all: 60, of_full, changes: false };
         with_every_plot(kind, |plot| at_every_call(plot, kind, 2, share)).await;
     }
 }

@@ -28,8 +28,9 @@ pub struct Vendor {
     pub access: &'static str,
     /// The declared credential.
     pub credential: &'static str,
-    /// The sandbox's word for the call that proves a value.
-    pub proves: &'static str,
+    /// The sandbox's word for the call that proves a value, and which of a rotation it is: in place,
+    /// the record is looked at in the same way before.
+    pub proves: (&'static str, u64),
     /// The line of `credential` that says where it is made, and another that may take its place.
     pub moves: Option<(&'static str, &'static str)>,
 }
@@ -38,7 +39,7 @@ const NAMED: Vendor = Vendor {
     name: "keycard",
     access: "zone = \"production\"\nclient_id = { sandbox = true }\nclient_secret = { sandbox = true }\n",
     credential: "type = \"password\"\napplication = \"app\"\n",
-    proves: "zone_token",
+    proves: ("zone_token", 1),
     moves: Some(("application = \"app\"", "application = \"app-two\"")),
 };
 
@@ -46,7 +47,7 @@ const UNNAMED: Vendor = Vendor {
     name: "workos",
     access: "api_key = { sandbox = true }\n",
     credential: "type = \"client-secret\"\napplication = \"app\"\nownership = \"exclusive\"\n",
-    proves: "token",
+    proves: ("token", 1),
     moves: Some(("application = \"app\"", "application = \"app-two\"")),
 };
 
@@ -54,7 +55,7 @@ const IN_PLACE: Vendor = Vendor {
     name: "chatbotkit",
     access: "token = { sandbox = true }\n",
     credential: "type = \"secret\"\nalias = \"app\"\nusage = \"bearer\"\nvalue = { generate = { length = 48 } }\n",
-    proves: "verify_secret",
+    proves: ("verify_secret", 2),
     // The record stays where it is: `check` and the status say so.
     moves: None,
 };

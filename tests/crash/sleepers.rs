@@ -108,10 +108,11 @@ async fn check(one: Sleep, saw: impl FnOnce(&Woken) -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promotion_that_comes_late_is_refused_by_aws() {
     for kind in Kind::ALL {
+        let (call, which) = kind.vendor().proves;
         let one = Sleep {
             plot: Plot::Rotation,
             kind,
-            at: (kind.vendor().proves, 1, Moment::After),
+            at: (call, which, Moment::After),
             minutes: 6,
             clocks: Clocks::Services,
             meanwhile: Meanwhile::Nothing,
