@@ -242,7 +242,8 @@ async fn an_adopted_record_gets_its_value_back_when_its_first_rotation_is_given_
     let refuse = |operation: &str, times| Rule {
         service: "chatbotkit".into(),
         operation: operation.into(),
-        skip: 0,
+        // Before it begins, the record is looked at once.
+        skip: 1,
         times,
         chance: 1.0,
         effect: Effect::Refuse { status: 500, code: "GENERIC_ERROR".into() },
