@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::bad_inputs::command::{Folder, served, text, words};
 use crate::stage::{Stage, client_secret, credential};
+use crate::verbs::{says, typed};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -335,23 +336,6 @@ async fn a_cut_at_any_call_is_harmless_and_adopting_again_goes_on() {
         stage.pass().await;
         assert_eq!((stage.status("app").reason, vendor_writes(&stage)), (Reason::Healthy, changes), "{kind:?}");
         assert!(matches!(adopted(adopt(&stage, &id, kind.allowed()).await), Adopted::Already(_)), "{kind:?}");
-    }
-}
-
-/// Types it; what it says, and its exit code.
-async fn typed(line: &str, path: &str) -> (String, i32) {
-    let output = served(words(&format!("{line} --config {path}")), Vec::new()).await;
-    let text = text(&output);
-    assert!(!text.contains("kfcanary") && text.ends_with('\n'), "{line}:\n{text}");
-    assert!(text.lines().all(|line| !line.ends_with(' ')), "{line}: blanks at the end of a line:\n{text}");
-    (text, output.status.code().unwrap())
-}
-
-async fn says(rows: &[(&str, i32, &[&str])], path: &str) {
-    for (line, code, words) in rows {
-        let (text, ended) = typed(line, path).await;
-        assert_eq!(ended, *code, "{line}:\n{text}");
-        assert!(words.iter().all(|word| text.contains(word)), "{line} does not say {words:?}:\n{text}");
     }
 }
 

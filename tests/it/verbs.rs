@@ -35,7 +35,7 @@ async fn two() -> (Sandbox, Folder, String) {
 }
 
 /// Types it; what it says, and its exit code.
-async fn typed(line: &str, path: &str) -> (String, i32) {
+pub async fn typed(line: &str, path: &str) -> (String, i32) {
     let output = served(words(&format!("{line} --config {path}")), Vec::new()).await;
     let text = text(&output);
     assert!(!text.contains("kfcanary") && !text.contains('\u{1b}') && text.ends_with('\n'), "{line}:\n{text}");
@@ -43,7 +43,7 @@ async fn typed(line: &str, path: &str) -> (String, i32) {
     (text, output.status.code().unwrap())
 }
 
-async fn says(rows: &[(&str, i32, &[&str])], path: &str) {
+pub async fn says(rows: &[(&str, i32, &[&str])], path: &str) {
     for (line, code, words) in rows {
         let (text, ended) = typed(line, path).await;
         assert_eq!(ended, *code, "{line}:\n{text}");

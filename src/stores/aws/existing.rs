@@ -5,7 +5,7 @@ use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 
 use super::Store;
 use super::classify::Call;
-use super::observe::{FLEET_PAGES_MAX, PAGE_SIZE, endless, may_not_list, summary, tags};
+use super::observe::{summary, tags};
 use crate::model::fault::Fault;
 use crate::model::name::SecretName;
 use crate::model::observed::Summary;
@@ -39,44 +39,27 @@ impl Store {
     pub async fn existing(&self, prefix: &str) -> Result<Vec<Existing>, Fault> {
         let call = Call::read("secretsmanager:ListSecrets", format!("list the secrets that begin with {prefix}"));
         let filter = Filter::builder().key(FilterNameStringType::Name).values(prefix).build();
-        let mut token: Option<String> = None;
         let mut found: Vec<(String, Existing)> = Vec::new();
-        for _ in 0..FLEET_PAGES_MAX {
-            let request = self
-                .0
-                .client
-                .list_secrets()
-                .filters(filter.clone())
-                .include_planned_deletion(true)
-                .max_results(PAGE_SIZE)
-                .set_next_token(token.clone());
-            let page = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await;
-            let (page, seen) = page.map_err(may_not_list)?;
-            for entry in page.secret_list.unwrap_or_default() {
-                let text = entry.name().filter(|name| name.starts_with(prefix)).map(str::to_owned);
-                let Some(text) = text else { continue };
-                let one = match SecretName::new(&text) {
-                    Err(_) => Existing::Strange { name: text.clone() },
-                    Ok(name) => Existing::Named {
-                        summary: summary(name, &entry, tags(entry.tags()))
-                            .ok_or_else(|| call.lost(&seen, "a secret without ARN or date"))?,
-                        created: super::observe::timestamp(entry.created_date()),
-                        kms_key_id: entry.kms_key_id().map(Into::into),
-                    },
-                };
-                found.push((text, one));
-            }
-            match page.next_token {
-                None => {
-                    // A page border can move under a walk and show a secret twice.
-                    found.sort_by(|one, other| one.0.cmp(&other.0));
-                    found.dedup_by(|one, other| one.0 == other.0);
-                    return Ok(found.into_iter().map(|(_, one)| one).collect());
-                }
-                Some(next) if token.as_ref() == Some(&next) => return Err(endless(&call)),
-                Some(next) => token = Some(next),
-            }
-        }
-        Err(endless(&call))
+        self.list(&call, vec![filter], |entry, seen| {
+            let Some(text) = entry.name().filter(|name| name.starts_with(prefix)).map(str::to_owned) else {
+                return Ok(());
+            };
+            let one = match SecretName::new(&text) {
+                Err(_) => Existing::Strange { name: text.clone() },
+                Ok(name) => Existing::Named {
+                    summary: summary(name, &entry, tags(entry.tags()))
+                        .ok_or_else(|| call.lost(seen, "a secret without ARN or date"))?,
+                    created: super::observe::timestamp(entry.created_date()),
+                    kms_key_id: entry.kms_key_id().map(Into::into),
+                },
+            };
+            found.push((text, one));
+            Ok(())
+        })
+        .await?;
+        // A page border can move under a walk and show a secret twice.
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        found.dedup_by(|one, other| one.0 == other.0);
+        Ok(found.into_iter().map(|(_, one)| one).collect())
     }
 }

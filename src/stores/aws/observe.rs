@@ -22,9 +22,9 @@ use crate::model::observed::{Claim, Obstacle, Secret, Summary, Version};
 use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
 
-pub(super) const PAGE_SIZE: i32 = 100;
+const PAGE_SIZE: i32 = 100;
 /// 100,000 secrets; an endless token ends here.
-pub(super) const FLEET_PAGES_MAX: usize = 1_000;
+const FLEET_PAGES_MAX: usize = 1_000;
 /// AWS prunes past about 100 versions, so one or two pages are normal.
 const VERSION_PAGES_MAX: usize = 50;
 /// How often describe and list may disagree before it is reported.
@@ -39,39 +39,56 @@ impl Store {
     pub async fn fleet(&self, deployment: &Deployment) -> Result<Vec<Summary>, Fault> {
         let call = Call::read("secretsmanager:ListSecrets", format!("list the secrets of deployment {deployment}"));
         let filter = |key, value: &str| Filter::builder().key(key).values(value).build();
-        let mut token: Option<String> = None;
+        let filters = vec![
+            filter(FilterNameStringType::TagKey, TAG_DEPLOYMENT),
+            filter(FilterNameStringType::TagValue, deployment.as_str()),
+        ];
         let mut fleet = Vec::new();
+        self.list(&call, filters, |entry, seen| {
+            let tags = tags(entry.tags());
+            // The filters match prefixes, and key and value of different tags.
+            if tags.get(TAG_DEPLOYMENT).is_some_and(|owner| owner == deployment.as_str())
+                // A name that no declaration can have is nobody's here, whatever its tags say.
+                && let Some(name) = entry.name().and_then(|name| SecretName::new(name).ok())
+            {
+                fleet.push(summary(name, &entry, tags).ok_or_else(|| call.lost(seen, "a secret without ARN or date"))?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(fleet)
+    }
+
+    /// Gives every secret that the filters let through to `each`, those scheduled for deletion too.
+    pub(super) async fn list(
+        &self,
+        call: &Call,
+        filters: Vec<Filter>,
+        mut each: impl FnMut(SecretListEntry, &Seen) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut token: Option<String> = None;
         // A page may be empty and still carry a token (API reference, ListSecrets).
         for _ in 0..FLEET_PAGES_MAX {
             let request = self
                 .0
                 .client
                 .list_secrets()
-                .filters(filter(FilterNameStringType::TagKey, TAG_DEPLOYMENT))
-                .filters(filter(FilterNameStringType::TagValue, deployment.as_str()))
+                .set_filters(Some(filters.clone()))
                 .include_planned_deletion(true)
                 .max_results(PAGE_SIZE)
                 .set_next_token(token.clone());
-            let page = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await;
+            let page = self.read(call, |probe| request.clone().customize().interceptor(probe).send()).await;
             let (page, seen) = page.map_err(may_not_list)?;
             for entry in page.secret_list.unwrap_or_default() {
-                let tags = tags(entry.tags());
-                // The filters match prefixes, and key and value of different tags.
-                if tags.get(TAG_DEPLOYMENT).is_some_and(|owner| owner == deployment.as_str()) {
-                    // A name that no declaration can have is nobody's here, whatever its tags say.
-                    let Some(name) = entry.name().and_then(|name| SecretName::new(name).ok()) else { continue };
-                    fleet.push(
-                        summary(name, &entry, tags).ok_or_else(|| call.lost(&seen, "a secret without ARN or date"))?,
-                    );
-                }
+                each(entry, &seen)?;
             }
             match page.next_token {
-                None => return Ok(fleet),
-                Some(next) if token.as_ref() == Some(&next) => return Err(endless(&call)),
+                None => return Ok(()),
+                Some(next) if token.as_ref() == Some(&next) => return Err(endless(call)),
                 Some(next) => token = Some(next),
             }
         }
-        Err(endless(&call))
+        Err(endless(call))
     }
 
     /// One secret with all its versions, deprecated ones too; `None` when there is none of that
@@ -275,7 +292,7 @@ fn needs(fault: Fault, stage: &Label) -> Fault {
 }
 
 /// There is another way for roles that may not list.
-pub(super) fn may_not_list(fault: Fault) -> Fault {
+fn may_not_list(fault: Fault) -> Fault {
     match (fault.class, &fault.hint) {
         (Class::Denied, Some(hint)) if hint.contains("secretsmanager:ListSecrets") => {
             let hint = format!("{hint}; a role that may not list can do with `discovery = \"declared\"`");
@@ -285,7 +302,7 @@ pub(super) fn may_not_list(fault: Fault) -> Fault {
     }
 }
 
-pub(super) fn endless(call: &Call) -> Fault {
+fn endless(call: &Call) -> Fault {
     call.fault(Class::Retry { after: None }, "a listing without end")
 }
 
