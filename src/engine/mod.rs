@@ -36,6 +36,7 @@ use crate::model::option::{Options, Value};
 use crate::model::place::At;
 use crate::model::policy::Ownership;
 use crate::model::time::Clock;
+use crate::model::transport::Transport;
 use crate::rotation::brake::Brake;
 use crate::rotation::fleet::{self, Urgency};
 use crate::rotation::own::Leaving;
@@ -108,12 +109,26 @@ impl Engine {
         clock: Arc<dyn Clock>,
         limits: http::Limits,
     ) -> Result<Self, Fault> {
+        Self::over(None, declaration, clock, limits).await
+    }
+
+    /// As [`Engine::with_limits`]; every request goes where `over` takes it, if anywhere, and not to
+    /// the network: for a simulation.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn over(
+        over: Option<Arc<dyn Transport>>,
+        declaration: Arc<Declaration>,
+        clock: Arc<dyn Clock>,
+        limits: http::Limits,
+    ) -> Result<Self, Fault> {
         refuse_leaky_environment()?;
         let mut stores = BTreeMap::new();
         for (name, target) in &declaration.targets {
-            stores.insert(name.clone(), Store::connect(target, Arc::clone(&clock)).await?);
+            stores.insert(name.clone(), Store::connect_over(over.as_ref(), target, Arc::clone(&clock)).await?);
         }
-        let client = http::Client::with_limits(None, limits)?;
+        let client = http::Client::with_limits(None, limits)?.over(over);
         let mut vendors = BTreeMap::new();
         for (name, vendor) in &declaration.vendors {
             vendors.insert(name.clone(), connect(vendor, &stores, &client, &clock)?);

@@ -31,7 +31,7 @@ impl Engine {
             let known = self.stores.get(name).filter(|_| same_target(name));
             let store = match known {
                 Some(store) => store.clone(),
-                None => Store::connect(target, Arc::clone(&self.clock)).await?,
+                None => Store::connect_over(self.client.transport(), target, Arc::clone(&self.clock)).await?,
             };
             let told = known.and_then(|_| self.identified.get(name)).cloned().unwrap_or_else(OnceCell::new);
             stores.insert(name.clone(), store);

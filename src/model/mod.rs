@@ -18,6 +18,7 @@
 //! | `observed` | what the store and a vendor showed: ids, labels, dates, never values |
 //! | `fault` | what went wrong at an edge, and its class |
 //! | `finding` | what a preflight found |
+//! | `transport` | another way for a request to leave this process than a socket |
 
 pub mod attempt;
 pub mod capability;
@@ -34,3 +35,4 @@ pub mod policy;
 pub mod secret;
 pub mod source;
 pub mod time;
+pub mod transport;

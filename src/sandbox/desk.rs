@@ -2,8 +2,6 @@
 //! fault, counted, dated. What is asked and answered is each vendor's own, and not here.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,11 +9,10 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, Response};
-use tokio::net::TcpListener;
 
 use crate::model::time::{Clock, Timestamp};
 use crate::sandbox::faults::{Effect, Faults};
-use crate::sandbox::line::{self, Line};
+use crate::sandbox::line::Line;
 use crate::sandbox::simulator::CallCount;
 use crate::sandbox::spoil::{Reply, spoil};
 use crate::sandbox::world::locked;
@@ -178,20 +175,13 @@ pub fn under<S>(
     })
 }
 
-/// Serves until `shutdown` resolves and open calls are answered.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve<S: Service>(
-    listener: TcpListener,
-    service: Arc<S>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+/// A service's answers.
+pub fn router<S: Service>(service: Arc<S>) -> Router {
     let answering = move |ConnectInfo(line): ConnectInfo<Line>, request: Request| {
         let service = Arc::clone(&service);
         async move { respond(&*service, &line, request).await }
     };
-    line::serve(listener, Router::new().fallback(answering), shutdown).await
+    Router::new().fallback(answering)
 }
 
 async fn respond<S: Service>(service: &S, line: &Line, request: Request) -> Response<Body> {

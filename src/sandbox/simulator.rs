@@ -1,13 +1,10 @@
 //! What every pretend vendor offers the stage.
 
 use std::any::Any;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use serde::Serialize;
-use tokio::net::TcpListener;
 
 use crate::model::option::Options;
 use crate::model::time::Clock;
@@ -69,13 +66,10 @@ pub struct CallCount {
     pub count: u64,
 }
 
-/// A boxed server.
-pub type Serving = Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>;
-
 /// One pretend vendor.
 pub trait Simulator: Any + Send + Sync {
-    /// Serves on `listener` until the process ends.
-    fn serve(self: Arc<Self>, listener: TcpListener) -> Serving;
+    /// Its answers, for [`crate::sandbox::line`] to serve on a listener or to ask without one.
+    fn router(self: Arc<Self>) -> Router;
 
     /// Its routes on the control port, below `/<kind>/`.
     fn control(self: Arc<Self>) -> Router;

@@ -93,7 +93,7 @@ impl Sandbox {
                 base_url: format!("http://{address}"),
             });
             control = control.nest(&format!("/{}", spec.kind), Arc::clone(&simulator).control());
-            let serving = Arc::clone(&simulator).serve(listener);
+            let serving = line::serve(listener, Arc::clone(&simulator).router(), std::future::pending());
             tokio::spawn(gate::behind(Arc::clone(&world.gate), spec.kind, serving));
             vendors.push(Running { spec, simulator, address });
         }

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::model::fault::{Class, Fault};
 use crate::model::secret::SecretValue;
+use crate::model::transport::{Transport, Unanswered};
 
 pub use answer::{Answer, checked_id, checked_word};
 pub use around::{Sealed, lock, prepared};
@@ -194,6 +195,8 @@ pub struct Client {
     // Plain http to this machine only. Apart, because a proxy from the environment must never see it.
     loopback: reqwest::Client,
     limits: Limits,
+    /// Where requests go instead of the network.
+    over: Option<Arc<dyn Transport>>,
 }
 
 impl Client {
@@ -214,7 +217,19 @@ impl Client {
     pub fn with_limits(ca_file: Option<&Path>, limits: Limits) -> Result<Self, Fault> {
         let certificates = certificates(ca_file)?.into();
         let loopback = built(common(limits).no_proxy().tls_certs_only([]))?;
-        Ok(Self { outside: Arc::default(), certificates, loopback, limits })
+        Ok(Self { outside: Arc::default(), certificates, loopback, limits, over: None })
+    }
+
+    /// The same client, whose requests go where `over` takes them, and not to the network.
+    #[must_use]
+    pub fn over(mut self, over: Option<Arc<dyn Transport>>) -> Self {
+        self.over = over;
+        self
+    }
+
+    /// Where its requests go instead of the network.
+    pub fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.over.as_ref()
     }
 
     /// Makes everything ready for calls to `base`, so that missing CA certificates show at the start
@@ -242,7 +257,7 @@ impl Client {
     #[cfg(test)]
     pub(crate) fn loopback_only(limits: Limits) -> Self {
         let loopback = common(limits).no_proxy().tls_certs_only([]).build().expect("no certificates are needed");
-        Self { outside: Arc::new(loopback.clone().into()), certificates: Arc::default(), loopback, limits }
+        Self { outside: Arc::new(loopback.clone().into()), certificates: Arc::default(), loopback, limits, over: None }
     }
 
     /// A way of its own through this client, for one vendor instance: its calls are paced together.
@@ -266,10 +281,39 @@ impl Client {
             Body::Json(body) => call.json(body),
             Body::Form(pairs) => call.form(pairs),
         };
+        if let Some(over) = &self.over {
+            return self.hand_over(over.as_ref(), request, call).await;
+        }
         match call.send().await {
             Ok(response) => Ok(Answer::read(response, self.limits.body_bytes_max).await),
             Err(error) => Err(self.unanswered(request, &error)),
         }
+    }
+
+    /// The same without a socket, under the same time limit.
+    async fn hand_over(
+        &self,
+        over: &dyn Transport,
+        request: &Request,
+        call: reqwest::RequestBuilder,
+    ) -> Result<Answer, Fault> {
+        let built = call.build().map_err(|error| self.unanswered(request, &error))?;
+        let mut whole = http::Request::new(built.body().and_then(|body| body.as_bytes()).unwrap_or_default().to_vec());
+        *whole.method_mut() = built.method().clone();
+        *whole.uri_mut() = built.url().as_str().parse().expect("a URL that was parsed is a URI");
+        *whole.headers_mut() = built.headers().clone();
+        let (class, answer) =
+            match tokio::time::timeout(self.limits.total_timeout, over.exchange(whole.map(Into::into))).await {
+                Ok(Ok(response)) => return Ok(Answer::read(response.into(), self.limits.body_bytes_max).await),
+                Ok(Err(Unanswered::Unsent)) => (Class::Retry { after: None }, Unanswered::Unsent.to_string()),
+                Ok(Err(Unanswered::Lost)) => (lost(request.effect), Unanswered::Lost.to_string()),
+                Err(_) => (lost(request.effect), self.no_answer()),
+            };
+        Err(Fault::new(class, &request.doing, answer))
+    }
+
+    fn no_answer(&self) -> String {
+        format!("no answer within {} ms", self.limits.total_timeout.as_millis())
     }
 
     /// No answer at all: the class depends on whether a byte of the request can have left.
@@ -277,8 +321,7 @@ impl Client {
         let class = match request.effect {
             _ if error.is_builder() => Class::Rejected,
             _ if error.is_connect() => Class::Retry { after: None },
-            Effect::Nothing => Class::Retry { after: None },
-            Effect::Idempotent | Effect::Once => Class::InDoubt,
+            effect => lost(effect),
         };
         let (answer, hint) = self.transport_failure(error);
         let fault = Fault::new(class, &request.doing, answer);
@@ -308,7 +351,7 @@ impl Client {
             let text = if error.is_connect() {
                 format!("no connection within {} ms", self.limits.connect_timeout.as_millis())
             } else {
-                format!("no answer within {} ms", self.limits.total_timeout.as_millis())
+                self.no_answer()
             };
             return (text, None);
         }
@@ -360,6 +403,14 @@ impl Line {
             tokio::time::sleep(jitter.max(told.unwrap_or_default())).await;
             tries += 1;
         }
+    }
+}
+
+/// What an answer that never came leaves behind.
+fn lost(effect: Effect) -> Class {
+    match effect {
+        Effect::Nothing => Class::Retry { after: None },
+        Effect::Idempotent | Effect::Once => Class::InDoubt,
     }
 }
 

@@ -44,7 +44,7 @@ use crate::model::time::Clock;
 use crate::sandbox::consumer::Login;
 use crate::sandbox::desk::{self, Call, Desk, Refused, Service};
 use crate::sandbox::faults::{Effect, Faults};
-use crate::sandbox::simulator::{CallCount, Seed, Serving, Setting, Simulator, Spec};
+use crate::sandbox::simulator::{CallCount, Seed, Setting, Simulator, Spec};
 use crate::sandbox::spoil::Reply;
 
 /// The name that fault rules call this service by.
@@ -233,8 +233,8 @@ impl Service for ChatBotKit {
 }
 
 impl Simulator for ChatBotKit {
-    fn serve(self: Arc<Self>, listener: tokio::net::TcpListener) -> Serving {
-        Box::pin(desk::serve(listener, self, std::future::pending()))
+    fn router(self: Arc<Self>) -> Router {
+        desk::router(self)
     }
 
     fn control(self: Arc<Self>) -> Router {

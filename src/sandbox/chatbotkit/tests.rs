@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sandbox::keycard::tests::HandClock;
+use crate::sandbox::line;
 
 struct Stage {
     chatbotkit: Arc<ChatBotKit>,
@@ -17,7 +18,7 @@ impl Stage {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let chatbotkit = Arc::new(ChatBotKit::new(HandClock::new(), Arc::new(Mutex::new(Faults::new(7))), 7, &base));
         chatbotkit.seed_sandbox();
-        tokio::spawn(desk::serve(listener, Arc::clone(&chatbotkit), std::future::pending()));
+        tokio::spawn(line::serve(listener, desk::router(Arc::clone(&chatbotkit)), std::future::pending()));
         Self { chatbotkit, base, http: reqwest::Client::new() }
     }
 

@@ -11,6 +11,7 @@ use super::*;
 use crate::model::time::Sleep;
 use crate::sandbox::faults::Broken;
 use crate::sandbox::faults::Rule;
+use crate::sandbox::line;
 use crate::sandbox::spoil::HUGE_BODY_BYTES;
 
 /// A clock that moves only when told to. Sleeping moves it.
@@ -62,7 +63,7 @@ impl Stage {
         keycard.seed_sandbox();
         let zone = keycard.seed_zone("production");
         let application = keycard.seed_application("production", "google-mcp-server");
-        tokio::spawn(desk::serve(listener, Arc::clone(&keycard), std::future::pending()));
+        tokio::spawn(line::serve(listener, desk::router(Arc::clone(&keycard)), std::future::pending()));
         let http = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut stage = Self { clock, keycard, base, http, bearer: String::new(), zone, application };
         stage.renew().await;
@@ -569,7 +570,7 @@ async fn it_stops_when_told_though_a_client_keeps_its_connection() {
     let base = format!("http://{}", listener.local_addr().unwrap());
     let keycard = Arc::new(Keycard::new(HandClock::new(), Arc::new(Mutex::new(Faults::new(1))), 1, &base));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(desk::serve(listener, keycard, async { drop(stopped.await) }));
+    let serving = tokio::spawn(line::serve(listener, desk::router(keycard), async { drop(stopped.await) }));
     let http = Client::builder().no_proxy().build().unwrap();
     assert_eq!(receive(http.get(format!("{base}/zones"))).await.0, 401);
     stop.send(()).unwrap();

@@ -94,8 +94,12 @@ impl SecretsManager {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let router = axum::Router::new().fallback(handle).with_state(self);
-        line::serve(listener, router, shutdown).await
+        line::serve(listener, self.router(), shutdown).await
+    }
+
+    /// Its answers.
+    pub fn router(self: Arc<Self>) -> axum::Router {
+        axum::Router::new().fallback(handle).with_state(self)
     }
 
     /// Does one call, or refuses it: signature, quota, then the operation itself.

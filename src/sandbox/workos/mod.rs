@@ -26,7 +26,6 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use tokio::net::TcpListener;
 
 pub use self::settings::Settings;
 use self::state::{At, ENVIRONMENT, Refusal, State};
@@ -36,7 +35,7 @@ use crate::model::time::Clock;
 use crate::sandbox::consumer::Login;
 use crate::sandbox::desk::{self, Call, Desk, Refused, Service};
 use crate::sandbox::faults::{Effect, Faults};
-use crate::sandbox::simulator::{CallCount, Seed, Serving, Setting, Simulator, Spec};
+use crate::sandbox::simulator::{CallCount, Seed, Setting, Simulator, Spec};
 use crate::sandbox::spoil::Reply;
 
 /// The name that fault rules call this service by.
@@ -217,8 +216,8 @@ impl state::Application {
 }
 
 impl Simulator for WorkOs {
-    fn serve(self: Arc<Self>, listener: TcpListener) -> Serving {
-        Box::pin(desk::serve(listener, self, std::future::pending()))
+    fn router(self: Arc<Self>) -> Router {
+        desk::router(self)
     }
 
     fn control(self: Arc<Self>) -> Router {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::settings::{Hint, LastUsed, Order};
 use super::*;
 use crate::model::time::{Sleep, Timestamp};
+use crate::sandbox::line;
 
 /// A clock that moves only when told to.
 struct HandClock(AtomicI64);
@@ -36,14 +37,14 @@ struct Stage {
 
 impl Stage {
     async fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let clock = Arc::new(HandClock(AtomicI64::new(1_790_000_000_000)));
         let faults = Arc::new(Mutex::new(Faults::new(7)));
         let workos = Arc::new(WorkOs::new(clock.clone(), faults, 7, &base));
         workos.seed_sandbox();
         let (id, client_id) = workos.add_application("app", Kind::M2m, "org_1");
-        tokio::spawn(Arc::clone(&workos).serve(listener));
+        tokio::spawn(line::serve(listener, Arc::clone(&workos).router(), std::future::pending()));
         let http = Client::builder().no_proxy().build().unwrap();
         Self { clock, workos, base, http, id, client_id }
     }

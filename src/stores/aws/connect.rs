@@ -21,6 +21,7 @@ use super::{Inner, Store};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::TargetName;
 use crate::model::time::Clock;
+use crate::model::transport::Transport;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,8 +117,20 @@ impl Store {
     /// `Rejected` for a target that can't be: no Region, plain `http` beyond loopback, an
     /// unreadable CA file; `Retry` when looking for the Region takes too long.
     pub async fn connect(target: &Target, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        Self::connect_over(None, target, clock).await
+    }
+
+    /// The same; its requests go where `over` takes them, if anywhere, and not to the network.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn connect_over(
+        over: Option<&Arc<dyn Transport>>,
+        target: &Target,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Fault> {
         refuse_leaky_environment()?;
-        let opening = Opening { target };
+        let opening = Opening { target, over };
         opening.check_endpoint()?;
         let wire = opening.wire()?;
         let time = AwsTime::new(clock);
@@ -176,6 +189,7 @@ impl Store {
 /// The making of a connection.
 struct Opening<'a> {
     target: &'a Target,
+    over: Option<&'a Arc<dyn Transport>>,
 }
 
 impl Opening<'_> {
@@ -216,6 +230,7 @@ impl Opening<'_> {
         };
         let wire = Wire::new(pem.as_deref(), proxy)
             .map_err(|_| self.fault(Class::Rejected, "the CA file holds something else than PEM certificates"))?;
+        let wire = wire.over(self.over.cloned());
         // The sandbox, and whatever else is reached in the clear on this machine, needs no certificates.
         if self.target.endpoint_url.as_ref().is_some_and(|url| !url.starts_with("https:")) {
             return Ok(wire);
@@ -319,7 +334,7 @@ mod tests {
                 ca_file: None,
                 pacing: Pacing::default(),
             };
-            assert_eq!(Opening { target: &target }.check_endpoint().is_ok(), fine, "{endpoint:?}");
+            assert_eq!(Opening { target: &target, over: None }.check_endpoint().is_ok(), fine, "{endpoint:?}");
             let plain = endpoint.is_some_and(|url| url.starts_with("http:"));
             assert!(!fine || target.is_loopback() == plain, "{endpoint:?}");
         }

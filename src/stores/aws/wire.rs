@@ -18,6 +18,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+
+use crate::model::transport::{Transport, Unanswered};
 
 /// A page of 100 secrets with all tags, labels and descriptions at their limits is under 3 MiB.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -68,6 +71,8 @@ pub(super) struct Wire {
     roots: Vec<reqwest::Certificate>,
     proxy: Option<reqwest::Proxy>,
     clients: Arc<Mutex<HashMap<Kind, reqwest::Client>>>,
+    /// Where requests go instead of the network.
+    over: Option<Arc<dyn Transport>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -87,7 +92,12 @@ impl Wire {
     /// When they are no certificates.
     pub(super) fn new(ca_pem: Option<&[u8]>, proxy: Option<reqwest::Proxy>) -> Result<Self, reqwest::Error> {
         let roots = ca_pem.map_or(Ok(Vec::new()), reqwest::Certificate::from_pem_bundle)?;
-        Ok(Self { roots, proxy, clients: Arc::default() })
+        Ok(Self { roots, proxy, clients: Arc::default(), over: None })
+    }
+
+    /// The same, whose requests go where `over` takes them, and not to the network.
+    pub(super) fn over(self, over: Option<Arc<dyn Transport>>) -> Self {
+        Self { over, ..self }
     }
 
     /// Builds what the first request would build, so that missing CA certificates show at
@@ -128,6 +138,9 @@ impl Wire {
         let unsent = |error: BoxError| ConnectorError::io(Box::new(Unsent(error))).never_connected();
         let (parts, body) = request.try_into_http1x().map_err(|error| unsent(error.into()))?.into_parts();
         let body = body.bytes().ok_or_else(|| unsent("a request body that is not in memory".into()))?.to_vec();
+        if let Some(over) = &self.over {
+            return handed_over(over.as_ref(), http::Request::from_parts(parts, body.into())).await;
+        }
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
             .map_err(|error| unsent(error.without_url().into()))?;
         let direct = request.url().host_str().is_some_and(is_near);
@@ -156,6 +169,20 @@ impl Wire {
             .try_into()
             .map_err(|error: aws_smithy_runtime_api::http::HttpError| ConnectorError::other(error.into(), None))
     }
+}
+
+async fn handed_over(over: &dyn Transport, request: http::Request<Bytes>) -> Result<HttpResponse, ConnectorError> {
+    let answer = over.exchange(request).await.map_err(|why| match why {
+        Unanswered::Unsent => ConnectorError::io(Box::new(Unsent(why.into()))).never_connected(),
+        Unanswered::Lost => ConnectorError::io(why.into()),
+    })?;
+    if answer.body().len() > ANSWER_BYTES_MAX {
+        return Err(ConnectorError::other(TooLarge.into(), None));
+    }
+    answer
+        .map(SdkBody::from)
+        .try_into()
+        .map_err(|error: aws_smithy_runtime_api::http::HttpError| ConnectorError::other(error.into(), None))
 }
 
 fn lost(error: reqwest::Error) -> ConnectorError {
