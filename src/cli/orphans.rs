@@ -15,12 +15,13 @@ use crate::engine::Engine;
 use crate::engine::person::Glance;
 use crate::engine::reconcile::AskVendor;
 use crate::model::credential::Credential;
-use crate::model::fault::{Class, Fault};
+use crate::model::fault::Fault;
 use crate::model::name::{Name, SecretName, VendorId};
 use crate::model::observed::Listing;
 use crate::model::time::{Now, Timestamp, human};
 use crate::rotation::census::{self, Counted, Resident, Standing, Undeclared};
 use crate::rotation::{Reason, Turn, adopt};
+use crate::vendors::Ended;
 
 /// Options of `orphans`.
 #[derive(clap::Args)]
@@ -348,8 +349,8 @@ async fn revoke(engine: &Engine, asked: &Revoke, printer: &Printer) -> anyhow::R
         Err(kept) => return Ok(told(asked, false, code::FAILING, &format!("NOT revoked: {kept}"), None, printer)),
     };
     match engine.revoke(&place.residents[0], one).await {
-        Ok(()) => Ok(told(asked, true, code::FINE, "revoked; the vendor confirmed it", None, printer)),
-        Err(fault) if fault.class == Class::Gone => {
+        Ok(Ended::Confirmed) => Ok(told(asked, true, code::FINE, "revoked; the vendor confirmed it", None, printer)),
+        Ok(Ended::UnknownToVendor | Ended::NotListed) => {
             Ok(told(asked, true, code::FINE, "the vendor does not know it any more", None, printer))
         }
         Err(fault) => {

@@ -26,7 +26,7 @@ use crate::rotation::tags::{Bootstrap, Ending, Noted, Retiring};
 use crate::rotation::view::{Dwelling, Fit, Hand};
 use crate::rotation::{Reason, Step};
 use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
-use crate::vendors::{Minted, Verdict};
+use crate::vendors::{Ended, Grounds, Minted, Verdict};
 
 /// Wait before a candidate that the vendor refused is tried again.
 const VERIFY_PAUSE: Duration = Duration::from_secs(5);
@@ -340,11 +340,13 @@ impl Run<'_> {
 
     /// Ends what this process made and nothing can refer to. If that fails, the sweep does it.
     async fn end_own(&self, id: &VendorId) -> bool {
-        let ended = self.vendor.revoke(place(self.credential), id).await;
-        if let Err(fault) = &ended {
-            tracing::warn!(credential = %self.credential.name, "{fault}; the sweep will end it");
+        match self.vendor.revoke(place(self.credential), id, Grounds::Tracked).await {
+            Ok(ended) => ended == Ended::Confirmed,
+            Err(fault) => {
+                tracing::warn!(credential = %self.credential.name, "{fault}; the sweep will end it");
+                false
+            }
         }
-        ended.is_ok()
     }
 
     async fn verify(&self, arn: &Arn, version: &VersionId, hand: &Hand) -> Result<Hand, Fault> {
@@ -399,16 +401,16 @@ impl Run<'_> {
 
     async fn revoke(&self, seen: &Seen, id: &VendorId, tracked: bool) -> Result<Hand, Fault> {
         let lease = Tracked::of(id);
-        match self.end(seen, id).await {
-            Ok(()) if tracked => Ok(Hand::Ended { tracked: lease }),
-            Err(fault) if fault.class == Class::Gone && tracked => Ok(Hand::Unknown { tracked: lease }),
-            Err(fault) if fault.class != Class::Gone => Err(fault),
-            Ok(()) | Err(_) => Ok(Hand::Empty),
+        let grounds = if tracked { Grounds::Tracked } else { Grounds::Listed };
+        match self.end(seen, id, grounds).await? {
+            Ended::Confirmed if tracked => Ok(Hand::Ended { tracked: lease }),
+            Ended::UnknownToVendor | Ended::NotListed if tracked => Ok(Hand::Unknown { tracked: lease }),
+            Ended::Confirmed | Ended::UnknownToVendor | Ended::NotListed => Ok(Hand::Empty),
         }
     }
 
     /// Ends a credential where it was seen; one that was seen nowhere is ended wherever it may be.
-    async fn end(&self, seen: &Seen, id: &VendorId) -> Result<(), Fault> {
+    async fn end(&self, seen: &Seen, id: &VendorId, grounds: Grounds) -> Result<Ended, Fault> {
         let fit = seen.view.listing.iter().flatten().find(|one| one.id == *id).map(|one| one.fit);
         let here = (!matches!(fit, Some(Fit::Away { .. }))).then(|| place(self.credential));
         let formers = match fit {
@@ -417,8 +419,12 @@ impl Run<'_> {
         };
         let mut ended = Err(self.fault("ending what lives elsewhere", "no tag says any more where"));
         for place in here.into_iter().chain(formers.iter().map(Former::place)) {
-            ended = self.vendor.revoke(place, id).await;
-            if !ended.as_ref().is_err_and(|fault| fault.class == Class::Gone) {
+            ended = match self.vendor.revoke(place, id, grounds).await {
+                // A place that was ended took its credentials with it.
+                Err(fault) if fault.class == Class::Gone => Ok(Ended::NotListed),
+                ended => ended,
+            };
+            if !matches!(ended, Ok(Ended::UnknownToVendor | Ended::NotListed)) {
                 break;
             }
         }

@@ -21,7 +21,7 @@ use crate::rotation::person::Back;
 use crate::rotation::tags::Noted;
 use crate::rotation::view::{Hand, View};
 use crate::stores::aws::{Fence, Returnable};
-use crate::vendors::Verdict;
+use crate::vendors::{Ended, Grounds, Verdict};
 
 /// Stands in the pause tag of a pause that ends when somebody resumes; anything that is no date
 /// would do.
@@ -183,9 +183,9 @@ impl Engine {
     /// `rotation::census` says.
     ///
     /// # Errors
-    /// `Gone` when the vendor does not know it (any more).
-    pub async fn revoke(&self, credential: &Credential, counted: &Counted) -> Result<(), Fault> {
-        self.vendor(credential)?.revoke(place(credential), &counted.id).await
+    /// As [`crate::vendors::Vendor::revoke`].
+    pub async fn revoke(&self, credential: &Credential, counted: &Counted) -> Result<Ended, Fault> {
+        self.vendor(credential)?.revoke(place(credential), &counted.id, Grounds::Listed).await
     }
 
     async fn tag_version(

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use reqwest::header::HeaderValue;
 
 use super::http::{Endpoint, Line};
-use super::{Call, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
+use super::{Call, Ended, Grounds, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Marking, Proof};
 use crate::model::fault::{Class, Fault};
@@ -253,7 +253,7 @@ impl Vendor for ChatBotKit {
         }
     }
 
-    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()> {
+    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId, _: Grounds) -> Call<'a, Ended> {
         Box::pin(async move {
             match place.type_name {
                 TOKEN => self.delete(self.user(place)?, id).await,

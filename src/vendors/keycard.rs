@@ -22,7 +22,7 @@ use reqwest::header::HeaderValue;
 
 use self::types::{Content, Wanted};
 use super::http::{self, Effect, Endpoint, Line, Request};
-use super::{Call, Instance, Minted, Place, Spec, Vendor, Verdict};
+use super::{Call, Ended, Grounds, Instance, Minted, Place, Spec, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
@@ -167,7 +167,7 @@ impl Vendor for Keycard {
         }
     }
 
-    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()> {
+    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId, _: Grounds) -> Call<'a, Ended> {
         Box::pin(async move {
             let spot = self.spot(place)?;
             // Not asked for the application: a credential may outlive our reading of it.
@@ -338,12 +338,22 @@ impl Keycard {
         })
     }
 
-    async fn delete(&self, spot: &Spot<'_>, id: &VendorId) -> Result<(), Fault> {
+    /// The path names the zone, so what Keycard says of the id is about that zone alone; and its 404
+    /// does not tell a missing credential from a missing zone, so the zone is asked for.
+    async fn delete(&self, spot: &Spot<'_>, id: &VendorId) -> Result<Ended, Fault> {
         let doing = format!("deleting credential {id} {}", spot.at);
         let zone = self.zone(spot).await?;
         let url = self.url(&doing, &["zones", &zone.id, "application-credentials", id.as_str()])?;
         let (request, answer) = self.call(Request::new(doing, Method::DELETE, url, Effect::Idempotent)).await?;
-        if answer.is_success() { Ok(()) } else { Err(self.fault(&request, &answer)) }
+        match answer.status() {
+            204 if answer.is_empty() => Ok(Ended::Confirmed),
+            404 if wire::is_refusal(&answer) => {
+                self.described(request.doing(), &zone.id).await?;
+                Ok(Ended::UnknownToVendor)
+            }
+            200..=299 | 404 | 410 => Err(answer.unproved(&request, "only 204 without a body confirms a delete")),
+            _ => Err(self.fault(&request, &answer)),
+        }
     }
 }
 

@@ -149,6 +149,31 @@ pub enum Verdict {
     },
 }
 
+/// Why the caller may end a credential. It decides what a driver may send where the call that ends
+/// one names no place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Grounds {
+    /// Our own lease, or our own create's answer, names this very id: it is ours wherever the vendor
+    /// keeps it, so only the vendor's own word on the id tells whether it is gone.
+    Tracked,
+    /// It is ours, or was named by a person, as one of those that the place lists: nothing is sent
+    /// for an id that is not listed there.
+    Listed,
+}
+
+/// Who said what about a credential that was to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The vendor confirmed it, with the answer that it documents for this call.
+    Confirmed,
+    /// The vendor itself answered, for this very id, that it knows no such credential, and the place
+    /// that was asked is there. Where ids belong to a place (Keycard's zone, ChatBotKit's child
+    /// account), this is about that place alone: compare [`Vendor::whereabouts`].
+    UnknownToVendor,
+    /// The driver did not see it in the place, and sent nothing.
+    NotListed,
+}
+
 /// A boxed call.
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
 
@@ -224,10 +249,12 @@ pub trait Vendor: Send + Sync {
         Box::pin(std::future::ready(Err(Fault::new(Class::Rejected, "setting a value at the vendor", answer))))
     }
 
-    /// Ends one credential. Success means that the vendor confirmed it; an unknown id is `Gone`,
-    /// which is not yet a confirmation.
+    /// Ends one credential, and tells who said so. Any other answer than those that the vendor
+    /// documents for this call (a page of something in front of it, another status, another id) ends
+    /// nothing and says nothing: it is a fault.
     ///
     /// # Errors
-    /// As classified.
-    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()>;
+    /// `InDoubt` for an answer that confirms nothing; `Gone` when the place (zone, application,
+    /// account) is not there, which says nothing about the credential; otherwise as classified.
+    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId, grounds: Grounds) -> Call<'a, Ended>;
 }

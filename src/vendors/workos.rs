@@ -7,8 +7,8 @@
 //! - A secret carries nothing of ours, not even a name: what keyferry made is known by its id alone.
 //! - An application holds five secrets at most. What the vendor says to a sixth is not documented,
 //!   so any refusal while five live is taken for that.
-//! - The delete names a secret and no application: it is sent only for an id that was seen among
-//!   the secrets of the declared one.
+//! - The delete names a secret and no application: it is sent only for an id that our own lease
+//!   names, or that was seen among the secrets of the declared application.
 //! - A machine's application proves a secret by logging in at the customer's AuthKit domain. One
 //!   that signs people in has no login of its own; there, introspection is asked with the secret and
 //!   with a made-up one, and only where the two answers differ does the first say anything.
@@ -23,7 +23,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::http::{self, Answer, Effect, Endpoint, Line, Request, lock};
-use super::{Call, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
+use super::{Call, Ended, Grounds, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Marking, Proof};
 use crate::model::fault::{Class, Fault};
@@ -220,10 +220,10 @@ impl Vendor for WorkOs {
         }
     }
 
-    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId) -> Call<'a, ()> {
+    fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId, grounds: Grounds) -> Call<'a, Ended> {
         Box::pin(async move {
             let spot = self.spot(place)?;
-            self.delete(&spot, id).await
+            self.delete(&spot, id, grounds).await
         })
     }
 }
@@ -327,24 +327,42 @@ impl WorkOs {
             .with_hint("delete client secrets of this application that nobody uses; nothing was made")
     }
 
-    async fn delete(&self, spot: &Spot<'_>, id: &VendorId) -> Result<(), Fault> {
+    /// The delete is by the secret's id alone. On the grounds that our own lease names the id, it is
+    /// sent wherever the secret lives by now; otherwise only for one that was seen in the declared
+    /// application. That WorkOS knows no such secret counts only after the same key has shown the
+    /// application: a key of another environment knows none of ours.
+    async fn delete(&self, spot: &Spot<'_>, id: &VendorId, grounds: Grounds) -> Result<Ended, Fault> {
         let doing = format!("deleting client secret {id} {}", spot.at);
-        let application = self.application(spot).await?;
-        let made_here = lock(&self.made).get(id) == Some(&application.id);
-        if !made_here {
-            let listing = self.forget_if_gone(spot, self.secrets(spot, &application).await)?;
-            if !listing.credentials.iter().any(|one| one.id == *id) {
-                let answer = "it is not among the client secrets of this application, so it was not deleted";
-                return Err(Fault::new(Class::Gone, doing, answer));
-            }
+        let application = self.application(spot).await;
+        let tracked = grounds == Grounds::Tracked;
+        let shown = match &application {
+            Ok(application) if lock(&self.made).get(id) == Some(&application.id) => Ok(true),
+            Ok(application) => self
+                .forget_if_gone(spot, self.secrets(spot, application).await)
+                .map(|listing| listing.credentials.iter().any(|one| one.id == *id)),
+            Err(fault) => Err(fault.clone()),
+        };
+        match &shown {
+            Ok(true) => {}
+            Ok(false) if tracked => {}
+            Ok(false) => return Ok(Ended::NotListed),
+            // The application was ended or renamed: the secret may live on, and only WorkOS can tell.
+            Err(fault) if tracked && fault.class == Class::Gone => {}
+            Err(fault) => return Err(fault.clone()),
         }
         let url = self.url(&doing, &["connect", "client_secrets", id.as_str()])?;
         let (request, answer) = self.call(Request::new(doing, Method::DELETE, url, Effect::Idempotent)).await?;
-        if !answer.is_success() {
-            return Err(self.fault(&request, &answer));
-        }
+        let ended = match answer.status() {
+            204 if answer.is_empty() => Ended::Confirmed,
+            404 if wire::is_absence(&answer, id) => match shown {
+                Ok(_) => Ended::UnknownToVendor,
+                Err(fault) => return Err(fault),
+            },
+            200..=299 | 404 | 410 => return Err(answer.unproved(&request, "only 204 without a body confirms a delete")),
+            _ => return Err(self.fault(&request, &answer)),
+        };
         lock(&self.made).remove(id);
-        Ok(())
+        Ok(ended)
     }
 }
 

@@ -20,7 +20,7 @@ use keyferry::model::secret::{Keyring, Read, SecretValue};
 use keyferry::model::time::Clock;
 use keyferry::sandbox::faults::{Broken, Effect, Rule};
 use keyferry::sandbox::simulator::Seed;
-use keyferry::vendors::{self, Instance, Minted, Place, Type, Vendor, Verdict, http};
+use keyferry::vendors::{self, Ended, Grounds, Instance, Minted, Place, Type, Vendor, Verdict, http};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, impatient};
@@ -149,7 +149,8 @@ impl Bench {
     async fn clear(&self) {
         self.calm();
         for id in self.ids(&*self.helper).await.unwrap() {
-            self.helper.revoke(self.place(), &VendorId::new(&id).unwrap()).await.unwrap();
+            let id = VendorId::new(&id).unwrap();
+            self.helper.revoke(self.place(), &id, Grounds::Listed).await.unwrap();
         }
         assert!(self.live().is_empty(), "{}", self.what());
     }
@@ -241,7 +242,11 @@ impl Bench {
                 assert!(!matches!(verdict, Verdict::Bad { .. }), "{}: a good one is never called bad", self.what());
             }
             Ask::Revoke => {
-                quiet(vendor.revoke(self.place(), &minted.id).await)?;
+                let ended = quiet(vendor.revoke(self.place(), &minted.id, Grounds::Listed).await)?;
+                if ended != Ended::Confirmed {
+                    // The vendor's word, or the listing's, but not yet a confirmation.
+                    return Err(Fault::new(Class::Gone, "ending it", format!("{ended:?}")));
+                }
                 assert!(!self.live().contains(minted.id.as_str()), "{}: ended, it says", self.what());
             }
         }
@@ -325,14 +330,17 @@ async fn a_credential_is_made_listed_proved_and_ended() {
         let used = listing.credentials[0].last_used.is_some();
         assert_eq!(used, bench.of.capabilities.last_used && bench.proves(), "{what}: when it was last used");
         let second = bench.create(&*vendor).await.unwrap();
-        vendor.revoke(bench.place(), &minted.id).await.unwrap();
+        let ended = vendor.revoke(bench.place(), &minted.id, Grounds::Listed).await.unwrap();
+        assert_eq!(ended, Ended::Confirmed, "{what}");
         assert_eq!(bench.live(), BTreeSet::from([second.id.to_string()]), "{what}: this one and no other");
         if bench.proves() {
             let dead = vendor.verify(bench.place(), &minted.outputs).await.unwrap();
             assert!(matches!(dead, Verdict::Bad { .. }), "{what}: {dead:?}");
         }
-        let again = vendor.revoke(bench.place(), &minted.id).await.unwrap_err();
-        assert_eq!(again.class, Class::Gone, "{what}: {again}");
+        let again = vendor.revoke(bench.place(), &minted.id, Grounds::Tracked).await.unwrap();
+        assert_eq!(again, Ended::UnknownToVendor, "{what}: only the vendor's own word tells");
+        let unseen = vendor.revoke(bench.place(), &minted.id, Grounds::Listed).await.unwrap();
+        assert_ne!(unseen, Ended::Confirmed, "{what}");
     }
 }
 
@@ -347,8 +355,9 @@ async fn an_id_that_is_not_there_or_is_hostile_ends_nothing() {
         let vendor = bench.vendor();
         bench.create(&*vendor).await.unwrap();
         let live = bench.live();
-        let unknown = vendor.revoke(bench.place(), &VendorId::new("nobody").unwrap()).await.unwrap_err();
-        assert_eq!(unknown.class, Class::Gone, "{}: {unknown}", bench.what());
+        let nobody = VendorId::new("nobody").unwrap();
+        let unknown = vendor.revoke(bench.place(), &nobody, Grounds::Listed).await.unwrap();
+        assert_ne!(unknown, Ended::Confirmed, "{}", bench.what());
         let own = live.first().unwrap();
         let long = "x".repeat(512);
         for id in [
@@ -367,9 +376,11 @@ async fn an_id_that_is_not_there_or_is_hostile_ends_nothing() {
             "\\",
             &long,
         ] {
-            let fault = quiet(vendor.revoke(bench.place(), &VendorId::new(id).unwrap()).await).unwrap_err();
-            assert!(fault.surely_not_applied(), "{} {id:?}: {fault}", bench.what());
-            assert_eq!(bench.live(), live, "{} {id:?}", bench.what());
+            for grounds in [Grounds::Listed, Grounds::Tracked] {
+                let outcome = quiet(vendor.revoke(bench.place(), &VendorId::new(id).unwrap(), grounds).await);
+                assert_ne!(outcome, Ok(Ended::Confirmed), "{} {id:?}", bench.what());
+                assert_eq!(bench.live(), live, "{} {id:?}", bench.what());
+            }
         }
         for id in ["a\r\nb", "a\0b", "", &"x".repeat(513)] {
             assert!(VendorId::new(id).is_err(), "{id:?} is no id at all");
@@ -419,6 +430,7 @@ async fn every_refusal_has_its_class() {
                     Effect::Refuse { status: 401 | 403, .. } => vec![Class::Denied],
                     // The fault's code is none of the vendor's: one that has a code for what is not there
                     // takes this for a wrong address.
+                    Effect::Refuse { status: 404, .. } if ask == Ask::Revoke => vec![Class::Gone, Class::InDoubt],
                     Effect::Refuse { status: 404, .. } => vec![Class::Gone, Class::Rejected],
                     // A name that is taken may be taken by an earlier send of this very call.
                     Effect::Refuse { status: 409, .. } if ask == Ask::Create => vec![Class::Rejected, Class::InDoubt],
@@ -564,7 +576,7 @@ async fn as_many_live_as_may_and_the_next_is_refused_in_numbers() {
         let fault = bench.create(&*vendor).await.err().unwrap();
         assert_eq!((fault.class, bench.live().len()), (Class::Rejected, usize::from(max.get())), "{what}: {fault}");
         assert!(fault.answer.contains(&max.to_string()) && fault.hint.is_some(), "{what}: {fault}");
-        vendor.revoke(bench.place(), &last.unwrap()).await.unwrap();
+        vendor.revoke(bench.place(), &last.unwrap(), Grounds::Listed).await.unwrap();
         bench.create(&*vendor).await.unwrap();
     }
 }
@@ -644,7 +656,7 @@ async fn in_place_a_value_is_set_listed_set_again_and_nothing_else_can_be_done_w
         let outcomes = [
             vendor.create(bench.place(), &bench.mark()).await.map(drop),
             vendor.verify(bench.place(), &pieces).await.map(drop),
-            vendor.revoke(bench.place(), &id).await,
+            vendor.revoke(bench.place(), &id, Grounds::Listed).await.map(drop),
         ];
         assert!(outcomes.iter().all(|one| one.as_ref().is_err_and(|fault| fault.class == Class::Rejected)), "{what}");
         // Another AWS secret's value is in it: that one's owner would lose it.

@@ -451,7 +451,7 @@ async fn a_secret_of_another_application_is_not_deleted_whatever_asks_for_it() {
     let place = Place { type_name: credential.type_name, options: &credential.options };
     let vendor = crate::vendor_contract::open(&stage, "workos");
     let id = keyferry::model::name::VendorId::new(&theirs.id).unwrap();
-    let fault = vendor.revoke(place, &id).await.unwrap_err();
-    assert_eq!(fault.class, keyferry::model::fault::Class::Gone);
+    let ended = vendor.revoke(place, &id, keyferry::vendors::Grounds::Listed).await.unwrap();
+    assert_eq!(ended, keyferry::vendors::Ended::NotListed);
     assert_eq!(stage.live_credentials(), 2);
 }

@@ -20,7 +20,7 @@ use crate::model::payload::Outputs;
 use crate::model::secret::SecretValue;
 use crate::model::time::Clock;
 use crate::stores::aws::preflight::{Bench, finding, not_reached};
-use crate::vendors::{Minted, Vendor, Verdict};
+use crate::vendors::{Ended, Grounds, Minted, Vendor, Verdict};
 
 /// How long a vendor may take to show, accept or end a credential. The protocol gives a candidate
 /// up when it is refused for two minutes.
@@ -280,7 +280,10 @@ impl<'a> Guest<'a> {
     async fn revoked(&self, id: &VendorId) -> Result<(Sight, ()), Fault> {
         self.leave().await?;
         let began = self.clock.monotonic();
-        self.vendor.revoke(place(self.credential), id).await?;
+        let ended = self.vendor.revoke(place(self.credential), id, Grounds::Tracked).await?;
+        if ended != Ended::Confirmed {
+            return Ok((Sight::not_held("the vendor does not know what it just made"), ()));
+        }
         self.alive.store(false, Ordering::SeqCst);
         Ok((Sight::held(format!("confirmed in {} ms", self.since(began))), ()))
     }
@@ -301,11 +304,10 @@ impl<'a> Guest<'a> {
 
     async fn twice(&self, id: &VendorId) -> Result<(Sight, ()), Fault> {
         self.leave().await?;
-        match self.vendor.revoke(place(self.credential), id).await {
-            Ok(()) => Ok((Sight::not_held("a second revoke was confirmed as if it were the first"), ())),
-            Err(fault) if fault.class == Class::Gone => Ok((Sight::held("a second revoke was answered as gone"), ())),
-            Err(fault) => Err(fault),
-        }
+        Ok(match self.vendor.revoke(place(self.credential), id, Grounds::Tracked).await? {
+            Ended::Confirmed => (Sight::not_held("a second revoke was confirmed as if it were the first"), ()),
+            Ended::UnknownToVendor | Ended::NotListed => (Sight::held("a second revoke was answered as gone"), ()),
+        })
     }
 
     async fn unlisted(&self, id: &VendorId) -> Result<(Sight, ()), Fault> {
@@ -353,10 +355,9 @@ impl<'a> Guest<'a> {
             ours.extend(self.made.get().filter(|made| !ours.contains(made)));
             for id in ours {
                 self.leave().await?;
-                match self.vendor.revoke(place(self.credential), id).await {
-                    Ok(()) => revoked += 1,
-                    Err(fault) if fault.class == Class::Gone => {}
-                    Err(fault) => return Err(fault),
+                match self.vendor.revoke(place(self.credential), id, Grounds::Tracked).await? {
+                    Ended::Confirmed => revoked += 1,
+                    Ended::UnknownToVendor | Ended::NotListed => {}
                 }
             }
             if !self.wait(began, &mut wait).await? {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::http::responder::{Reply, Responder, Seen, json as answer, reply};
+use super::super::http::responder::{Reply, Responder, Seen, json as answer, odd_answers, reply};
 use super::super::http::{Client, Limits};
 use super::*;
 use crate::model::attempt::Attempt;
@@ -264,29 +264,45 @@ async fn a_list_ends_with_a_short_page_and_nothing_else_is_an_end() {
 }
 
 #[tokio::test]
-async fn a_deleted_tokens_404_is_gone_only_in_the_vendors_words_and_a_refused_admin_token_is_read_again() {
+async fn a_tokens_end_counts_only_in_the_vendors_words_and_a_refused_admin_token_is_read_again() {
     let id = VendorId::new("../x").unwrap();
-    for (script, class) in [
-        (error(404, "NOT_FOUND"), Class::Gone),
-        (html(404), Class::Rejected),
-        (error(500, "GENERIC_ERROR"), Class::InDoubt),
-        (error(403, "NOT_AUTHORIZED"), Class::Denied),
+    let account = || answer(200, &json!({ "id": "child/1" }));
+    for (script, account, expected) in [
+        (answer(200, &json!({ "id": "../x" })), account(), Ok(Ended::Confirmed)),
+        (error(404, "NOT_FOUND"), account(), Ok(Ended::UnknownToVendor)),
+        (error(404, "NOT_FOUND"), error(404, "NOT_FOUND"), Err(Class::Gone)),
+        (html(404), account(), Err(Class::InDoubt)),
+        (error(500, "GENERIC_ERROR"), account(), Err(Class::InDoubt)),
+        (error(403, "NOT_AUTHORIZED"), account(), Err(Class::Denied)),
     ] {
-        let stage = Stage::new(move |_| script.clone()).await;
+        let shown = format!("{script:?}");
+        let stage = Stage::new(move |seen| match seen.line.contains("/fetch ") {
+            true => account.clone(),
+            false => script.clone(),
+        })
+        .await;
         let options = user();
-        let fault = quiet(stage.vendor.revoke(place(TOKEN, &options), &id).await).unwrap_err();
-        assert_eq!(fault.class, class, "{fault}");
+        let ended = quiet(stage.vendor.revoke(place(TOKEN, &options), &id, Grounds::Tracked).await);
+        assert_eq!(ended.map_err(|fault| fault.class), expected, "{shown}");
         assert!(stage.responder.count("POST /api/v1/user/child%2F1/token/..%2Fx/delete ") >= 1);
     }
+    for (status, body, reply) in odd_answers() {
+        let stage = Stage::new(move |_| reply.clone()).await;
+        let (options, id) = (user(), VendorId::new("c1").unwrap());
+        let ended = quiet(stage.vendor.revoke(place(TOKEN, &options), &id, Grounds::Tracked).await);
+        let fault = ended.expect_err(&format!("{status} {body}"));
+        assert_eq!(fault.class, Class::InDoubt, "{status} {body}: {fault}");
+    }
     let fresh = |seen: &Seen| match seen.header("authorization") {
-        Some("Bearer CANARY-1") => answer(200, &json!({ "id": "x" })),
+        Some("Bearer CANARY-1") => answer(200, &json!({ "id": "../x" })),
         _ => error(401, "NOT_AUTHENTICATED"),
     };
     let stage = Stage::with_token(fresh, |count| format!("CANARY-{count}")).await;
     let options = user();
-    assert!(stage.vendor.revoke(place(TOKEN, &options), &id).await.is_ok(), "it was replaced meanwhile");
+    let ended = stage.vendor.revoke(place(TOKEN, &options), &id, Grounds::Tracked).await;
+    assert_eq!(ended, Ok(Ended::Confirmed), "it was replaced meanwhile");
     let stage = Stage::new(|_| error(401, "NOT_AUTHENTICATED")).await;
-    let fault = quiet(stage.vendor.revoke(place(TOKEN, &options), &id).await).unwrap_err();
+    let fault = quiet(stage.vendor.revoke(place(TOKEN, &options), &id, Grounds::Tracked).await).unwrap_err();
     assert_eq!((fault.class, stage.responder.count("POST")), (Class::Denied, 1), "the same one is not tried again");
     assert!(fault.hint.is_some_and(|hint| hint.contains("[vendors.main]")));
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::http::{self, Effect};
-use super::super::{Minted, Place, Verdict};
+use super::super::{Ended, Minted, Place, Verdict};
 use super::{ChatBotKit, wire};
 use crate::model::attempt::Mark;
 use crate::model::fault::{Class, Fault};
@@ -109,11 +109,25 @@ impl ChatBotKit {
         }
     }
 
-    pub(super) async fn delete(&self, user: &str, id: &VendorId) -> Result<(), Fault> {
+    /// The vendor's 404 does not tell a missing token from a missing account, so the account is asked
+    /// for.
+    pub(super) async fn delete(&self, user: &str, id: &VendorId) -> Result<Ended, Fault> {
         let doing = format!("deleting API token {id} {}", self.at(user));
         let path = self.path(&[user, "token", id.as_str(), "delete"]);
         let request = self.post(&doing, &path, Effect::Idempotent, json!({}))?;
         let (request, answer) = self.call(request).await?;
-        if answer.is_success() { Ok(()) } else { Err(self.fault(&request, &answer)) }
+        if answer.proof::<wire::Done>(&[200]).is_some_and(|done| done.id == id.as_str()) {
+            return Ok(Ended::Confirmed);
+        }
+        match answer.status() {
+            404 if Self::is_absent(&answer) => {
+                self.check_user(user).await?;
+                Ok(Ended::UnknownToVendor)
+            }
+            200..=299 | 404 | 410 => {
+                Err(answer.unproved(&request, "only 200 with the id of this token confirms a delete"))
+            }
+            _ => Err(self.fault(&request, &answer)),
+        }
     }
 }

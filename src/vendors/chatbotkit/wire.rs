@@ -19,6 +19,8 @@ pub(super) const MANAGER: &str = "keyferry";
 /// An error.
 #[derive(Deserialize)]
 pub(super) struct Error {
+    #[serde(rename = "message")]
+    _message: String,
     pub code: Option<String>,
 }
 

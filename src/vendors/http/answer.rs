@@ -81,6 +81,35 @@ impl Answer {
         }
     }
 
+    /// Whether the whole answer has no body.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
+    }
+
+    /// The body of an answer that proves its effect: one of the documented `statuses`, the fields
+    /// that `T` needs, and no error told beside them. 202 only says that it was asked for, 203 and
+    /// 206 come from something in between.
+    pub fn proof<T: DeserializeOwned>(&self, statuses: &[u16]) -> Option<T> {
+        (statuses.contains(&self.status) && !self.tells_an_error()).then(|| self.json())?
+    }
+
+    /// Whether the body is an object with an error in it, whatever the status says.
+    fn tells_an_error(&self) -> bool {
+        self.json::<serde_json::Value>().is_some_and(|body| body.get("error").is_some_and(|error| !error.is_null()))
+    }
+
+    /// The fault that this answer is where it neither does nor refuses what was asked in the
+    /// vendor's own words: an undocumented status, a page of something in front of the vendor, a
+    /// body that is about something else. `wanted` says what would have been an answer.
+    pub fn unproved(&self, request: &Request, wanted: &str) -> Fault {
+        let class = match request.effect() {
+            Effect::Nothing => Class::Retry { after: self.retry_after },
+            Effect::Idempotent | Effect::Once => Class::InDoubt,
+        };
+        let said = format!("answered {} with {}, which proves nothing; {wanted}", self.status, self.content_in_words());
+        Fault::new(class, request.doing(), said).with_request(self.request.clone())
+    }
+
     /// The error code in a JSON error body: `error` (RFC 6749 section 5.2) or `code`, if it is a
     /// plain word.
     pub fn error_word(&self) -> Option<String> {
@@ -134,6 +163,7 @@ impl Answer {
             Content::BrokeOff => "a body that broke off".into(),
             Content::Whole(bytes) if bytes.is_empty() => "an empty body".into(),
             Content::Whole(_) if self.html => "an HTML page".into(),
+            Content::Whole(_) if self.tells_an_error() => "an error in its body".into(),
             Content::Whole(_) => "a body that is not the expected JSON".into(),
         }
     }

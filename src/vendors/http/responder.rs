@@ -49,6 +49,29 @@ pub(crate) fn json(status: u16, body: &serde_json::Value) -> Reply {
     reply(status, "Content-Type: application/json\r\n", &body.to_string())
 }
 
+/// Answers that a vendor's documentation does not know, or that something in front of it gives: each
+/// status with each body. Who calls says which of them is an answer, and takes none of the rest for one.
+pub(crate) fn odd_answers() -> Vec<(u16, &'static str, Reply)> {
+    const STATUSES: [u16; 8] = [200, 201, 202, 203, 206, 207, 404, 410];
+    const BODIES: [(&str, &str); 13] = [
+        ("", ""),
+        ("text/html", "<html>CANARY it works</html>"),
+        ("text/plain", "Accepted"),
+        ("application/json", "null"),
+        ("application/json", "true"),
+        ("application/json", "[]"),
+        ("application/json", "{}"),
+        ("application/json", r#"{"id":"another"}"#),
+        ("application/json", r#"{"id":"c1","error":"CANARY no"}"#),
+        ("application/json", r#"{"error":"not_found"}"#),
+        ("application/json", r#"{"message":5,"code":"NOT_FOUND"}"#),
+        ("application/json", r#"{"message":"Not found.","entity_id":"another"}"#),
+        ("application/json", r#"{"message":"Not fou"#),
+    ];
+    let all = STATUSES.iter().flat_map(|status| BODIES.iter().map(move |(kind, body)| (*status, *kind, *body)));
+    all.map(|(status, kind, body)| (status, body, reply(status, &format!("Content-Type: {kind}\r\n"), body))).collect()
+}
+
 /// A running listener; ends with the test's runtime.
 pub(crate) struct Responder {
     /// `http://127.0.0.1:<port>`.

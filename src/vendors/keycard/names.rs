@@ -28,15 +28,11 @@ impl Keycard {
         }
         let doing = format!("resolving zone `{}` at keycard `{}`", spot.zone, self.name);
         let id = self.find(&doing, &["zones"], "slug", spot.zone).await?;
-        let url = self.url(&doing, &["zones", &id])?;
-        let (request, answer) = self.call(Request::new(doing, Method::GET, url, Effect::Nothing)).await?;
-        let found: Option<wire::Zone> = if answer.is_success() { answer.json() } else { None };
-        let found = found.filter(|zone| zone.id == id).ok_or_else(|| self.fault(&request, &answer))?;
-        let protocol = found.protocols.oauth2;
+        let protocol = self.described(&doing, &id).await?.protocols.oauth2;
         let address = |what: &str, text: &str| {
             trusted(&self.base, text).map_err(|invalid| {
                 let answer = format!("the zone's {what} is not accepted: expected {invalid}");
-                Fault::new(Class::Rejected, request.doing(), answer)
+                Fault::new(Class::Rejected, &doing, answer)
             })
         };
         address("issuer", &protocol.issuer)?;
@@ -44,6 +40,14 @@ impl Keycard {
         let zone = Zone { id, issuer: protocol.issuer, token_endpoint };
         lock(&self.zones).insert(spot.zone.to_owned(), zone.clone());
         Ok(zone)
+    }
+
+    /// The zone of this id, as it stands now.
+    pub(super) async fn described(&self, doing: &str, id: &str) -> Result<wire::Zone, Fault> {
+        let url = self.url(doing, &["zones", id])?;
+        let (request, answer) = self.call(Request::new(doing, Method::GET, url, Effect::Nothing)).await?;
+        let found: Option<wire::Zone> = if answer.is_success() { answer.json() } else { None };
+        found.filter(|zone| zone.id == id).ok_or_else(|| self.fault(&request, &answer))
     }
 
     pub(super) async fn application(&self, spot: &Spot<'_>, zone: &Zone) -> Result<String, Fault> {

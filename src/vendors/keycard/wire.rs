@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::super::http::Sealed;
+use super::super::http::{Answer, Sealed};
 use super::types::Content;
 use crate::model::name::VendorId;
 use crate::model::observed::Listed;
@@ -25,6 +25,18 @@ pub(super) struct Token {
 pub(super) struct Granted {
     #[serde(rename = "access_token")]
     pub token: Option<IgnoredAny>,
+}
+
+/// An error of the management API.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(rename = "message")]
+    _message: String,
+}
+
+/// Whether an answer is the vendor's own refusal, and not a page of something in front of it.
+pub(super) fn is_refusal(answer: &Answer) -> bool {
+    answer.json::<Refusal>().is_some()
 }
 
 /// Any list.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http::responder::{Reply, Responder, Seen, json as answer, reply};
+use super::http::responder::{Reply, Responder, Seen, json as answer, odd_answers, reply};
 use super::http::{Client, Limits};
 use super::*;
 use crate::model::attempt::Attempt;
@@ -81,6 +81,10 @@ impl Stage {
 
     async fn list(&self) -> Result<Listing, Fault> {
         quiet(self.workos.list(self.place()).await)
+    }
+
+    async fn revoke(&self, grounds: Grounds) -> Result<Ended, Fault> {
+        quiet(self.workos.revoke(self.place(), &VendorId::new("secret_1").unwrap(), grounds).await)
     }
 
     async fn verify(&self) -> Result<Verdict, Fault> {
@@ -359,10 +363,65 @@ async fn a_domain_that_sends_secrets_elsewhere_is_not_followed() {
 #[tokio::test]
 async fn an_id_that_this_process_made_is_ended_though_no_list_shows_it_yet() {
     let stage = Stage::new(|seen| seen.line.starts_with(LIST).then(|| answer(200, &json!([])))).await;
-    let id = VendorId::new("secret_1").unwrap();
-    let fault = stage.workos.revoke(stage.place(), &id).await.unwrap_err();
-    assert_eq!((fault.class, stage.responder.count("DELETE ")), (Class::Gone, 0), "not seen there: not deleted");
+    assert_eq!(stage.revoke(Grounds::Listed).await, Ok(Ended::NotListed), "not seen there");
+    assert_eq!(stage.responder.count("DELETE "), 0, "nothing was sent");
     stage.create().await.unwrap();
-    stage.workos.revoke(stage.place(), &id).await.unwrap();
+    assert_eq!(stage.revoke(Grounds::Listed).await, Ok(Ended::Confirmed));
     assert_eq!(stage.responder.count("DELETE /connect/client_secrets/secret_1 "), 1);
+}
+
+#[tokio::test]
+async fn only_the_documented_answer_to_a_delete_is_one() {
+    let listed = || answer(200, &json!([{"id": "secret_1", "created_at": "2026-11-20T10:00:00.000Z"}]));
+    for (status, body, reply) in odd_answers() {
+        for grounds in [Grounds::Listed, Grounds::Tracked] {
+            let (told, shown) = (reply.clone(), listed());
+            let stage = Stage::new(move |seen| match &seen.line {
+                line if line.starts_with(LIST) => Some(shown.clone()),
+                line if line.starts_with("DELETE ") => Some(told.clone()),
+                _ => None,
+            })
+            .await;
+            let fault = stage.revoke(grounds).await.expect_err(&format!("{status} {body}"));
+            assert_eq!(fault.class, Class::InDoubt, "{status} {body}: {fault}");
+            assert!(fault.answer.contains("proves nothing"), "{fault}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_our_lease_names_is_ended_wherever_it_lives_and_gone_only_in_workos_own_words() {
+    let absent = || answer(404, &json!({"message": "Not found.", "code": "entity_not_found", "entity_id": "secret_1"}));
+    let plain = || answer(404, &json!({"message": "Not Found"}));
+    let nothing = || answer(404, &json!({"message": "Not Found"}));
+    let moved = |seen: &Seen| seen.line.starts_with(LIST).then(|| answer(200, &json!([])));
+    // What the application's listing says, what the delete says, and what follows by each of the grounds.
+    for (told, tracked) in [
+        (reply(204, "", ""), Ok(Ended::Confirmed)),
+        (absent(), Ok(Ended::UnknownToVendor)),
+        (plain(), Ok(Ended::UnknownToVendor)),
+        (answer(401, &json!({"message": "Unauthorized"})), Err(Class::Denied)),
+        (answer(500, &json!({"message": "x"})), Err(Class::InDoubt)),
+    ] {
+        let shown = format!("{told:?}");
+        let stage =
+            Stage::new(move |seen| moved(seen).or_else(|| seen.line.starts_with("DELETE ").then(|| told.clone())))
+                .await;
+        assert_eq!(stage.revoke(Grounds::Listed).await, Ok(Ended::NotListed), "{shown}");
+        assert_eq!(stage.responder.count("DELETE "), 0, "{shown}");
+        assert_eq!(stage.revoke(Grounds::Tracked).await.map_err(|fault| fault.class), tracked, "{shown}");
+    }
+    // The application was ended, or renamed, or the key is of another environment.
+    for (told, tracked) in [(reply(204, "", ""), Ok(Ended::Confirmed)), (absent(), Err(Class::Gone))] {
+        let shown = format!("{told:?}");
+        let stage = Stage::new(move |seen| match &seen.line {
+            line if line.starts_with("DELETE ") => Some(told.clone()),
+            line if line.starts_with("GET /connect/applications/") => Some(nothing()),
+            _ => None,
+        })
+        .await;
+        let listed = stage.revoke(Grounds::Listed).await.map_err(|fault| fault.class);
+        assert_eq!(listed, Err(Class::Gone), "{shown}: the place is gone, which says nothing of the secret");
+        assert_eq!(stage.revoke(Grounds::Tracked).await.map_err(|fault| fault.class), tracked, "{shown}");
+    }
 }

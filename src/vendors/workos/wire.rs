@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::super::http::Sealed;
+use super::super::http::{Answer, Sealed};
 use crate::model::name::VendorId;
 use crate::model::observed::Listed;
 use crate::model::time::Timestamp;
@@ -35,6 +35,21 @@ pub(super) fn listed(entry: &Value) -> Result<Listed, ()> {
         last_used: secret.last_used_at.as_deref().map(date).transpose()?,
         fits: true,
     })
+}
+
+/// An error: both documented shapes have a message, and one names what it is about.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(rename = "message")]
+    _message: String,
+    entity_id: Option<String>,
+}
+
+/// Whether an answer with status 404 is the vendor's own word about this id, and not a page of
+/// something in front of it nor about something else.
+pub(super) fn is_absence(answer: &Answer, id: &VendorId) -> bool {
+    let refusal: Option<Refusal> = answer.json();
+    refusal.is_some_and(|refusal| refusal.entity_id.is_none_or(|about| about == id.as_str()))
 }
 
 /// An application, alone or in a list.
