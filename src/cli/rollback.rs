@@ -40,7 +40,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
         Class::InDoubt => Outcome::failed(&credential.name, "perhaps rolled back", &fault)
             .with_hint(format!("`keyferry history {}` shows which version is current", credential.name)),
         Class::Taken => Outcome::failed(&credential.name, NOT_MOVED, &fault)
-            .with_hint("somebody else moved AWSCURRENT at the same time: look again before you decide"),
+            .with_hint("AWSCURRENT may have moved at the same time: look at it again before you decide"),
         _ => Outcome::failed(&credential.name, NOT_MOVED, &fault),
     });
     Ok(outcome::print(&[outcome], "rolled_back", printer))

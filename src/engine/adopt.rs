@@ -146,7 +146,7 @@ impl Engine {
         match write {
             Write::Unproved { version } => {
                 let vouched = format!("{version}@{}", glance.now.store.seconds());
-                store.mark(arn, &[(TAG_UNPROVED, &vouched)], fence).await
+                store.tag(arn, &[(TAG_UNPROVED, &vouched)], fence).await
             }
             Write::Lease { version, lease } => {
                 let adoptable = glance.secret.as_ref().and_then(|secret| Adoptable::of(secret, version));
@@ -159,7 +159,7 @@ impl Engine {
             Write::Own { base } => {
                 let mut tags = perform::owner_tags(credential);
                 tags.extend(base.as_ref().map(|base| (TAG_BASE, format!("{base}@{}", glance.now.store.seconds()))));
-                store.mark(arn, &perform::as_pairs(&tags), fence).await
+                store.tag(arn, &perform::as_pairs(&tags), fence).await
             }
         }
         .map(drop)

@@ -57,11 +57,15 @@ impl Run<'_> {
         let arn = &secret.arn;
         match step {
             Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
-            Step::TakeOver => self.store.tag(arn, &as_pairs(&owner_tags(self.credential))).await.map(|_| Hand::Empty),
+            Step::TakeOver => {
+                self.store.tag(arn, &as_pairs(&owner_tags(self.credential)), seen.fence()).await.map(|_| Hand::Empty)
+            }
             Step::Move { from } => self.move_from(seen, arn, from.clone()).await,
-            Step::Arrive { left } => self.store.unmark(arn, &left.key(), seen.fence()).await.map(|_| Hand::Empty),
-            Step::Tag { number, before } => self.tag(arn, *number, before).await,
-            Step::Untag => self.store.untag(arn, &[TAG_ATTEMPT]).await.map(|_| Hand::Empty),
+            Step::Arrive { left } => {
+                self.store.untag(arn, &[left.key().as_str()], seen.fence()).await.map(|_| Hand::Empty)
+            }
+            Step::Tag { number, before } => self.tag(seen, arn, *number, before).await,
+            Step::Untag => self.store.untag(arn, &[TAG_ATTEMPT], seen.fence()).await.map(|_| Hand::Empty),
             Step::Claim { attempt, base, number, cause, before } => {
                 let claim = Claim {
                     attempt: *attempt,
@@ -83,17 +87,17 @@ impl Run<'_> {
                     // Slept since the proof: prove it again.
                     return Ok(Hand::Empty);
                 }
-                if matches!(hand, Hand::Untold { .. }) {
-                    self.say_unproved(arn, version).await?;
-                }
                 let fence = Fence { signed_at: *proved };
+                if matches!(hand, Hand::Untold { .. }) {
+                    self.say_unproved(arn, version, fence).await?;
+                }
                 self.store.promote(arn, version, from.as_ref(), fence).await.map(|_| Hand::Empty)
             }
             Step::Detach { label, version } => {
                 if let Label::Open(attempt) = label {
-                    self.keep_note(secret, *attempt).await?;
+                    self.keep_note(secret, *attempt, seen.fence()).await?;
                 }
-                self.detach(arn, label, version).await
+                self.detach(seen, arn, label, version).await
             }
             Step::Close { attempt } => {
                 let published = self.published(secret)?;
@@ -107,7 +111,7 @@ impl Run<'_> {
                 let ending = Ending { at: self.store_now()?, version: version.clone() };
                 self.mark(seen, arn, Retiring { since: *since, ending: Some(ending) }).await
             }
-            Step::UnmarkRetiring => self.store.unmark(arn, TAG_RETIRING, seen.fence()).await.map(|_| Hand::Empty),
+            Step::UnmarkRetiring => self.store.untag(arn, &[TAG_RETIRING], seen.fence()).await.map(|_| Hand::Empty),
             Step::DeleteSecret => self.store.delete_secret(arn, seen.fence()).await.map(|_| Hand::Empty),
         }
     }
@@ -121,7 +125,7 @@ impl Run<'_> {
         own.push((TAG_MOVED, self.store_now()?.seconds().to_string()));
         let mut tags = as_pairs(&own);
         tags.extend(dwellings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        self.store.mark(arn, &tags, seen.fence()).await.map(|_| Hand::Empty)
+        self.store.tag(arn, &tags, seen.fence()).await.map(|_| Hand::Empty)
     }
 
     /// The bootstrap tag of a new try, and its nonce.
@@ -143,15 +147,15 @@ impl Run<'_> {
         tagged(created.map(|_| ()), bootstrap)
     }
 
-    async fn tag(&self, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
+    async fn tag(&self, seen: &Seen, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
         let bootstrap = self.bootstrap(number, before)?;
         let mut tags = owner_tags(self.credential);
         tags.push((TAG_ATTEMPT, bootstrap.to_tag()));
-        tagged(self.store.tag(arn, &as_pairs(&tags)).await.map(|_| ()), bootstrap)
+        tagged(self.store.tag(arn, &as_pairs(&tags), seen.fence()).await.map(|_| ()), bootstrap)
     }
 
     async fn mark(&self, seen: &Seen, arn: &Arn, retiring: Retiring) -> Result<Hand, Fault> {
-        self.store.mark(arn, &[(TAG_RETIRING, &retiring.to_tag())], seen.fence()).await.map(|_| Hand::Empty)
+        self.store.tag(arn, &[(TAG_RETIRING, &retiring.to_tag())], seen.fence()).await.map(|_| Hand::Empty)
     }
 
     pub(super) fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
@@ -171,7 +175,7 @@ impl Run<'_> {
     /// Once its claim has lost `kf-open`, only who may read every version could read it: before that,
     /// what it says of why the current version was made moves to a tag. That this is denied keeps
     /// nothing from going on.
-    async fn keep_note(&self, secret: &observed::Secret, attempt: Attempt) -> Result<(), Fault> {
+    async fn keep_note(&self, secret: &observed::Secret, attempt: Attempt, fence: Fence) -> Result<(), Fault> {
         let current = secret.versions.iter().find(|version| version.labels.contains(&Label::Current));
         if current.is_none_or(|version| version.id != attempt.slot_id()) {
             return Ok(());
@@ -179,7 +183,7 @@ impl Run<'_> {
         let claim = self.memory.claims.get(&attempt.claim_id());
         let Some(note) = claim.and_then(|claim| claim.note.clone()) else { return Ok(()) };
         let tag = Noted { version: attempt.slot_id(), note }.to_tag();
-        match self.store.tag(&secret.arn, &[(TAG_NOTE, tag.as_str())]).await {
+        match self.store.tag(&secret.arn, &[(TAG_NOTE, tag.as_str())], fence).await {
             Err(fault) if fault.heals_by_itself() => Err(fault),
             Err(fault) => {
                 tracing::warn!(credential = %self.credential.name, "{fault}; `history` won't tell why it was rotated");
@@ -316,7 +320,7 @@ impl Run<'_> {
                     self.fault("proving a fresh credential", &format!("the vendor refuses it: {answer}"))
                 }
                 Ok(Verdict::CannotTell { .. }) if own::may_publish_untold(&self.credential.policy) => {
-                    return self.say_unproved(arn, &attempt.slot_id()).await;
+                    return self.say_unproved(arn, &attempt.slot_id(), Fence { signed_at: since }).await;
                 }
                 Ok(Verdict::CannotTell { answer }) => {
                     let fault = self.fault("proving a fresh credential", &format!("no login can tell: {answer}"));
@@ -333,9 +337,9 @@ impl Run<'_> {
     }
 
     /// Says in the secret's tags that this version is published unverified, before it is.
-    async fn say_unproved(&self, arn: &Arn, version: &VersionId) -> Result<(), Fault> {
+    async fn say_unproved(&self, arn: &Arn, version: &VersionId, fence: Fence) -> Result<(), Fault> {
         tracing::warn!(credential = %self.credential.name, "published unverified: no login can tell whether it works");
-        self.store.tag(arn, &[(TAG_UNPROVED, version.as_str())]).await.map(|_| ())
+        self.store.tag(arn, &[(TAG_UNPROVED, version.as_str())], fence).await.map(|_| ())
     }
 
     /// Ends what this process made and nothing can refer to. If that fails, the sweep does it.
@@ -389,10 +393,10 @@ impl Run<'_> {
         Some(*since)
     }
 
-    async fn detach(&self, arn: &Arn, label: &Label, version: &VersionId) -> Result<Hand, Fault> {
+    async fn detach(&self, seen: &Seen, arn: &Arn, label: &Label, version: &VersionId) -> Result<Hand, Fault> {
         let removable =
             Removable::of(label).ok_or_else(|| self.fault("taking a label off", "it is not ours to take off"))?;
-        self.store.detach(arn, &removable, version).await?;
+        self.store.detach(arn, &removable, version, seen.fence()).await?;
         Ok(match removable {
             Removable::Previous => Hand::Retired { version: version.clone() },
             Removable::Pending | Removable::Open(_) | Removable::Cred(_) | Removable::Closed => Hand::Empty,

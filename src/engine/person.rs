@@ -104,7 +104,8 @@ impl Engine {
     pub async fn pause(&self, credential: &Credential, arn: &Arn, pause: &Pause<'_>) -> Result<(), Fault> {
         let until = pause.until.map_or(UNTIL_RESUMED.into(), |until| until.seconds().to_string());
         let tags = [(TAG_PAUSE, until.as_str()), (TAG_PAUSE_REASON, pause.reason), (TAG_PAUSE_BY, pause.by)];
-        self.store(credential).await?.tag(arn, &tags).await.map(drop)
+        let store = self.store(credential).await?;
+        store.tag(arn, &tags, store.fence_now()).await.map(drop)
     }
 
     /// Takes a pause off.
@@ -113,7 +114,8 @@ impl Engine {
     /// As classified.
     pub async fn unpause(&self, credential: &Credential, arn: &Arn) -> Result<(), Fault> {
         let tags = [TAG_PAUSE, TAG_PAUSE_REASON, TAG_PAUSE_BY];
-        self.store(credential).await?.untag(arn, &tags).await.map(drop)
+        let store = self.store(credential).await?;
+        store.untag(arn, &tags, store.fence_now()).await.map(drop)
     }
 
     /// Writes down that a person accepts `version` as the one to go on from.
@@ -198,7 +200,7 @@ impl Engine {
         let store = self.store(credential).await?;
         let now = store.now().ok_or_else(|| Fault::new(Class::Bug, "telling the time", "AWS has not answered yet"))?;
         let text = format!("{version}@{}", now.seconds());
-        store.tag(arn, &[(key, text.as_str())]).await.map(drop)
+        store.tag(arn, &[(key, text.as_str())], Fence { signed_at: now }).await.map(drop)
     }
 
     /// Logs in with the value that is current.
@@ -242,7 +244,7 @@ impl Engine {
         };
         if accepted {
             if back.accepted {
-                store.untag(&secret.arn, &[TAG_BASE]).await?;
+                store.untag(&secret.arn, &[TAG_BASE], Fence { signed_at }).await?;
             }
             store.roll_back(&to, &back.from, Fence { signed_at }).await?;
         }

@@ -15,6 +15,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Timestamp(i64);
 
+/// 0001-01-01T00:00:00Z.
+const YEAR_ONE_MS: i64 = -62_135_596_800_000;
+/// 9999-12-31T23:59:59.999Z.
+const YEAR_9999_MS: i64 = 253_402_300_799_999;
+
 impl Timestamp {
     /// From whole seconds since the epoch.
     pub const fn from_seconds(seconds: i64) -> Self {
@@ -61,9 +66,11 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// As a calendar date in UTC.
+    /// As a calendar date in UTC, saturating at the years that have four digits: libraries refuse
+    /// others, or panic.
     pub fn to_utc(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+        let millis = self.0.clamp(YEAR_ONE_MS, YEAR_9999_MS);
+        DateTime::from_timestamp_millis(millis).unwrap_or_default()
     }
 
     /// From a calendar date.
@@ -117,6 +124,21 @@ pub fn human(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_out_of_range_saturate() {
+        let (first, last) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
+        assert_eq!(
+            (first.to_string().as_str(), last.to_string().as_str()),
+            ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+        );
+        assert_eq!(
+            (first.since(last), last.plus(Duration::MAX), first.minus(Duration::MAX)),
+            (Duration::ZERO, last, first)
+        );
+        assert_eq!(Timestamp::from_seconds(i64::MAX), last);
+        assert_eq!(last.since(first), Duration::from_millis(i64::MAX.unsigned_abs()));
+    }
 
     #[test]
     fn dates_are_read_in_both_forms_and_spans_are_written_as_people_do() {

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | throttled, no connection, credentials not delivered in time | retry | retry |
 //! | signature too old or too new | retry | retry: surely not applied, and AWS's date is known now |
+//! | signature of a look too old | | taken: look again |
 //! | access denied, unknown or expired key, wrong signature, no credentials | denied | denied |
 //! | name, version id or label is somebody else's | taken | taken |
 //! | no such secret, version or label | gone | gone |
@@ -20,6 +21,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::keys::OddKey;
 use super::signing::Seen;
 use super::wire::{InTheClear, TooLarge, Unsent};
 use crate::model::fault::{Class, Fault};
@@ -41,19 +43,38 @@ pub(super) struct Call {
     pub(super) effect: Effect,
     /// What is being tried, for whom.
     pub(super) doing: String,
+    /// Whether it is signed with the moment of a look, so that AWS refusing the signature for its
+    /// age means: look again. A put of a value is not among them, whatever its signature: there
+    /// `Taken` says that another value is in the slot, and what was made for it gets revoked.
+    pub(super) looked: bool,
 }
 
 impl Call {
     pub(super) fn read(action: &'static str, doing: impl Into<String>) -> Self {
-        Self { action, effect: Effect::Read, doing: doing.into() }
+        Self { action, effect: Effect::Read, doing: doing.into(), looked: false }
     }
 
     pub(super) fn write(action: &'static str, doing: impl Into<String>) -> Self {
-        Self { action, effect: Effect::Write, doing: doing.into() }
+        Self { action, effect: Effect::Write, doing: doing.into(), looked: false }
+    }
+
+    /// A write that was decided on a look and is signed with its moment.
+    pub(super) fn after_look(action: &'static str, doing: impl Into<String>) -> Self {
+        Self { looked: true, ..Self::write(action, doing) }
     }
 
     pub(super) fn fault(&self, class: Class, answer: impl Into<String>) -> Fault {
         Fault::new(class, self.doing.clone(), answer)
+    }
+
+    /// The SDK panicked. Before sending that is a mistake of the set-up which will not heal.
+    pub(super) fn panicked(&self, seen: &Seen) -> Fault {
+        let answer = "the AWS SDK could not handle something that it was given";
+        match seen.sent_at {
+            None => self.fault(Class::Rejected, answer),
+            Some(_) => self.lost(seen, answer),
+        }
+        .with_hint("look for odd characters in the AWS settings: access keys, Region, endpoint URLs, profile files")
     }
 
     /// The answer does not say whether it was done.
@@ -105,11 +126,27 @@ const DENIED: &[&str] = &[
     "UnrecognizedClientException",
 ];
 
+/// The answer to a write that was decided too long ago.
+pub(super) const LATE: &str = "the call came too late: AWS does not take a signature of the moment it was decided at";
+/// The answer to a signature that AWS does not take for its date.
+pub(super) const SKEW: &str = "the signature is older or newer than AWS takes";
+
 const HINT_KEY: &str = "enable the secret's KMS key, or cancel its deletion; it must exist in this Region";
 
 /// The service's own failures, which say nothing about what was done.
 const INTERNAL: &[&str] =
     &["InternalError", "InternalFailure", "InternalServiceError", "ServiceUnavailable", "ServiceUnavailableException"];
+
+/// Whether AWS refused the call because of its signature's age: then it says by its own clock that
+/// ours is wrong, or that the call is old.
+pub(super) fn refuses_signature<E>(error: &SdkError<E, HttpResponse>) -> bool
+where
+    E: ProvideErrorMetadata,
+{
+    let SdkError::ServiceError(service) = error else { return false };
+    let meta = service.err().meta();
+    is_skewed(meta.code().unwrap_or_default(), meta.message().unwrap_or_default())
+}
 
 pub(super) fn classify<E>(call: &Call, seen: &Seen, error: &SdkError<E, HttpResponse>) -> Fault
 where
@@ -121,7 +158,7 @@ where
             by_code(call, seen, status, error.code(), error.message().unwrap_or_default())
         }
         SdkError::ResponseError(_) => call.lost(seen, "an answer that can't be read"),
-        SdkError::TimeoutError(_) if seen.sent => call.lost(seen, "no answer in time"),
+        SdkError::TimeoutError(_) if seen.sent_at.is_some() => call.lost(seen, "no answer in time"),
         SdkError::TimeoutError(_) => call.fault(Class::Retry { after: None }, "no time left to send it"),
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
             Some(error) => by_transport(call, seen, error, failure.is_timeout()),
@@ -129,7 +166,7 @@ where
         },
         // Our own mistake (or no region, no endpoint): nothing was sent.
         SdkError::ConstructionFailure(_) => call.fault(Class::Rejected, "the request can't be built"),
-        _ if seen.sent => call.lost(seen, "an unknown kind of failure"),
+        _ if seen.sent_at.is_some() => call.lost(seen, "an unknown kind of failure"),
         _ => call.fault(Class::Retry { after: None }, "an unknown kind of failure before sending"),
     }
 }
@@ -146,8 +183,11 @@ fn by_code(call: &Call, seen: &Seen, status: u16, code: Option<&str>, message: &
         call.fault(Class::Retry { after: seen.retry_after }, "throttled")
     } else if INTERNAL.contains(&code) || status >= 500 {
         call.lost(seen, "AWS had an internal failure")
-    } else if SKEWED.contains(&code) || is_skewed(code, message) {
-        call.fault(Class::Retry { after: None }, "the signature is older or newer than AWS takes")
+    } else if is_skewed(code, message) {
+        match call.looked && message.contains("Signature expired") {
+            true => call.fault(Class::Taken, LATE),
+            false => call.fault(Class::Retry { after: None }, SKEW).with_hint("compare this host's clock with AWS's"),
+        }
     } else if DENIED.contains(&code) {
         denied(call, code, message)
     } else {
@@ -157,8 +197,9 @@ fn by_code(call: &Call, seen: &Seen, status: u16, code: Option<&str>, message: &
 }
 
 fn is_skewed(code: &str, message: &str) -> bool {
-    matches!(code, "InvalidSignatureException" | "SignatureDoesNotMatch")
-        && (message.contains("Signature expired") || message.contains("Signature not yet current"))
+    SKEWED.contains(&code)
+        || matches!(code, "InvalidSignatureException" | "SignatureDoesNotMatch")
+            && (message.contains("Signature expired") || message.contains("Signature not yet current"))
 }
 
 fn denied(call: &Call, code: &str, message: &str) -> Fault {
@@ -216,12 +257,15 @@ fn by_transport(call: &Call, seen: &Seen, error: &(dyn Error + 'static), timeout
     if let Some(cause) = chain(error).find_map(|error| error.downcast_ref::<CredentialsError>()) {
         return no_credentials(call, cause);
     }
+    if let Some(odd) = chain(error).find_map(|error| error.downcast_ref::<OddKey>()) {
+        return call.fault(Class::Denied, odd.to_string()).with_hint(OddKey::HINT);
+    }
     if chain(error).any(|error| error.is::<InTheClear>()) {
         return call
             .fault(Class::Rejected, "the endpoint is plain http beyond this machine")
             .with_hint("see AWS_ENDPOINT_URL in the environment and `endpoint_url` in the profile");
     }
-    let not_sent = !seen.sent || chain(error).any(|error| error.is::<Unsent>());
+    let not_sent = seen.sent_at.is_none() || chain(error).any(|error| error.is::<Unsent>());
     if not_sent {
         let io = chain(error).find_map(|error| error.downcast_ref::<std::io::Error>());
         let answer = match io {
@@ -305,8 +349,8 @@ mod tests {
     use super::*;
 
     fn class(action: &'static str, effect: Effect, status: u16, code: Option<&str>, message: &str) -> Fault {
-        let call = Call { action, effect, doing: "trying".into() };
-        let seen = Seen { sent: true, retry_after: Some(Duration::from_secs(7)), ..Seen::default() };
+        let call = Call { action, effect, doing: "trying".into(), looked: false };
+        let seen = Seen { sent_at: Some(Duration::ZERO), retry_after: Some(Duration::from_secs(7)), ..Seen::default() };
         by_code(&call, &seen, status, code, message)
     }
 

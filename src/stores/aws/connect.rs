@@ -14,8 +14,9 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::classify::Call;
+use super::keys::Checked;
 use super::pacing::{Pacer, Pacing};
-use super::signing::AwsTime;
+use super::time::AwsTime;
 use super::wire::{Wire, is_loopback};
 use super::{Inner, Store};
 use crate::model::fault::{Class, Fault};
@@ -133,13 +134,20 @@ impl Store {
         let opening = Opening { target, over };
         opening.check_endpoint()?;
         let wire = opening.wire()?;
-        let time = AwsTime::new(clock);
+        let time = AwsTime::new(clock, target.is_loopback());
         let base = opening.base(&time, &wire).await?;
         let Some(region) = base.region().map(ToString::to_string) else {
             return Err(opening.fault(Class::Rejected, "no Region").with_hint(
                 "looked at the declaration, AWS_REGION, AWS_DEFAULT_REGION, the profile, instance metadata",
             ));
         };
+        if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(opening
+                .fault(Class::Rejected, format!("the Region {region:?} has a character that no Region has"))
+                .with_hint(
+                    "correct it where it is set: the declaration, AWS_REGION, AWS_DEFAULT_REGION or the profile",
+                ));
+        }
         let base = opening.with_role(base).await;
         let mut secrets = aws_sdk_secretsmanager::config::Builder::from(&base)
             .retry_config(RetryConfig::disabled())
@@ -204,14 +212,7 @@ impl Opening<'_> {
                 Credentials::Sandbox => Err(self.fault(Class::Rejected, "sandbox credentials without an endpoint")),
             };
         };
-        let url = reqwest::Url::parse(text).map_err(|_| self.fault(Class::Rejected, "the endpoint is not a URL"))?;
-        let safe = url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_loopback);
-        if safe {
-            Ok(())
-        } else {
-            let answer = "the endpoint is neither https nor http on loopback: values would travel in the clear";
-            Err(self.fault(Class::Rejected, answer))
-        }
+        check_endpoint(text).map_err(|answer| self.fault(Class::Rejected, answer))
     }
 
     fn wire(&self) -> Result<Wire, Fault> {
@@ -279,7 +280,9 @@ impl Opening<'_> {
                 })?
             }
         };
+        let keys = config.credentials_provider().map(|keys| SharedCredentialsProvider::new(Checked(keys)));
         let mut config = config.into_builder().stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        config.set_credentials_provider(keys);
         if self.target.endpoint_url.is_some() {
             config.set_endpoint_url(self.target.endpoint_url.clone());
         }
@@ -294,6 +297,25 @@ impl Opening<'_> {
         }
         let provider = builder.build().await;
         base.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+    }
+}
+
+/// Whether requests may be sent to this URL; the text is never repeated, since it may hold a
+/// password.
+fn check_endpoint(text: &str) -> Result<(), &'static str> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("the endpoint has a character that no URL has");
+    }
+    let url = reqwest::Url::parse(text).map_err(|_| "the endpoint is not a URL")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the endpoint has a user name in it, which AWS does not know");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("the endpoint has a query or a fragment (`?` or `#`)");
+    }
+    match url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_loopback) {
+        true => Ok(()),
+        false => Err("the endpoint is neither https nor http on loopback: values would travel in the clear"),
     }
 }
 

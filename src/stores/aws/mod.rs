@@ -7,8 +7,11 @@
 //! | `existing` | secrets by the beginning of their names, whoever made them |
 //! | `write` | writing |
 //! | `proof` | what a write may be done to: [`Published`], [`Unpublished`], [`Returnable`], [`Adoptable`], [`Removable`] |
+//! | `keys` | what an access key may look like |
+//! | `caught` | a panic inside the SDK is one failed call |
 //! | `claim` | what claims and tombstones look like |
 //! | `signing` | when requests are signed; [`Fence`] |
+//! | `time` | which dates of AWS's are believed |
 //! | `classify` | from answers to faults |
 //! | `pacing` | how fast |
 //! | `wire` | how requests travel |
@@ -17,11 +20,32 @@
 //! The SDK retries nothing here. A read is sent again by us a few times; a write is sent once per
 //! call, and resending it, byte-identical, is the caller's decision: so that "in doubt" is known
 //! for every single send.
+//!
+//! What a write relies on travels with it. Where AWS itself compares, nothing more is needed;
+//! everywhere else the call is signed with the date of the look ([`Fence`]), and AWS refuses it
+//! five minutes later, however long this process slept in between. Such a refusal is `Taken`: look
+//! again. That tells it apart from a clock that is wrong, which is `Retry`.
+//!
+//! | write | relies on | what refuses it when that has changed |
+//! |---|---|---|
+//! | [`Store::create_secret`] | no secret of that name | AWS: the name is taken |
+//! | [`Store::put_claim`] | nobody has begun this attempt | AWS: the version id is derived from the attempt, so a second claim is another content under the same id |
+//! | [`Store::put_slot`] | the attempt is open | AWS: likewise; a tombstone is there |
+//! | [`Store::put_tombstone`] | the slot is empty | AWS: likewise; a value is there |
+//! | [`Store::put_first`] | no version at all, and a fresh proof | the fence; it stays `Retry`, since `Taken` of a put means that another value is stored |
+//! | [`Store::promote`] | AWSCURRENT on `from`, and a fresh proof | AWS compares `from`; the fence |
+//! | [`Store::roll_back`] | the same | AWS compares `from`; the fence |
+//! | [`Store::lease`] | no version has that label | AWS compares; the fence |
+//! | [`Store::detach`] | the label on `from`, *and* where the other labels are: a lease ends only while nothing refers to its version | AWS compares `from`; the fence for the rest |
+//! | [`Store::tag`], [`Store::untag`] | everything that was seen: tags know no compare | the fence |
+//! | [`Store::delete_secret`] | everything that was seen | the fence |
 
+mod caught;
 mod claim;
 mod classify;
 mod connect;
 mod existing;
+mod keys;
 mod observe;
 mod pacing;
 pub mod preflight;
@@ -29,6 +53,7 @@ mod proof;
 mod signing;
 #[cfg(test)]
 mod tests;
+mod time;
 mod wire;
 mod write;
 
@@ -39,9 +64,11 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use self::classify::{Call, classify};
+use self::caught::{Panicked, caught};
+use self::classify::{Call, classify, refuses_signature};
 use self::pacing::Pacer;
-use self::signing::{AwsTime, Probe, Seen};
+use self::signing::{Probe, Seen};
+use self::time::{AwsTime, Unbelievable};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::TargetName;
 use crate::model::time::Timestamp;
@@ -52,6 +79,9 @@ pub use self::pacing::{Calls, Pacing};
 pub use self::proof::{Adoptable, Published, Removable, Returnable, Unpublished};
 pub use self::signing::Fence;
 pub use self::write::{Created, Owner};
+
+/// What became of a request that was handed to the SDK.
+type Sent<T, E> = Result<Result<T, SdkError<E, HttpResponse>>, Panicked>;
 
 /// A told wait longer than this is the caller's to wait.
 const READ_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -106,12 +136,12 @@ impl Store {
             let probe = Probe::new(&self.0.time);
             let result = {
                 let _permit = pacer.read().await;
-                send(probe.clone()).await
+                caught(send(probe.clone())).await
             };
             let seen = probe.seen();
-            let fault = match result {
+            let fault = match self.heard(call, &seen, result) {
                 Ok(answer) => return Ok((answer, seen)),
-                Err(error) => classify(call, &seen, &error),
+                Err(fault) => fault,
             };
             tries_left -= 1;
             let Class::Retry { after } = fault.class else { return Err(fault) };
@@ -133,16 +163,41 @@ impl Store {
         let probe = Probe::new(&self.0.time);
         let result = {
             let _permit = self.0.pacer.write().await;
-            send(probe.clone()).await
+            caught(send(probe.clone())).await
         };
         let seen = probe.seen();
-        match result {
-            Err(error) => Err(classify(call, &seen, &error)),
-            Ok(answer) => match seen.date {
-                Some(date) => Ok((answer, date, seen)),
-                // Every age counts from AWS's date of an answer; without one it can't be trusted.
-                None => Err(call.lost(&seen, "an answer without a date")),
-            },
+        let answer = self.heard(call, &seen, result)?;
+        match seen.date {
+            Some(date) => Ok((answer, date, seen)),
+            // Every age counts from AWS's date of an answer; without one it can't be trusted.
+            None => Err(call.lost(&seen, "an answer without a date")),
         }
+    }
+
+    /// Sets AWS's clock by the answer and says what became of the call. An answer whose date can't
+    /// be right is not used: every age would be wrong with it.
+    fn heard<T, E>(&self, call: &Call, seen: &Seen, sent: Sent<T, E>) -> Result<T, Fault>
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let time = &self.0.time;
+        match sent.map_err(|Panicked| call.panicked(seen))? {
+            Ok(answer) => match time.hear(seen, false) {
+                Ok(()) => Ok(answer),
+                Err(odd) => Err(call.lost(seen, odd.to_string()).with_hint(Unbelievable::HINT)),
+            },
+            Err(error) => {
+                if let Err(odd) = time.hear(seen, refuses_signature(&error)) {
+                    tracing::debug!(target = %self.0.target, "{odd}");
+                }
+                Err(classify(call, seen, &error))
+            }
+        }
+    }
+
+    /// The fence of what a person decides at this moment: AWS's time, or this host's until AWS's
+    /// is known.
+    pub fn fence_now(&self) -> Fence {
+        Fence { signed_at: self.0.time.now_or_wall() }
     }
 }

@@ -13,7 +13,8 @@ use super::Store;
 use super::claim::{self, TOMBSTONE, TooLong};
 use super::classify::Call;
 use super::proof::{Adoptable, Published, Removable, Returnable, Stages, Unpublished};
-use super::signing::{Fence, system_time};
+use super::signing::Fence;
+use super::time::system_time;
 use crate::model::attempt::Attempt;
 use crate::model::credential::Destination;
 use crate::model::fault::{Class, Fault};
@@ -86,26 +87,14 @@ impl Store {
         arn.map(|arn| Created { arn, at }).ok_or_else(|| call.lost(&seen, "an answer without the secret's ARN"))
     }
 
-    /// Sets tags; others stay.
+    /// Sets tags; others stay. Tags know no compare, so the call is signed with the fence's moment
+    /// and sent once.
     ///
     /// # Errors
-    /// As classified; `Rejected` before sending for a tag that AWS would not take.
-    pub async fn tag(&self, arn: &Arn, tags: &[(&str, &str)]) -> Result<Timestamp, Fault> {
-        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn}"));
-        check_tags(&call, tags)?;
-        let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
-        let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(tags));
-        self.write(&call, |probe| request.customize().interceptor(probe).send()).await.map(|(_, at, _)| at)
-    }
-
-    /// Sets tags of our own, decided on a look at the fence's moment: a call that comes late is
-    /// refused, for tags know no compare. Sent once.
-    ///
-    /// # Errors
-    /// As classified; `Retry` when it came too late.
-    pub async fn mark(&self, arn: &Arn, tags: &[(&str, &str)], fence: Fence) -> Result<Timestamp, Fault> {
+    /// `Taken` when it came too late; `Rejected` before sending for a tag that AWS would not take.
+    pub async fn tag(&self, arn: &Arn, tags: &[(&str, &str)], fence: Fence) -> Result<Timestamp, Fault> {
         let keys: Vec<&str> = tags.iter().map(|(key, _)| *key).collect();
-        let call = Call::write("secretsmanager:TagResource", format!("tag secret {arn} with {}", keys.join(", ")));
+        let call = Call::after_look("secretsmanager:TagResource", format!("tag secret {arn} with {}", keys.join(", ")));
         check_tags(&call, tags)?;
         let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
         let request = self.0.client.tag_resource().secret_id(arn.as_str()).set_tags(Some(tags));
@@ -113,27 +102,17 @@ impl Store {
         self.write(&call, send).await.map(|(_, at, _)| at)
     }
 
-    /// Removes one of our own tags, as [`Store::mark`] sets it.
+    /// Removes tags, as [`Store::tag`] sets them; a key that is not there is no error.
     ///
     /// # Errors
-    /// As there.
-    pub async fn unmark(&self, arn: &Arn, key: &str, fence: Fence) -> Result<Timestamp, Fault> {
-        let call = Call::write("secretsmanager:UntagResource", format!("take the tag {key} off secret {arn}"));
-        let keys = Some(vec![key.to_owned()]);
-        let request = self.0.client.untag_resource().secret_id(arn.as_str()).set_tag_keys(keys);
-        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
-        self.write(&call, send).await.map(|(_, at, _)| at)
-    }
-
-    /// Removes tags; a key that is not there is no error.
-    ///
-    /// # Errors
-    /// As classified.
-    pub async fn untag(&self, arn: &Arn, keys: &[&str]) -> Result<Timestamp, Fault> {
-        let call = Call::write("secretsmanager:UntagResource", format!("untag secret {arn}"));
+    /// `Taken` when it came too late.
+    pub async fn untag(&self, arn: &Arn, keys: &[&str], fence: Fence) -> Result<Timestamp, Fault> {
+        let doing = format!("take the tags {} off secret {arn}", keys.join(", "));
+        let call = Call::after_look("secretsmanager:UntagResource", doing);
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
         let request = self.0.client.untag_resource().secret_id(arn.as_str()).set_tag_keys(Some(keys));
-        self.write(&call, |probe| request.customize().interceptor(probe).send()).await.map(|(_, at, _)| at)
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        self.write(&call, send).await.map(|(_, at, _)| at)
     }
 
     /// Puts a claim and gives AWS's date of the answer, from which its credential's age counts.
@@ -232,9 +211,9 @@ impl Store {
     ///
     /// # Errors
     /// `Taken` when the secret's state does not allow it: somebody scheduled it already, or made
-    /// it a replica; look again. `Retry` when it came too late.
+    /// it a replica; or when it came too late. Look again.
     pub async fn delete_secret(&self, arn: &Arn, fence: Fence) -> Result<Timestamp, Fault> {
-        let call = Call::write("secretsmanager:DeleteSecret", format!("schedule secret {arn} for deletion"));
+        let call = Call::after_look("secretsmanager:DeleteSecret", format!("schedule secret {arn} for deletion"));
         let request = self.0.client.delete_secret().secret_id(arn.as_str()).recovery_window_in_days(RECOVERY_DAYS);
         let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
         let (answer, at, seen) = self.write(&call, send).await.map_err(|fault| match fault.code.as_deref() {
@@ -278,7 +257,7 @@ impl Store {
     /// once, signed with the fence's moment.
     ///
     /// # Errors
-    /// `Taken` when AWSCURRENT is elsewhere; `Retry` when it came too late.
+    /// `Taken` when AWSCURRENT is elsewhere, or when it came too late.
     pub async fn promote(
         &self,
         arn: &Arn,
@@ -287,44 +266,51 @@ impl Store {
         fence: Fence,
     ) -> Result<Timestamp, Fault> {
         let doing = format!("make {to} the current version of secret {arn}");
-        let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
-        self.move_label(&call, arn, &Label::Current, Some(to), from, Some(fence)).await
+        let call = Call::after_look("secretsmanager:UpdateSecretVersionStage", doing);
+        self.move_label(&call, arn, &Label::Current, Some(to), from, fence).await
     }
 
     /// Moves AWSCURRENT back to a version that lives, provided that it is on `from`: what a person
     /// asks for, and no rule ever. Sent once, signed with the fence's moment.
     ///
     /// # Errors
-    /// `Taken` when AWSCURRENT is elsewhere; `Retry` when it came too late.
+    /// `Taken` when AWSCURRENT is elsewhere, or when it came too late.
     pub async fn roll_back(&self, to: &Returnable, from: &VersionId, fence: Fence) -> Result<Timestamp, Fault> {
         let doing = format!("make {} the current version of secret {} again", to.version(), to.arn());
-        let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
-        self.move_label(&call, to.arn(), &Label::Current, Some(to.version()), Some(from), Some(fence)).await
+        let call = Call::after_look("secretsmanager:UpdateSecretVersionStage", doing);
+        self.move_label(&call, to.arn(), &Label::Current, Some(to.version()), Some(from), fence).await
     }
 
     /// Puts a lease on a version that somebody else stored, provided that no version has it: what a
     /// person asks for, after its proof. Sent once, signed with the fence's moment.
     ///
     /// # Errors
-    /// `Taken` when another version has that label; `Retry` when it came too late.
+    /// `Taken` when another version has that label, or when it came too late.
     pub async fn lease(&self, to: &Adoptable, lease: &Lease, fence: Fence) -> Result<Timestamp, Fault> {
         let label = Label::Cred(lease.clone());
-        let call = Call::write(
+        let call = Call::after_look(
             "secretsmanager:UpdateSecretVersionStage",
             format!("put {label} on version {} of secret {}", to.version(), to.arn()),
         );
-        self.move_label(&call, to.arn(), &label, Some(to.version()), None, Some(fence)).await
+        self.move_label(&call, to.arn(), &label, Some(to.version()), None, fence).await
     }
 
-    /// Takes a label off a version, provided that it is there.
+    /// Takes a label off a version, provided that it is there. Sent once, signed with the fence's
+    /// moment: that nothing else refers to the version is not for AWS to compare.
     ///
     /// # Errors
-    /// `Taken` when the label is not on that version.
-    pub async fn detach(&self, arn: &Arn, label: &Removable, from: &VersionId) -> Result<Timestamp, Fault> {
+    /// `Taken` when the label is not on that version, or when it came too late.
+    pub async fn detach(
+        &self,
+        arn: &Arn,
+        label: &Removable,
+        from: &VersionId,
+        fence: Fence,
+    ) -> Result<Timestamp, Fault> {
         let label = label.label();
         let doing = format!("take {label} off version {from} of secret {arn}");
-        let call = Call::write("secretsmanager:UpdateSecretVersionStage", doing);
-        self.move_label(&call, arn, &label, None, Some(from), None).await
+        let call = Call::after_look("secretsmanager:UpdateSecretVersionStage", doing);
+        self.move_label(&call, arn, &label, None, Some(from), fence).await
     }
 
     async fn move_label(
@@ -334,7 +320,7 @@ impl Store {
         label: &Label,
         to: Option<&VersionId>,
         from: Option<&VersionId>,
-        fence: Option<Fence>,
+        fence: Fence,
     ) -> Result<Timestamp, Fault> {
         let request = self
             .0
@@ -344,16 +330,8 @@ impl Store {
             .version_stage(label.to_string())
             .set_move_to_version_id(to.map(ToString::to_string))
             .set_remove_from_version_id(from.map(ToString::to_string));
-        let (answer, at, seen) = self
-            .write(call, |probe| {
-                let request = request.customize().interceptor(probe);
-                match fence {
-                    Some(fence) => request.config_override(fenced(fence)),
-                    None => request,
-                }
-                .send()
-            })
-            .await?;
+        let send = |probe| request.customize().interceptor(probe).config_override(fenced(fence)).send();
+        let (answer, at, seen) = self.write(call, send).await?;
         if answer.arn() == Some(arn.as_str()) {
             Ok(at)
         } else {

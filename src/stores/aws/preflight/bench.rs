@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::super::Store;
 use super::super::classify::Call;
+use super::super::classify::{LATE, SKEW};
 use super::super::signing::Probe;
 use crate::model::fault::{Class, Fault};
 use crate::model::finding::Witness;
@@ -266,7 +267,7 @@ pub(super) fn unseen(what: &str) -> Fault {
 
 /// Whether AWS refused a signature for its date.
 pub(super) fn is_skewed(fault: &Fault) -> bool {
-    matches!(fault.class, Class::Retry { .. }) && fault.answer.starts_with("the signature is older")
+    [LATE, SKEW].contains(&fault.answer.as_str())
 }
 
 /// Waits that grow, up to an end.

@@ -170,9 +170,10 @@ async fn send(store: &Store, which: &str) -> Result<Timestamp, Fault> {
         "tombstone" => store.put_tombstone(&published(), attempt()).await,
         "promote" => store.promote(&arn(), &attempt().slot_id(), Some(&base()), fence(START - 60)).await,
         "promote first" => store.promote(&arn(), &attempt().slot_id(), None, fence(START - 60)).await,
-        "detach" => store.detach(&arn(), &Removable::Previous, &base()).await,
-        "tag" => store.tag(&arn(), &[("keyferry:pause", "2026-12-01T00:00:00Z")]).await,
-        "untag" => store.untag(&arn(), &["keyferry:pause"]).await,
+        "detach" => store.detach(&arn(), &Removable::Previous, &base(), fence(START - 60)).await,
+        "delete" => store.delete_secret(&arn(), fence(START - 60)).await,
+        "tag" => store.tag(&arn(), &[("keyferry:pause", "2026-12-01T00:00:00Z")], fence(START - 60)).await,
+        "untag" => store.untag(&arn(), &["keyferry:pause"], fence(START - 60)).await,
         "create" => {
             let wanted = Destination {
                 target: TargetName::new("main").unwrap(),

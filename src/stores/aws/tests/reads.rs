@@ -10,7 +10,7 @@ async fn signing_follows_aws_and_not_the_wall_clock() {
         refuse(400, "InvalidSignatureException", expired),
         refuse(400, "ResourceNotFoundException", ""),
         refuse(400, "ResourceNotFoundException", ""),
-        done("tag"),
+        done("slot"),
     ])
     .await;
     assert_eq!(world.store.now(), None);
@@ -18,14 +18,14 @@ async fn signing_follows_aws_and_not_the_wall_clock() {
     assert_eq!(world.store.now(), Some(Timestamp::from_seconds(START)), "an error's date counts too");
     world.clock.pass(Duration::from_secs(1_000));
     assert_eq!(world.store.now(), Some(Timestamp::from_seconds(START + 1_000)));
-    world.responder.date.store(START + 500, Ordering::SeqCst);
+    world.responder.date.store(START + 800, Ordering::SeqCst);
     assert_eq!(world.store.observe(&name()).await, Ok(None));
-    assert_eq!(world.store.now(), Some(Timestamp::from_seconds(START + 500)), "AWS is right, also backwards");
+    assert_eq!(world.store.now(), Some(Timestamp::from_seconds(START + 800)), "AWS is right, also backwards");
     world.clock.pass(Duration::from_secs(10));
-    send(&world.store, "tag").await.unwrap();
+    send(&world.store, "slot").await.unwrap();
     let signed: Vec<String> = world.responder.requests().into_iter().map(|request| request.signed_at).collect();
     let wall = START - 11 * 365 * 86_400;
-    assert_eq!(signed, [amz(wall), amz(START), amz(START + 1_000), amz(START + 510)]);
+    assert_eq!(signed, [amz(wall), amz(START), amz(START + 1_000), amz(START + 810)]);
     assert_eq!(world.store.calls(), Calls { reads: 3, writes: 1 });
 }
 
@@ -185,6 +185,26 @@ async fn admin_secrets_are_read_whole_or_by_member() {
                 assert!(fault.class == class && !format!("{fault:?}").contains("t1"), "{fault}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_the_sdk_would_panic_on_is_refused_with_a_sentence() {
+    for region in ["eu-central-1\n", "eu central-1", "eu-central-1/x", "éu-central-1", ""] {
+        let target = Target { region: Some(region.into()), ..target("http://127.0.0.1:1") };
+        let fault = Store::connect(&target, Arc::new(Manual::default())).await.err().unwrap();
+        assert_eq!(fault.class, Class::Rejected, "{region:?} {fault}");
+    }
+    for (url, told) in [
+        ("http://user:pw@127.0.0.1:1", "name"),
+        ("http://127.0.0.1:1/path?query=1", "query"),
+        ("http://127.0.0.1:1/#part", "query"),
+        ("http://127.0.0.1:1\n", "character"),
+        ("https://exämple.com", "character"),
+    ] {
+        let fault = Store::connect(&target(url), Arc::new(Manual::default())).await.err().unwrap();
+        assert!(fault.class == Class::Rejected && fault.answer.contains(told), "{url:?} {fault}");
+        assert!(!format!("{fault:?}").contains("pw"), "{fault:?}");
     }
 }
 

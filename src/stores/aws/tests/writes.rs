@@ -2,6 +2,7 @@
 
 use tokio::net::TcpListener;
 
+use super::responder::Request;
 use super::*;
 
 /// Each write, its operation and its whole body; a create's token is derived and checked apart.
@@ -158,31 +159,75 @@ async fn what_never_left_is_surely_not_applied() {
 #[tokio::test]
 async fn fenced_calls_are_signed_with_their_moment_and_no_other() {
     let world = world([]).await;
-    for (which, signed_at) in [("tag", None), ("first", Some(START - 60)), ("promote", Some(START - 60))] {
-        world.clock.pass(Duration::from_secs(3_600));
+    let (mut fenced, mut free) = (Vec::new(), Vec::new());
+    for which in WRITES.into_iter().chain(["delete"]) {
+        world.clock.pass(Duration::from_secs(20));
         world.responder.then(done(which));
         send(&world.store, which).await.unwrap();
         let request = world.responder.last();
-        if let Some(signed_at) = signed_at {
-            assert_eq!(request.signed_at, amz(signed_at), "{which}");
-            assert!(request.authorization.contains(&format!("sandbox/{}/us-east-1", &amz(signed_at)[..8])));
+        if request.signed_at == amz(START - 60) {
+            assert!(request.authorization.contains(&format!("sandbox/{}/us-east-1", &amz(START - 60)[..8])));
+            fenced.push(which);
+        } else {
+            free.push(which);
         }
+    }
+    assert_eq!(fenced, ["first", "promote", "promote first", "detach", "tag", "untag", "delete"]);
+    assert_eq!(free, ["claim", "slot", "in place", "tombstone", "create"], "AWS itself compares");
+}
+
+#[tokio::test]
+async fn a_write_that_comes_too_late_is_refused_and_not_sent_again() {
+    // A day ahead: were the SDK's clock-skew correction on, it would sign the second try anew.
+    let late = "Signature expired: 20261120T115900Z is now earlier than 20261121T115500Z";
+    let early = "Signature not yet current: 20261120T115900Z is still later than 20261119T115500Z";
+    for (which, message, class) in [
+        ("promote", late, Class::Taken),
+        ("detach", late, Class::Taken),
+        ("tag", late, Class::Taken),
+        ("untag", late, Class::Taken),
+        ("delete", late, Class::Taken),
+        // `Taken` would say that another value is stored there, and its credential would be revoked.
+        ("first", late, Class::Retry { after: None }),
+        // Signed by the clock and not by a look: the clock is wrong.
+        ("slot", late, Class::Retry { after: None }),
+        ("tag", early, Class::Retry { after: None }),
+    ] {
+        let world = world([refuse(400, "InvalidSignatureException", message), done(which)]).await;
+        world.responder.date.store(START + 86_400, Ordering::SeqCst);
+        let fault = send(&world.store, which).await.unwrap_err();
+        assert!(fault.surely_not_applied() && fault.class == class, "{which} {fault}");
+        assert_eq!(world.responder.requests().len(), 1);
+        assert_eq!(send(&world.store, which).await, Ok(Timestamp::from_seconds(START + 86_400)));
+        let fenced = which != "slot";
+        let moment = |request: Request| request.signed_at == amz(START - 60);
+        let signed: Vec<bool> = world.responder.requests().into_iter().map(moment).collect();
+        assert_eq!(signed, [fenced; 2], "{which}: the moment does not shift by what was learned");
     }
 }
 
 #[tokio::test]
-async fn a_promotion_that_comes_too_late_is_refused_and_not_sent_again() {
-    // A day ahead: were the SDK's clock-skew correction on, it would sign the second try anew.
-    let late = "Signature expired: 20261120T115900Z is now earlier than 20261121T115500Z";
-    let world = world([refuse(400, "InvalidSignatureException", late), done("promote")]).await;
-    world.responder.date.store(START + 86_400, Ordering::SeqCst);
-    let fault = send(&world.store, "promote").await.unwrap_err();
-    assert!(fault.surely_not_applied() && fault.class == Class::Retry { after: None }, "{fault}");
-    assert_eq!(world.responder.requests().len(), 1);
-    assert_eq!(send(&world.store, "promote").await, Ok(Timestamp::from_seconds(START + 86_400)));
-    for request in world.responder.requests() {
-        assert_eq!(request.signed_at, amz(START - 60), "the moment does not shift by what was learned");
+async fn a_date_that_can_not_be_right_neither_sets_the_clock_nor_ends_the_process() {
+    const YEAR_9999: i64 = 253_402_300_799;
+    let world = world([]).await;
+    for (date, believed) in [(YEAR_9999, false), (START, true), (YEAR_9999, false), (START + 3_600, false)] {
+        world.responder.date.store(date, Ordering::SeqCst);
+        for which in WRITES {
+            world.responder.then(done(which));
+            let sent = send(&world.store, which).await.map_err(|fault| fault.class);
+            assert_eq!(sent, if believed { Ok(Timestamp::from_seconds(date)) } else { Err(Class::InDoubt) }, "{which}");
+        }
+        (0..3).for_each(|_| world.responder.then(described(&json!({}))));
+        if !believed {
+            let fault = world.store.observe(&name()).await.unwrap_err();
+            assert_eq!(fault.class, Class::Retry { after: None });
+            assert!(fault.answer.starts_with("the answer is dated ") && fault.hint.is_some(), "{fault}");
+        } else {
+            world.responder.then(listed(&json!([]), None));
+        }
+        world.clock.pass(Duration::from_secs(1));
     }
+    assert_eq!(world.store.now(), Some(Timestamp::from_seconds(START + 3)));
 }
 
 #[tokio::test]
@@ -198,7 +243,7 @@ async fn an_answer_without_a_date_leaves_a_write_in_doubt() {
 async fn strange_tags_and_long_claims_are_refused_before_sending() {
     let world = world([]).await;
     for tags in [[("a", "b|c")], [("", "b")], [("a", "line\nbreak")]] {
-        assert_eq!(world.store.tag(&arn(), &tags).await.unwrap_err().class, Class::Rejected);
+        assert_eq!(world.store.tag(&arn(), &tags, fence(START)).await.unwrap_err().class, Class::Rejected);
     }
     let before = (0..2_000).map(|n| VendorId::new(&format!("client_{n:032}")).unwrap()).collect();
     let claim = Claim { attempt: attempt(), base: None, number: 1, cause: Cause::Due, before, note: None };
