@@ -168,5 +168,5 @@ async fn tag(stage: &Stage, key: &str, value: &str) {
     let store = stage.engine.stores().values().next().unwrap();
     let name = keyferry::model::name::SecretName::new("app").unwrap();
     let arn = store.observe(&name).await.unwrap().unwrap().arn;
-    store.tag(&arn, &[(key, value)]).await.unwrap();
+    store.tag(&arn, &[(key, value)], store.fence_now()).await.unwrap();
 }
