@@ -1,5 +1,7 @@
 //! `window` and `freeze`: when a rotation may begin.
 
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone};
 use chrono_tz::Tz;
 use toml::de::DeValue;
@@ -7,11 +9,13 @@ use toml::value::Datetime;
 
 use super::diagnostic::{Code, Problem};
 use super::notes::{Notes, Span};
-use super::schedule;
 use super::tree::{Item, Table, shortened};
+use super::zones;
 use crate::model::policy::{Freeze, Window};
 use crate::model::time::Timestamp;
 
+/// Longest time without any rotation; a leap year's days.
+const FREEZE_MAX: Duration = Duration::from_secs(366 * 86_400);
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const WINDOW: &str =
     "window = { from = \"02:00\", to = \"05:00\", days = [\"sat\", \"sun\"], timezone = \"Europe/Berlin\" }";
@@ -24,7 +28,38 @@ pub(super) fn windows(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Vec<Win
 
 /// Reads `freeze`: one table or an array of them. `None` when one of them is wrong.
 pub(super) fn freezes(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Vec<Freeze>> {
-    tables(notes, table, "freeze", FREEZE)?.into_iter().map(|table| freeze(notes, table)).collect()
+    let tables = tables(notes, table, "freeze", FREEZE)?;
+    let freezes: Vec<Freeze> = tables.iter().map(|table| freeze(notes, *table)).collect::<Option<_>>()?;
+    ends_within_a_year(notes, &freezes, &tables)?;
+    Some(freezes)
+}
+
+/// Refuses a time without any rotation that is longer than a year, whether one freeze makes it or several
+/// that follow one another: nothing that is due would ever be looked for beyond it.
+fn ends_within_a_year(notes: &mut Notes<'_>, freezes: &[Freeze], tables: &[Table<'_>]) -> Option<()> {
+    let mut sorted: Vec<(Freeze, Span)> = freezes.iter().copied().zip(tables.iter().map(|table| table.span)).collect();
+    sorted.sort_by_key(|(freeze, _)| freeze.from);
+    let mut whole: Option<(Freeze, Span)> = None;
+    for (freeze, at) in sorted {
+        let (first, first_at) = match whole {
+            Some((before, before_at)) if freeze.from <= before.to => {
+                (Freeze { from: before.from, to: before.to.max(freeze.to) }, before_at)
+            }
+            Some(_) | None => (freeze, at),
+        };
+        if first.to.since(first.from) > FREEZE_MAX {
+            let problem = Problem::error(Code::Calendar, at, "this freeze is longer than a year");
+            let other = (first_at != at).then_some(first_at);
+            notes.push(
+                problem
+                    .other_if(other, "it begins here")
+                    .help("end it sooner; for a credential that only a person rotates write `rotate = \"manual\"`"),
+            );
+            return None;
+        }
+        whole = Some((first, first_at));
+    }
+    Some(())
 }
 
 fn tables<'t>(notes: &mut Notes<'_>, table: Table<'t>, key: &str, example: &str) -> Option<Vec<Table<'t>>> {
@@ -45,7 +80,7 @@ fn tables<'t>(notes: &mut Notes<'_>, table: Table<'t>, key: &str, example: &str)
 
 fn window(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Window> {
     notes.unknown_keys(table, ["from", "to", "days", "timezone"].into_iter(), false, None);
-    let zone = schedule::zone(notes, table);
+    let zone = zones::zone(notes, table);
     let days = days(notes, table);
     let (from, to) = (minute(notes, table, "from"), minute(notes, table, "to"));
     let (from_minute, to_minute) = (from?, to?);
@@ -121,7 +156,7 @@ fn minute(notes: &mut Notes<'_>, table: Table<'_>, key: &'static str) -> Option<
 
 fn freeze(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Freeze> {
     notes.unknown_keys(table, ["from", "to", "timezone"].into_iter(), false, None);
-    let zone = schedule::zone(notes, table);
+    let zone = zones::zone(notes, table);
     let (from, to) = (date(notes, table, "from"), date(notes, table, "to"));
     let (zone, (from, from_at), (to, to_at)) = (zone?, from?, to?);
     // A day that is named as the end is frozen itself.

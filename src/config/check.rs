@@ -9,9 +9,10 @@ use super::credential::{self, Index};
 use super::delivery::{self, NameTemplate, Tags};
 use super::diagnostic::{Code, Problem, Severity};
 use super::feeding;
-use super::file::whole;
+use super::file::{KEYS, whole};
 use super::notes::{Notes, Span};
 use super::options;
+use super::own_secret;
 use super::proof;
 use super::schedule::{self, Patterns, Rotation};
 use super::targets::Targets;
@@ -23,8 +24,6 @@ use crate::model::name::{Deployment, VendorName};
 use crate::model::option::{Kind, Options, Reference};
 use crate::model::policy::Verify;
 use crate::vendors::{self, Spec};
-
-const KEYS: [&str; 8] = ["deployment", "include", "aws", "vendors", "defaults", "limits", "discovery", "credential"];
 
 /// Where keys of the declaration itself stand: after a `[…]` they would belong to that table.
 pub(super) const TOP: (&[&str], &str) = (&KEYS, "the top of the file, above the first `[…]`");
@@ -108,6 +107,7 @@ pub(super) fn lower<'t>(notes: &mut Notes<'_>, root: Table<'t>, included: &[Tabl
         }
     }
     let fed = feeding::check(notes, &credentials, &read);
+    let apart = own_secret::check(notes, &frame, &credentials, &read);
     if seen == 0 {
         let mut problem = Problem::error(Code::NothingDeclared, whole(0), "no credential is declared").help(
             "add a `[[credential]]` table, here or in a file that `include` names; until then nothing is rotated",
@@ -124,7 +124,7 @@ pub(super) fn lower<'t>(notes: &mut Notes<'_>, root: Table<'t>, included: &[Tabl
             .into_values()
             .map(|vendor| vendor.filter(|own| own.good).map(|own| (own.instance.name.clone(), own.instance)))
             .collect::<Option<_>>()?,
-        credentials: (fed && credentials.len() == seen).then_some(credentials)?,
+        credentials: (fed && apart && credentials.len() == seen).then_some(credentials)?,
         limits: limits?,
         discovery: discovery?,
     })
@@ -217,7 +217,7 @@ fn vendor(notes: &mut Notes<'_>, key: &str, at: Span, table: Table<'_>, targets:
         return None;
     };
     let known = std::iter::once("kind").chain(spec.fields.iter().map(|field| field.name));
-    let before = notes.problems.len() + notes.left_out;
+    let before = notes.error_count();
     notes.unknown_keys(table, known, true, Some(TOP));
     let of = format!("`[vendors.{}]`", shortened(key));
     let read = options::read(notes, table, spec.fields, None, targets, &of);
@@ -234,7 +234,7 @@ fn vendor(notes: &mut Notes<'_>, key: &str, at: Span, table: Table<'_>, targets:
                 .help("write a real reference, such as { env = \"NAME\" }, or the sandbox's address"),
         );
     }
-    let good = notes.problems.len() + notes.left_out == before;
+    let good = notes.error_count() == before;
     let instance = VendorInstance { name: name?, spec, options: read.options };
     Some(Vendor { instance, good, wrong: read.wrong, loopback, at })
 }

@@ -71,13 +71,14 @@ pub(super) fn read<'t>(
         true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
         false => Some(Takeover::Refuse),
     };
-    let before = notes.problems.len() + notes.left_out;
+    let before = notes.error_count();
     let reshape = notes.flag(table, "allow_shape_change").unwrap_or(false);
-    let reshape = (notes.problems.len() + notes.left_out == before).then_some(reshape);
-    let pieces = kind.zip(options.as_ref()).map(|(kind, options)| Pieces::of(kind, options));
+    let reshape = (notes.error_count() == before).then_some(reshape);
     // What a broken option would have supplied is not known; all else is.
-    let pieces =
-        pieces.or_else(|| kind.filter(|kind| !supplied(kind)).map(|kind| Pieces::of(kind, &Options::default())));
+    let unsupplied = Options::default();
+    let of_which = |kind: &Type| options.as_ref().or_else(|| (!supplied(kind)).then_some(&unsupplied));
+    let pieces = made_at
+        .and_then(|(vendor, kind)| of_which(kind).map(|options| Pieces::of(vendor.instance.spec, kind, options)));
     let stance = Stance::read(notes, frame, table, kind);
     let side = Side::read(notes, table, pieces.as_ref());
     let target = target(notes, frame, table, side.as_ref(), &of);
@@ -94,8 +95,9 @@ pub(super) fn read<'t>(
     });
     let (name, at) = name?;
     let (side, target) = (side?, target?);
-    let (secret_name, tags) =
-        deliver(notes, frame, index, table, &Subject { name: &name, at, vendor, kind, target: &target }, &side)?;
+    let taken_over = takeover == Some(Takeover::Rotate);
+    let subject = Subject { name: &name, at, vendor, kind, target: &target, taken_over };
+    let (secret_name, tags) = deliver(notes, frame, index, table, &subject, &side)?;
     let (options, mut policy) = (options?, policy.take()?);
     policy.wanted = state?;
     policy.place = fingerprint::place(&vendor.instance, kind, &options);
@@ -326,7 +328,7 @@ impl<'t> Side<'t> {
             notes.wrong_type("secret", item, "a table", "[credential.secret]");
             return None;
         };
-        let before = notes.problems.len() + notes.left_out;
+        let before = notes.error_count();
         notes.unknown_keys(
             table,
             SECRET_KEYS.into_iter(),
@@ -358,7 +360,7 @@ impl<'t> Side<'t> {
             Some(item) => delivery::value(notes, item, pieces),
             None => Some(delivery::standard_value(pieces)),
         };
-        let good = notes.problems.len() + notes.left_out == before;
+        let good = notes.error_count() == before;
         let (tags, value) = (tags?, value?);
         good.then_some(Self { table: Some(table), name, description, kms_key_id, tags, create, value })
     }
@@ -395,6 +397,8 @@ struct Subject<'a> {
     vendor: &'a Vendor,
     kind: &'a Type,
     target: &'a TargetName,
+    /// The secret is there already, and keyferry is to take it over.
+    taken_over: bool,
 }
 
 /// The name and tags of the AWS secret, with the defaults filled in.
@@ -417,7 +421,7 @@ fn deliver(
         Some(template) => template,
         None => frame.defaults.secret_name.as_ref()?,
     };
-    let secret = template.name(notes, &filling, subject.at)?;
+    let secret = template.name(notes, &filling, subject.at, side.create && !subject.taken_over)?;
     let here = own.unwrap_or(subject.at);
     let key = (subject.target.clone(), secret.clone());
     if let Some(first) = index.secrets.get(&key) {

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use toml::de::DeValue;
 
-use super::diagnostic::{Code, Problem};
+use super::diagnostic::{Code, Problem, Severity};
 use super::notes::{Notes, Span, listed};
 use super::options;
 use super::tree::{Item, Table, Text, shortened};
 use crate::model::capability::{Marking, Proof};
 use crate::model::name::SecretName;
 use crate::model::option::{Kind, Options};
-use crate::model::payload::{Malformed, Shape, Template};
-use crate::vendors::Type;
+use crate::model::payload::{Letters, Malformed, Shape, Template};
+use crate::model::source::Source;
+use crate::vendors::{Spec, Type};
 
 /// AWS allows 50 tags on a resource; eight are keyferry's own (`model::label`).
 const TAG_COUNT_MAX: usize = 42;
@@ -62,26 +63,41 @@ impl<'t> NameTemplate<'t> {
     }
 
     /// The name for one credential; `at` is the credential's own name, where the template is not its own.
-    pub fn name(&self, notes: &mut Notes<'_>, filling: &Filling<'_>, at: Span) -> Option<SecretName> {
+    /// `new`: whether keyferry is to create the secret.
+    pub fn name(&self, notes: &mut Notes<'_>, filling: &Filling<'_>, at: Span, new: bool) -> Option<SecretName> {
         let text = fill(self.text, filling).ok()?;
         match SecretName::new(&text) {
-            Ok(name) => Some(name),
-            Err(rule) => {
-                let literal = !self.text.contains('{');
-                let mut help = format!("a name is {rule}");
-                if text.len() > 7 && text.as_bytes()[text.len() - 7] == b'-' {
-                    help.push_str("; end it with a longer or shorter word, for example with `/{type}`");
-                }
-                let message = format!("`{}` can't be the name of an AWS secret", shortened(&text));
-                let problem = match self.span {
-                    Some(span) if literal => Problem::error(Code::Template, span, message),
-                    Some(span) => Problem::error(Code::Template, at, message).other(span, "made by this template"),
-                    None => Problem::error(Code::Template, at, message)
-                        .label(format!("made by the standard template, `{STANDARD_NAME}`")),
-                };
-                notes.push(problem.help(help));
+            Ok(name) if name.is_managed() => {
+                let message = format!("`{}` is the name of a secret that an AWS service manages", shortened(&text));
+                let help = "no one else may write such a secret; a source (`aws_secret`) may have this name";
+                notes.push(self.problem(at, message).help(help));
                 None
             }
+            Ok(name) => {
+                if new && name.looks_like_arn() {
+                    let message =
+                        format!("the name `{name}` ends in a hyphen and six characters, as the end of an ARN does");
+                    let help = "AWS advises against such names for new secrets: end it with a longer or shorter word, \
+                                for example with `/{type}`. keyferry itself reads by the full name, so a secret that is \
+                                already there may keep it (`create = false` says so)";
+                    notes.push(Problem { severity: Severity::Warning, ..self.problem(at, message).help(help) });
+                }
+                Some(name)
+            }
+            Err(rule) => {
+                let message = format!("`{}` can't be the name of an AWS secret", shortened(&text));
+                notes.push(self.problem(at, message).help(format!("a name is {rule}")));
+                None
+            }
+        }
+    }
+
+    fn problem(&self, at: Span, message: String) -> Problem {
+        match self.span {
+            Some(span) if !self.text.contains('{') => Problem::error(Code::Template, span, message),
+            Some(span) => Problem::error(Code::Template, at, message).other(span, "made by this template"),
+            None => Problem::error(Code::Template, at, message)
+                .label(format!("made by the standard template, `{STANDARD_NAME}`")),
         }
     }
 }
@@ -206,7 +222,8 @@ pub(super) struct Value {
 /// Which outputs a stored value of one credential may hold, and which it must.
 #[derive(Clone)]
 pub(super) struct Pieces {
-    pub known: Vec<&'static str>,
+    /// Each with the characters that it can have.
+    pub known: Vec<(&'static str, Letters)>,
     pub needed: Vec<&'static str>,
     /// What is stored where nothing is declared: what it must hold, or all where none is a secret.
     pub standard: Vec<&'static str>,
@@ -215,11 +232,12 @@ pub(super) struct Pieces {
 impl Pieces {
     /// Those of a type; where keyferry supplies what is kept at the vendor, all that it supplies has
     /// to be stored, and nothing else of the kind is there.
-    pub fn of(kind: &Type, options: &Options) -> Self {
+    pub fn of(spec: &Spec, kind: &Type, options: &Options) -> Self {
+        let letters = |name: &'static str| (name, letters(spec, kind, options, name));
         if kind.capabilities.marking != Marking::InPlace {
-            let (known, needed) = (kind.outputs.to_vec(), kind.proof_outputs.to_vec());
+            let (known, needed) = (kind.outputs.iter().copied().map(letters).collect(), kind.proof_outputs.to_vec());
             let standard = match kind.capabilities.proof {
-                Proof::Existence => known.clone(),
+                Proof::Existence => kind.outputs.to_vec(),
                 Proof::Login | Proof::LoginAt(_) | Proof::Impossible => needed.clone(),
             };
             return Self { known, needed, standard };
@@ -232,11 +250,23 @@ impl Pieces {
             })
         };
         let mut supplied: Vec<&'static str> = options.pieces().iter().map(|piece| piece.output).collect();
-        let known = kind.outputs.iter().copied().filter(|name| !possible(name) || supplied.contains(name)).collect();
+        let there = kind.outputs.iter().copied().filter(|name| !possible(name) || supplied.contains(name));
+        let known = there.map(letters).collect();
         if supplied.is_empty() {
             supplied = kind.proof_outputs.to_vec();
         }
         Self { known, needed: supplied.clone(), standard: supplied }
+    }
+}
+
+/// Which characters an output can have: those of what is declared to become it, or what the vendor says.
+fn letters(spec: &Spec, kind: &Type, options: &Options, output: &str) -> Letters {
+    let supplied = options.pieces().into_iter().find(|piece| piece.output == output);
+    match (supplied.map(|piece| &piece.source), options.text(output)) {
+        (Some(Source::Generate(rule)), _) => Letters::Of(rule.alphabet().into()),
+        (Some(Source::Read(_) | Source::Credential { .. }), _) => Letters::Any,
+        (None, Some(text)) if kind.capabilities.marking == Marking::InPlace => Letters::Of(text.into()),
+        (None, _) => (spec.letters)(kind, output),
     }
 }
 
@@ -302,7 +332,33 @@ pub(super) fn value(notes: &mut Notes<'_>, item: Item<'_>, pieces: &Pieces) -> O
         );
         return None;
     }
+    told_apart(notes, item, &shape)?;
     Some(Value { shape, canonical })
+}
+
+/// Refuses a value of which nothing tells where one output ends and the next begins.
+fn told_apart(notes: &mut Notes<'_>, item: Item<'_>, shape: &Shape) -> Option<()> {
+    let Some(blurred) = shape.blurred() else { return Some(()) };
+    let (left, right) = (&blurred.left, &blurred.right);
+    let template = format!("{{{left}}}{}{{{right}}}", blurred.between);
+    let inner: Vec<Item<'_>> =
+        item.as_table().map(|table| table.iter().map(|(.., item)| item).collect()).unwrap_or_default();
+    let holds = |item: &&Item<'_>| item.as_text().is_some_and(|text| text.text.contains(&template));
+    let at = inner.iter().find(holds).unwrap_or(&item).span;
+    let message = format!(
+        "`{{{left}}}` and `{{{right}}}` run together: both can have the `{}` that stands between them",
+        shortened(&blurred.between)
+    );
+    let apart = match blurred.separator {
+        Some(letter) => {
+            format!("separate them by a character that one of them can't have: `{{{left}}}{letter}{{{right}}}`")
+        }
+        None => "no character would tell them apart".into(),
+    };
+    let alone = format!("give each a key of its own: value = {{ A = \"{{{left}}}\", B = \"{{{right}}}\" }}");
+    let problem = Problem::error(Code::Template, at, message).label("keyferry could not read the value back");
+    notes.push(problem.help(format!("{apart}; or {alone}")));
+    None
 }
 
 fn template(notes: &mut Notes<'_>, text: Text<'_>, pieces: &Pieces) -> Option<Template> {
@@ -310,7 +366,9 @@ fn template(notes: &mut Notes<'_>, text: Text<'_>, pieces: &Pieces) -> Option<Te
         Ok(template) => Some(template),
         Err(problem) => {
             let help = match &problem {
-                Malformed::Unknown(name) => notes.did_you_mean(name, pieces.known.iter().copied(), "outputs"),
+                Malformed::Unknown(name) => {
+                    notes.did_you_mean(name, pieces.known.iter().map(|(known, _)| *known), "outputs")
+                }
                 Malformed::Unbalanced => "write `{client_id}` for an output, `{{` and `}}` for braces".into(),
                 Malformed::Adjacent => {
                     "put a character between them that none of them can have, such as a space".into()

@@ -4,11 +4,14 @@
 //! may hold a secret are overwritten with `*` (see `mask`) before a [`Report`] exists, so neither
 //! the rendered text, nor the JSON, nor `Debug` can show them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
+
+use crate::model::printable::{is_unseen, printable};
 
 /// Most problems that are kept; the others are only counted.
 pub(super) const PROBLEM_COUNT_MAX: usize = 1_000;
@@ -18,6 +21,11 @@ const PRINTED_COUNT_MAX: usize = 100;
 const LINE_DISTANCE_MAX: usize = 12;
 /// Most characters of an offending text in the JSON form.
 const TEXT_CHAR_COUNT_MAX: usize = 200;
+/// Most characters of a sentence: whatever it quotes was shortened before, so this is for what libraries say.
+const SENTENCE_CHAR_COUNT_MAX: usize = 2_000;
+/// Most bytes of source that are shown for one place, and how far into its line that place may be.
+const SHOWN_BYTES_MAX: usize = 800;
+const INTO_LINE_BYTES_MAX: usize = 400;
 
 /// What kind of problem it is. The text of a code never changes its meaning and is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,6 +44,8 @@ pub enum Code {
     Unsafe,
     /// `KF0007`: a pattern of `include` is malformed or matches no file.
     Include,
+    /// `KF0008`: nothing in it is a declaration's: it is another file, and nothing of it is shown.
+    Alien,
     /// `KF0100`: not TOML.
     Syntax,
     /// `KF0101`: a key that nothing reads.
@@ -89,6 +99,7 @@ impl Code {
             Self::TooLong => "KF0005",
             Self::Unsafe => "KF0006",
             Self::Include => "KF0007",
+            Self::Alien => "KF0008",
             Self::Syntax => "KF0100",
             Self::UnknownKey => "KF0101",
             Self::WrongType => "KF0102",
@@ -180,9 +191,47 @@ impl fmt::Debug for Source {
     }
 }
 
+impl Problem {
+    /// The same in words that a terminal can be given.
+    pub(super) fn printable(mut self) -> Self {
+        let clean = |text: &mut String| {
+            if let Some((end, _)) = text.char_indices().nth(SENTENCE_CHAR_COUNT_MAX) {
+                text.truncate(end);
+                text.push('…');
+            }
+            if let Cow::Owned(shown) = printable(text) {
+                *text = shown;
+            }
+        };
+        clean(&mut self.message);
+        clean(&mut self.label);
+        self.help.as_mut().map(clean);
+        self.other.as_mut().map(|(_, label)| clean(label));
+        self
+    }
+}
+
+/// The text with a stand-in of the same length for each character that a terminal obeys or that nobody
+/// sees: places stay the same. Tabs and line ends stay.
+fn stand_ins(text: String) -> String {
+    let stays = |letter: char| !is_unseen(letter) || letter == '\t' || letter == '\r';
+    if text.chars().all(stays) {
+        return text;
+    }
+    let stand_in = |letter: char| match letter.len_utf8() {
+        _ if stays(letter) => letter,
+        1 => '?',
+        2 => '·',
+        3 => '\u{fffd}',
+        _ => '\u{1f5c6}',
+    };
+    text.chars().map(stand_in).collect()
+}
+
 impl Source {
     /// Wraps a text of which everything secret is already overwritten.
-    pub(super) fn new(path: String, text: String) -> Self {
+    pub(super) fn new(path: &str, text: String) -> Self {
+        let (path, text) = (printable(path).into_owned(), stand_ins(text));
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(breaks).collect();
         Self { path, text, line_starts }
@@ -211,7 +260,8 @@ impl Source {
         let last = self.line_index(range.end.max(range.start + 1) - 1);
         let start = self.line_starts[first];
         let end = self.line_starts.get(last + 1).map_or(self.text.len(), |next| next - 1);
-        (first, start, self.text.get(start..end.max(start)).unwrap_or_default())
+        let text = self.text.get(start..end.max(start)).unwrap_or_default();
+        (first, start, text.strip_suffix('\r').unwrap_or(text))
     }
 }
 
@@ -305,7 +355,9 @@ impl Report {
             && let Some(second) = &other.range
         {
             let source = &self.sources[other.source];
-            if source.line_index(range.start).abs_diff(source.line_index(second.start)) <= LINE_DISTANCE_MAX {
+            let whole = range.start.min(second.start)..range.end.max(second.end);
+            let near = source.line_index(range.start).abs_diff(source.line_index(second.start)) <= LINE_DISTANCE_MAX;
+            if near && source.lines(&whole).2.len() <= SHOWN_BYTES_MAX {
                 together = Some((second.clone(), label.as_str()));
             }
         }
@@ -338,6 +390,11 @@ impl Report {
             None => range.clone(),
         };
         let (line, start, text) = source.lines(&whole);
+        if range.start - start > INTO_LINE_BYTES_MAX {
+            let (line, column) = source.line_column(range.start);
+            return group.element(Origin::path(source.path()).line(line).char_column(column));
+        }
+        let text = &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)];
         let within = |range: &Range<usize>| {
             let end = (range.end - start).min(text.len());
             (range.start - start).min(end)..end

@@ -83,6 +83,19 @@ pub fn parse(text: &str) -> Result<Duration, Refused> {
     Ok(Duration::from_secs(total))
 }
 
+/// A duration as [`parse`] reads it, with nothing left out.
+pub fn written(length: Duration) -> String {
+    let mut seconds = length.as_secs();
+    let mut parts = Vec::new();
+    for (unit, size) in UNITS.into_iter().skip(1) {
+        if seconds >= size {
+            parts.push(format!("{}{unit}", seconds / size));
+            seconds %= size;
+        }
+    }
+    if parts.is_empty() { "0s".into() } else { parts.join(" ") }
+}
+
 /// The end of the run of such characters that begins at `from`.
 fn run(text: &str, from: usize, belongs: impl Fn(char) -> bool) -> usize {
     text[from..].find(|c| !belongs(c)).map_or(text.len(), |length| from + length)

@@ -3,19 +3,39 @@
 //! What the texts mean is not decided here. `check` wants no more than these files: nothing that
 //! the declaration refers to (admin secrets, CA files) is opened.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Code, Location, Problem, Severity};
-use super::notes::Notes;
-use super::tree::{Table, Text};
+use super::notes::{Notes, listed};
+use super::tree::{Table, Text, shortened};
 
 /// Longest declaration file, in bytes.
 const BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Most files that `include` may bring in.
 const INCLUDED_COUNT_MAX: usize = 1_000;
+
+/// Patterns don't match hidden files (an editor's lock), nor what lies in hidden folders (the dated copies
+/// behind the links of a mounted ConfigMap); who means one writes its dot.
+const NOTHING_HIDDEN: glob::MatchOptions =
+    glob::MatchOptions { case_sensitive: true, require_literal_separator: false, require_literal_leading_dot: true };
+
+/// The keys of a declaration.
+pub(super) const KEYS: [&str; 8] =
+    ["deployment", "include", "aws", "vendors", "defaults", "limits", "discovery", "credential"];
+
+/// Whether any line begins as one of a declaration's does. A file in which none does was named by mistake,
+/// and may be the very file that an admin secret is in.
+fn looks_like_a_declaration(text: &str) -> bool {
+    text.trim_start_matches('\u{feff}').lines().any(|line| {
+        let line = line.trim_start_matches(['[', ' ', '\t', '"', '\'']);
+        let word = line.split(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c)).next();
+        word.is_some_and(|word| KEYS.contains(&word))
+    })
+}
 
 /// One file as it was read; an empty text where it could not be.
 pub(super) struct File {
@@ -47,7 +67,14 @@ impl Shelf<'_> {
             };
             notes.push(Problem::error(Code::Empty, whole(source), format!("`{shown}` has nothing in it")).help(help));
         }
-        let text = text.unwrap_or_default();
+        let mut text = text.unwrap_or_default();
+        if !text.trim().is_empty() && !looks_like_a_declaration(&text) {
+            let message =
+                format!("`{}` has nothing of a declaration in it, so nothing of it is shown", shortened(&shown));
+            let help = format!("a declaration has one of {}; is it the right file?", listed(KEYS.into_iter()));
+            notes.push(Problem::error(Code::Alien, whole(source), message).help(help));
+            text.clear();
+        }
         File { path: shown, text }
     }
 
@@ -58,7 +85,7 @@ impl Shelf<'_> {
         };
         let text = pattern.to_string_lossy();
         match self {
-            Self::Disk => match glob::glob(&text) {
+            Self::Disk => match glob::glob_with(&text, NOTHING_HIDDEN) {
                 Ok(found) => {
                     let (mut paths, mut failed) = (Vec::new(), None);
                     for entry in found.take(INCLUDED_COUNT_MAX + 1) {
@@ -84,7 +111,11 @@ impl Shelf<'_> {
             },
             Self::Given(files) => match glob::Pattern::new(&text) {
                 Ok(pattern) => Some(
-                    files.iter().map(|(name, _)| PathBuf::from(name)).filter(|n| pattern.matches_path(n)).collect(),
+                    files
+                        .iter()
+                        .map(|(name, _)| PathBuf::from(name))
+                        .filter(|n| pattern.matches_path_with(n, NOTHING_HIDDEN))
+                        .collect(),
                 ),
                 Err(problem) => {
                     notes.push(malformed(problem));
@@ -94,12 +125,10 @@ impl Shelf<'_> {
         }
     }
 
-    /// Whether two paths are one file, also where one begins with `./` and the other does not.
-    fn is_same(&self, one: &Path, other: &Path) -> bool {
-        one == other
-            || (matches!(self, Self::Disk)
-                && one.file_name() == other.file_name()
-                && fs::canonicalize(one).is_ok_and(|one| fs::canonicalize(other).is_ok_and(|other| one == other)))
+    /// The file itself, whatever links and `./` lead to it.
+    fn file_itself(&self, path: &Path) -> PathBuf {
+        let found = if matches!(self, Self::Disk) { fs::canonicalize(path).ok() } else { None };
+        found.unwrap_or_else(|| path.to_owned())
     }
 
     /// The files that `include` names, in the order of their paths, each once, without `own`.
@@ -111,6 +140,7 @@ impl Shelf<'_> {
             return paths;
         };
         let folder = own.parent().unwrap_or(Path::new(""));
+        let mut known = HashSet::from([self.file_itself(own)]);
         for item in items {
             let Some(pattern) = item.as_text() else {
                 notes.wrong_type("include", item, "an array of strings", "include = [\"teams/*.toml\"]");
@@ -119,7 +149,8 @@ impl Shelf<'_> {
             // The folder is no pattern, whatever characters are in its name.
             let escaped = PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy()));
             let Some(found) = self.matching(&escaped.join(pattern.text), notes, pattern) else { continue };
-            let found: Vec<PathBuf> = found.into_iter().filter(|path| !self.is_same(path, own)).collect();
+            let own = self.file_itself(own);
+            let found: Vec<PathBuf> = found.into_iter().filter(|path| self.file_itself(path) != own).collect();
             if found.is_empty() {
                 let place = folder.join(pattern.text);
                 notes.push(
@@ -131,7 +162,8 @@ impl Shelf<'_> {
             paths.extend(found);
         }
         paths.sort();
-        paths.dedup();
+        // One file that is found by several names is one file.
+        paths.retain(|path| known.insert(self.file_itself(path)));
         if paths.len() > INCLUDED_COUNT_MAX {
             let message = format!("`include` brings in more than {INCLUDED_COUNT_MAX} files");
             notes.push(Problem::error(Code::Include, item.span, message).help("put more credentials into one file"));

@@ -53,6 +53,23 @@ pub(super) fn leaves(notes: &mut Notes<'_>, item: Item<'_>) {
     }
 }
 
+/// Whether a text may be an address with a user and a password in it.
+fn has_login(text: &str) -> bool {
+    text.find("//").is_some_and(|at| text[at..].contains('@'))
+}
+
+/// Hides every text in `item` that may be an address with a password.
+pub(super) fn logins(notes: &mut Notes<'_>, item: Item<'_>) {
+    match item.value {
+        DeValue::String(text) if text.contains('@') => notes.mask(item.span),
+        DeValue::Array(_) => item.items().into_iter().flatten().for_each(|inner| logins(notes, inner)),
+        DeValue::Table(_) => {
+            item.as_table().into_iter().flat_map(|table| table.iter()).for_each(|(.., inner)| logins(notes, inner));
+        }
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+    }
+}
+
 /// Hides what stands under names that sound like a secret. References (tables) and value templates
 /// stay readable: they are what a person has to see to mend them.
 pub(super) fn tree(notes: &mut Notes<'_>, table: Table<'_>) {
@@ -69,6 +86,7 @@ pub(super) fn tree(notes: &mut Notes<'_>, table: Table<'_>) {
                     }
                 }
             }
+            DeValue::String(text) if has_login(text) => notes.mask(item.span),
             DeValue::String(text) if text.contains('{') => {}
             DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_)
                 if sounds_secret(key) =>
@@ -88,7 +106,7 @@ pub(super) fn tree(notes: &mut Notes<'_>, table: Table<'_>) {
 pub(super) fn comments(notes: &mut Notes<'_>, source: u32, text: &str) {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        if let Some(at) = line.find('#').filter(|_| secret_name(line).is_some()) {
+        if let Some(at) = line.find('#').filter(|at| secret_name(line).is_some() || has_login(&line[*at..])) {
             notes.mask(Span::new(source, start + at..start + line.len()));
         }
         start += line.len();
@@ -107,6 +125,9 @@ pub(super) fn lines(notes: &mut Notes<'_>, source: u32, text: &str) {
         let from = if let Some((_, end)) = secret_name(line) {
             in_secret = true;
             Some(end)
+        } else if has_login(line) {
+            in_secret = false;
+            Some(line.find('=').map_or(0, |at| at + 1))
         } else if let Some((key, value)) = line.split_once('=')
             && !in_quotes
             && !key.trim().is_empty()
@@ -187,6 +208,9 @@ mod tests {
             "private_key = -----\nCANARY==\n",
             "password = [\n  \"CANARY\",\n",
             "vendors.k.client_secret=\"CANARY\n",
+            "proxy = \"http://user:CANARY@proxy\n",
+            "[aws]\nproxy = http://user:CANARY@proxy:3128\n",
+            "x = 1 # http://user:CANARY@proxy\ny = \"\n",
         ];
         for text in cases {
             let mut notes = Notes::default();

@@ -36,6 +36,7 @@ mod fingerprint;
 mod mask;
 mod notes;
 mod options;
+mod own_secret;
 mod proof;
 mod schedule;
 mod source;
@@ -45,6 +46,7 @@ mod targets;
 mod tests;
 mod timing;
 mod tree;
+mod zones;
 
 pub use diagnostic::{Problem, Report, Severity};
 pub use target::{AssumeRole, Credentials, Target};
@@ -247,7 +249,8 @@ fn is_consequence(problem: &Problem, broken: &[Vec<usize>], file: &File) -> bool
     (any && problem.code.may_follow_from_syntax()) || in_broken_line
 }
 
-fn report(mut problems: Vec<Problem>, left_out: usize, files: Vec<File>, masks: &[Span]) -> Report {
+fn report(problems: Vec<Problem>, left_out: usize, files: Vec<File>, masks: &[Span]) -> Report {
+    let mut problems: Vec<Problem> = problems.into_iter().map(Problem::printable).collect();
     problems.sort_by_key(|problem| (problem.at.source, problem.at.range.as_ref().map(|range| range.start)));
     let sources = files
         .into_iter()
@@ -255,7 +258,7 @@ fn report(mut problems: Vec<Problem>, left_out: usize, files: Vec<File>, masks: 
         .map(|(source, file)| {
             let own = masks.iter().filter(|span| span.source as usize == source);
             let ranges: Vec<_> = own.map(|span| span.start as usize..span.end as usize).collect();
-            Source::new(file.path, mask::overwrite(file.text, &ranges))
+            Source::new(&file.path, mask::overwrite(file.text, &ranges))
         })
         .collect();
     Report { problems, sources, left_out }

@@ -38,6 +38,8 @@ pub(super) struct Notes<'s> {
     pub texts: Vec<&'s str>,
     pub problems: Vec<Problem>,
     pub left_out: usize,
+    /// How many of both say that something can't be used.
+    error_count: usize,
     /// What must not be shown.
     pub masks: Vec<Span>,
     /// Keys that an unknown one probably was meant to be, with the table.
@@ -56,12 +58,18 @@ impl Notes<'_> {
         if !self.seen.insert((problem.at.clone(), other, problem.message.clone())) {
             return None;
         }
+        self.error_count += usize::from(problem.severity == Severity::Error);
         if self.problems.len() == PROBLEM_COUNT_MAX {
             self.left_out += 1;
             return None;
         }
         self.problems.push(problem);
         Some(self.problems.len() - 1)
+    }
+
+    /// How many problems were noted so far that are more than warnings.
+    pub fn error_count(&self) -> usize {
+        self.error_count
     }
 
     /// Takes back that a key is missing where it seems to be there, misspelt: that was noted, too.

@@ -143,10 +143,17 @@ pub(super) fn url(notes: &mut Notes<'_>, key: &str, text: Text<'_>) -> Option<Ur
     let url = any_url(notes, key, text)?;
     if url.scheme() == "http" && !is_loopback(&url) {
         let message = format!("`{key}` is plain http, which would show secrets to the network");
+        let emulator = match key {
+            "endpoint_url" => "; for an emulator elsewhere add `allow_http = true` and `credentials = \"sandbox\"`",
+            _ => "",
+        };
         notes.push(
-            Problem::error(Code::LoopbackOnly, text.span, message)
-                .label("http is for loopback addresses only")
-                .help("write https; on this machine write the address itself, 127.0.0.1 or [::1], not a name for it"),
+            Problem::error(Code::LoopbackOnly, text.span, message).label("http is for loopback addresses only").help(
+                format!(
+                    "write https; on this machine write the address itself, 127.0.0.1 or [::1], not a name for \
+                     it{emulator}"
+                ),
+            ),
         );
         return None;
     }
@@ -155,12 +162,18 @@ pub(super) fn url(notes: &mut Notes<'_>, key: &str, text: Text<'_>) -> Option<Ur
 
 /// Reads an http or https URL, as a proxy may have one; no user, no query.
 pub(super) fn any_url(notes: &mut Notes<'_>, key: &str, text: Text<'_>) -> Option<Url> {
-    let mut refuse = |problem: &str, help: &str| {
-        let message = format!("`{key}` is not a usable URL: {problem}");
-        notes.push(Problem::error(Code::BadValue, text.span, message).help(help));
-    };
     let Some(url) = Url::parse(text.text).ok().filter(|url| url.has_host()) else {
-        refuse("it has no scheme or no host", "write it in full, such as `https://api.example.com`");
+        if text.text.contains('@') {
+            // Nobody can tell where the password begins.
+            notes.mask(text.span);
+            let message = format!("`{key}` is not a usable URL, and something in it may be a password");
+            let help = "write it in full, such as `https://api.example.com`, without user and password";
+            notes.push(Problem::error(Code::BadValue, text.span, message).label("not shown").help(help));
+            return None;
+        }
+        let message = format!("`{key}` is not a usable URL: it has no scheme or no host");
+        let help = "write it in full, such as `https://api.example.com`";
+        notes.push(Problem::error(Code::BadValue, text.span, message).help(help));
         return None;
     };
     if !url.username().is_empty() || url.password().is_some() {
@@ -174,7 +187,8 @@ pub(super) fn any_url(notes: &mut Notes<'_>, key: &str, text: Text<'_>) -> Optio
         return None;
     }
     if !matches!(url.scheme(), "https" | "http") {
-        refuse("only https is spoken", "write `https://…`");
+        let message = format!("`{key}` is not a usable URL: only https is spoken");
+        notes.push(Problem::error(Code::BadValue, text.span, message).help("write `https://…`"));
         return None;
     }
     if url.query().is_some() || url.fragment().is_some() {

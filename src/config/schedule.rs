@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds};
 
 use super::diagnostic::{Code, Problem};
-use super::notes::{Notes, Span};
-use super::tree::{Item, Length, Table, Text, shortened};
+use super::notes::{Notes, Span, listed};
+use super::tree::{Item, Length, Text, shortened};
+use super::zones;
 use crate::model::policy::Rotate;
 
 /// Patterns are tried from here on, so that a check never depends on the day it is made:
@@ -28,6 +28,36 @@ const TRIED_DAYS: i64 = 400;
 
 const EXAMPLE: &str =
     "rotate = { every = \"30d\" }, { cron = \"0 3 * * SUN\", timezone = \"Europe/Berlin\" } or \"manual\"";
+
+const NICKNAMES: [(&str, &str); 7] = [
+    ("@hourly", "0 * * * *"),
+    ("@daily", "0 0 * * *"),
+    ("@midnight", "0 0 * * *"),
+    ("@weekly", "0 0 * * 0"),
+    ("@monthly", "0 0 1 * *"),
+    ("@yearly", "0 0 1 1 *"),
+    ("@annually", "0 0 1 1 *"),
+];
+const FIELDS: &str = "five fields: minute, hour, day of month, month, day of week; for example `0 3 * * SUN`";
+
+/// What a field of a pattern counts.
+#[derive(Clone, Copy)]
+struct Range {
+    first: u32,
+    last: u32,
+    /// When it begins anew.
+    within: &'static str,
+    /// The unit of a duration that counts the same.
+    unit: Option<char>,
+}
+
+const RANGES: [Range; 5] = [
+    Range { first: 0, last: 59, within: "every hour", unit: Some('m') },
+    Range { first: 0, last: 23, within: "every day", unit: Some('h') },
+    Range { first: 1, last: 31, within: "every month", unit: Some('d') },
+    Range { first: 1, last: 12, within: "every year", unit: None },
+    Range { first: 0, last: 6, within: "every week", unit: Some('d') },
+];
 
 /// A rotation rule, checked by itself; floors and the overlap are judged per credential.
 #[derive(Clone)]
@@ -54,7 +84,7 @@ struct Compiled {
 #[derive(Clone)]
 struct Refused {
     message: String,
-    help: &'static str,
+    help: String,
 }
 
 /// Reads a `rotate` value: a duration, `"manual"`, or a table.
@@ -112,7 +142,7 @@ pub(super) fn rotation(notes: &mut Notes<'_>, patterns: &mut Patterns, item: Ite
             Some(rotation)
         }
         (None, Some(_)) => {
-            let zone = zone(notes, table);
+            let zone = zones::zone(notes, table);
             let text = notes.text(table, "cron", "cron = \"0 3 * * SUN\"")?;
             let Compiled { pattern, text: written, gap } = patterns.compile(notes, text)?;
             jitter_fits(notes, jitter, gap, Some(text.span))?;
@@ -143,24 +173,6 @@ fn jitter_fits(notes: &mut Notes<'_>, jitter: Length, interval: Duration, other:
     None
 }
 
-/// The `timezone` of a table; UTC where none is given.
-pub(super) fn zone(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Tz> {
-    if !table.has("timezone") {
-        return Some(Tz::UTC);
-    }
-    let text = notes.text(table, "timezone", "timezone = \"Europe/Berlin\"")?;
-    if let Ok(zone) = text.text.parse() {
-        return Some(zone);
-    }
-    let near = notes.nearest(text.text, TZ_VARIANTS.iter().map(|zone| zone.name()));
-    let message = format!("there is no time zone `{}`", shortened(text.text));
-    notes.push(Problem::error(Code::UnknownName, text.span, message).help(match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "write a name of the IANA time zone database, such as `Europe/Berlin` or `UTC`".into(),
-    }));
-    None
-}
-
 impl Patterns {
     fn compile(&mut self, notes: &mut Notes<'_>, text: Text<'_>) -> Option<Compiled> {
         if !self.0.contains_key(text.text) {
@@ -169,7 +181,7 @@ impl Patterns {
         match self.0.get(text.text)? {
             Ok(compiled) => Some(compiled.clone()),
             Err(refused) => {
-                notes.push(Problem::error(Code::Cron, text.span, refused.message.clone()).help(refused.help));
+                notes.push(Problem::error(Code::Cron, text.span, refused.message.clone()).help(refused.help.clone()));
                 None
             }
         }
@@ -177,9 +189,19 @@ impl Patterns {
 }
 
 fn compile(text: &str) -> Result<Compiled, Refused> {
-    const FIELDS: &str = "five fields: minute, hour, day of month, month, day of week; for example `0 3 * * SUN`";
-    let refused = |message: String, help| Err(Refused { message, help });
-    let fields: Vec<&str> = text.split_whitespace().collect();
+    let refused = |message: String, help: &str| Err(Refused { message, help: help.into() });
+    let pattern = match NICKNAMES.iter().find(|(nickname, _)| *nickname == text) {
+        Some((_, pattern)) => pattern,
+        None if text.starts_with('@') => {
+            let known = listed(NICKNAMES.iter().map(|(nickname, _)| *nickname));
+            return refused(
+                format!("there is no schedule `{}`", shortened(text)),
+                &format!("write {known}, or {FIELDS}"),
+            );
+        }
+        None => text,
+    };
+    let fields: Vec<&str> = pattern.split_whitespace().collect();
     if fields.len() != 5 {
         return refused(format!("a cron pattern has five fields, but this has {}", fields.len()), FIELDS);
     }
@@ -191,19 +213,48 @@ fn compile(text: &str) -> Result<Compiled, Refused> {
         );
     }
     let parser = CronParser::builder().seconds(Seconds::Disallowed).dom_and_dow(false).build();
-    let pattern = match parser.parse(text) {
+    if let Some(step) = fields.iter().zip(RANGES).find_map(|(field, range)| step_too_large(field, range)) {
+        return Err(step);
+    }
+    let pattern = match parser.parse(pattern) {
         Ok(pattern) => pattern,
         Err(problem) => return refused(format!("this is not a cron pattern: {}", said(&problem)), FIELDS),
     };
     let never = || Refused {
         message: "this pattern never fires".into(),
-        help: "no such date exists; for the last day of a month write `L` as its day",
+        help: "no such date exists; for the last day of a month write `L` as its day".into(),
     };
     if impossible_date(&fields) {
         return Err(never());
     }
     let gap = least_gap(&pattern).ok_or_else(never)?;
     Ok(Compiled { pattern: Arc::new(pattern), text: text.into(), gap })
+}
+
+/// Refuses a step after which its field is over: cron begins anew with each hour, day or month, so it
+/// fires once in it and not once a step.
+fn step_too_large(field: &str, range: Range) -> Option<Refused> {
+    for part in field.split(',') {
+        let Some((span, step)) = part.split_once('/') else { continue };
+        let Ok(step) = step.parse::<u32>() else { continue };
+        let number = |text: &str| text.parse::<u32>().ok();
+        let (from, to) = match span.split_once('-') {
+            Some((from, to)) => (number(from), number(to)),
+            None if span == "*" => (Some(range.first), Some(range.last)),
+            None => (number(span), Some(range.last)),
+        };
+        let (Some(from), Some(to)) = (from, to) else { continue };
+        if from <= to && step > to - from {
+            let message =
+                format!("the step in `{part}` is larger than what it steps through: it fires once {}", range.within);
+            let help = match range.unit {
+                Some(unit) => format!("for an interval write `rotate = {{ every = \"{step}{unit}\" }}`"),
+                None => "name the months: `0 3 1 1,6 *`".into(),
+            };
+            return Some(Refused { message, help });
+        }
+    }
+    None
 }
 
 /// What croner said, in our form: lower case, no full stop.
@@ -277,7 +328,9 @@ mod tests {
             ("", "five fields"),
             ("* * * *", "five fields, but this has 4"),
             ("0 0 3 * * SUN", "five fields, but this has 6"),
-            ("@daily", "five fields, but this has 1"),
+            ("daily", "five fields, but this has 1"),
+            ("*/90 * * * *", "larger than"),
+            ("0 0-11/13 * * *", "larger than"),
             ("61 * * * *", "not a cron pattern"),
             ("0 3 * * FOO", "not a cron pattern"),
             ("0 3 13 * FRI", "either matches"),

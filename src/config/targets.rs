@@ -4,15 +4,24 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::check::TOP;
-use super::diagnostic::{Code, Problem};
+use super::diagnostic::{Code, Problem, Severity};
 use super::notes::{Notes, Span, listed};
 use super::options;
 use super::target::{AssumeRole, Credentials, Target};
 use super::tree::{Table, Text, shortened};
 use crate::model::name::TargetName;
 
-const KEYS: [&str; 8] =
-    ["region", "account", "assume_role", "external_id", "endpoint_url", "proxy", "ca_file", "credentials"];
+const KEYS: [&str; 9] = [
+    "region",
+    "account",
+    "assume_role",
+    "external_id",
+    "endpoint_url",
+    "allow_http",
+    "proxy",
+    "ca_file",
+    "credentials",
+];
 
 /// Name of the target of a declaration that names none.
 const UNNAMED: &str = "default";
@@ -52,7 +61,11 @@ impl Targets {
                 notes.push(
                     Problem::error(Code::Disagreement, at, "`[aws]` has settings of its own and named targets")
                         .other(named_at, "a named target")
-                        .help(format!("move `{key}` into a named table, such as `[aws.{}]`", named[0].0)),
+                        .help(format!(
+                            "move `{}` into a named table, such as `[aws.{}]`",
+                            shortened(key),
+                            shortened(named[0].0)
+                        )),
                 );
                 continue;
             };
@@ -99,6 +112,16 @@ impl Targets {
         }
     }
 
+    /// Whether two names lead to the same secrets: two targets in one account and Region do.
+    pub fn are_same(&self, one: &TargetName, other: &TargetName) -> bool {
+        let target = |name: &TargetName| self.0.get(name.as_str()).and_then(Option::as_ref).map(|found| &found.target);
+        let place = |target: &Target| (target.region.clone(), target.account.clone(), target.endpoint_url.clone());
+        one == other
+            || target(one)
+                .zip(target(other))
+                .is_some_and(|(one, other)| one.region.is_some() && one.account.is_some() && place(one) == place(other))
+    }
+
     pub fn is_loopback(&self, name: &TargetName) -> bool {
         self.0.get(name.as_str()).and_then(Option::as_ref).is_some_and(|checked| checked.loopback)
     }
@@ -119,6 +142,7 @@ fn implicit() -> Checked {
         account: None,
         assume_role: None,
         endpoint_url: None,
+        allow_http: false,
         proxy: None,
         ca_file: None,
         credentials: Credentials::Chain,
@@ -128,7 +152,7 @@ fn implicit() -> Checked {
 }
 
 fn target(notes: &mut Notes<'_>, table: Table<'_>, name: TargetName) -> Option<Checked> {
-    let before = notes.problems.len() + notes.left_out;
+    let before = notes.error_count();
     notes.unknown_keys(table, KEYS.into_iter(), true, Some(TOP));
     let mut checked = implicit();
     let own = &mut checked.target;
@@ -143,12 +167,9 @@ fn target(notes: &mut Notes<'_>, table: Table<'_>, name: TargetName) -> Option<C
         text.len() == 12 && text.chars().all(|c| c.is_ascii_digit())
     });
     own.assume_role = assume_role(notes, table, own.account.as_deref());
-    if let Some(text) = notes.text(table, "endpoint_url", "endpoint_url = \"https://…\"")
-        && let Some(url) = options::url(notes, "endpoint_url", text)
-    {
-        checked.loopback = options::is_loopback(&url);
-        own.endpoint_url = Some(text.text.to_owned());
-    }
+    let ways = [("chain", Credentials::Chain), ("sandbox", Credentials::Sandbox)];
+    own.credentials = notes.word(table, "credentials", &ways).unwrap_or(Credentials::Chain);
+    checked.loopback = endpoint(notes, table, own);
     if let Some(text) = notes.text(table, "proxy", "proxy = \"http://proxy.example.com:3128\"")
         && options::any_url(notes, "proxy", text).is_some()
     {
@@ -163,9 +184,8 @@ fn target(notes: &mut Notes<'_>, table: Table<'_>, name: TargetName) -> Option<C
         |text| text.starts_with('/') && !text.chars().any(char::is_control),
     )
     .map(PathBuf::from);
-    let ways = [("chain", Credentials::Chain), ("sandbox", Credentials::Sandbox)];
-    own.credentials = notes.word(table, "credentials", &ways).unwrap_or(Credentials::Chain);
-    if own.credentials == Credentials::Sandbox && !checked.loopback && !endpoint_is_wrong(table, own) {
+    let home = checked.loopback || own.allow_http;
+    if own.credentials == Credentials::Sandbox && !home && !endpoint_is_wrong(table, own) {
         let at = table.get("credentials").map_or(table.span, |item| item.span);
         notes.push(
             Problem::error(Code::LoopbackOnly, at, "the sandbox's credentials are for the sandbox only")
@@ -173,7 +193,49 @@ fn target(notes: &mut Notes<'_>, table: Table<'_>, name: TargetName) -> Option<C
                 .help("set `endpoint_url = \"http://127.0.0.1:7701\"`, or remove `credentials`"),
         );
     }
-    (notes.problems.len() + notes.left_out == before).then_some(checked)
+    (notes.error_count() == before).then_some(checked)
+}
+
+/// Reads `endpoint_url`, and `allow_http` beside it; gives whether it leads to this very machine.
+fn endpoint(notes: &mut Notes<'_>, table: Table<'_>, own: &mut Target) -> bool {
+    let at = table.key_span("allow_http").filter(|_| notes.flag(table, "allow_http") == Some(true));
+    let text = notes.text(table, "endpoint_url", "endpoint_url = \"https://…\"");
+    let url = text.and_then(|text| match at {
+        Some(_) => options::any_url(notes, "endpoint_url", text),
+        None => options::url(notes, "endpoint_url", text),
+    });
+    let loopback = url.as_ref().is_some_and(options::is_loopback);
+    let (Some(at), false) = (at, text.is_some() && url.is_none()) else {
+        own.endpoint_url = url.and(text).map(|text| text.text.to_owned());
+        return loopback;
+    };
+    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
+    let aws = ["amazonaws.com", "amazonaws.com.cn", "api.aws"].iter().any(|end| host.ends_with(end));
+    let wrong = match &url {
+        None => Some("`allow_http` means nothing: there is no `endpoint_url`"),
+        Some(url) if url.scheme() != "http" => Some("`allow_http` means nothing beside an https address"),
+        Some(_) if aws => Some("this is AWS itself, and no emulator's address"),
+        Some(_) if own.credentials != Credentials::Sandbox => {
+            Some("plain http is for an emulator's address only, and these AWS credentials may be real ones")
+        }
+        Some(_) => None,
+    };
+    let place = table.get("endpoint_url").map(|item| item.span);
+    if let Some(message) = wrong {
+        let problem = Problem::error(Code::LoopbackOnly, at, message).other_if(place, "the address");
+        notes.push(problem.help("for an emulator write its http address and `credentials = \"sandbox\"`, which are keys that open nothing; or remove `allow_http`"));
+        if !aws {
+            own.endpoint_url = url.and(text).map(|text| text.text.to_owned());
+        }
+        return loopback;
+    }
+    let message = format!("target `{}` is an emulator that keyferry speaks to in the clear", own.name);
+    let problem = Problem::error(Code::LoopbackOnly, at, message).other_if(place, "the address");
+    let problem = problem.help("whoever is on that network can read every value: use it for tests only");
+    notes.push(Problem { severity: Severity::Warning, ..problem });
+    own.endpoint_url = text.map(|text| text.text.to_owned());
+    own.allow_http = true;
+    loopback
 }
 
 /// The role to assume, with its external id; it must be in `account`.

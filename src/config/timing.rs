@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::calendar;
 use super::check::{Frame, Given, refresh_within};
 use super::diagnostic::{Code, Problem};
+use super::duration::written;
 use super::notes::{Notes, Span};
 use super::schedule::{self, Patterns, Rotation};
 use super::tree::{Item, Length, Table, shortened};
@@ -16,6 +17,8 @@ use crate::vendors::Type;
 /// Shortest overlap and interval that a real vendor and AWS are rotated with.
 const OVERLAP_MIN: Duration = Duration::from_secs(2 * 3_600);
 const INTERVAL_MIN: Duration = Duration::from_secs(3_600);
+/// Where the floors don't hold, the next rotation only has to come after the overlap.
+const MARGIN_LIFTED: Duration = Duration::from_secs(1);
 
 /// Longest wait for evidence, where the declaration names none.
 const EVIDENCE_MAX_STANDARD: Duration = Duration::from_secs(7 * 86_400);
@@ -224,17 +227,17 @@ fn interval_holds(
         return None;
     }
     let margin = policy.candidate_age_max + 2 * policy.settle;
-    let least = if lifted { overlap.length } else { overlap.length + margin };
-    if interval <= least {
+    let least = overlap.length + if lifted { MARGIN_LIFTED } else { margin };
+    if interval < least {
         let why = if lifted { "the overlap" } else { "the overlap, one hour, and twice 15 minutes to settle" };
         notes.push(
             Problem::error(Code::Disagreement, rotation.span, "the next rotation would begin before this one is over")
                 .label(format!("every {}", human(interval)))
                 .other_if(overlap.span, format!("the old credential lives {} longer", human(overlap.length)))
                 .help(format!(
-                    "rotate less often than every {} ({why}), or shorten the overlap of {}{}",
-                    human(least),
-                    human(overlap.length),
+                    "rotate every {} or less often ({why}), or shorten the overlap of {}{}",
+                    written(least),
+                    written(overlap.length),
                     by_default(overlap)
                 )),
         );
@@ -268,16 +271,16 @@ fn longest_wait_holds(
         );
         return None;
     }
-    let margin = if lifted { Duration::ZERO } else { policy.candidate_age_max + 2 * policy.settle };
-    let Some(interval) = rotation.interval.filter(|interval| *interval <= max + margin) else { return Some(()) };
+    let margin = if lifted { MARGIN_LIFTED } else { policy.candidate_age_max + 2 * policy.settle };
+    let Some(interval) = rotation.interval.filter(|interval| *interval < max + margin) else { return Some(()) };
     let message = "the next rotation may come while the old credential still waits for evidence";
     notes.push(
         Problem::error(Code::Disagreement, at, message)
             .label(format!("for up to {}{standard}", human(max)))
             .other(rotation.span, format!("every {}", human(interval)))
             .help(format!(
-                "rotate less often than every {}, or wait less: `retire_when = {{ when = \"…\", max = \"…\" }}`",
-                human(max + margin)
+                "rotate every {} or less often, or wait less: `retire_when = {{ when = \"…\", max = \"…\" }}`",
+                written(max + margin)
             )),
     );
     None

@@ -125,7 +125,8 @@ impl Notes<'_> {
                 mask::leaves(self, item);
             }
             if let Some((_, place)) = elsewhere.filter(|(keys, _)| keys.contains(&key)) {
-                let problem = Problem::error(Code::UnknownKey, at, format!("`{key}` does not belong here"));
+                let problem =
+                    Problem::error(Code::UnknownKey, at, format!("`{}` does not belong here", shortened(key)));
                 let help = "a TOML key belongs to the last `[…]` above it";
                 self.push(problem.label(format!("belongs into {place}")).help(help));
                 continue;
@@ -138,7 +139,7 @@ impl Notes<'_> {
                 }
                 None => self.nearest(key, known.clone()),
             };
-            let problem = Problem::error(Code::UnknownKey, at, format!("unknown key `{key}`"));
+            let problem = Problem::error(Code::UnknownKey, at, format!("unknown key `{}`", shortened(key)));
             self.push(match near {
                 Some(near) => {
                     problem.label(format!("did you mean `{near}`?")).help(format!("write `{near}`, or remove it"))
@@ -151,7 +152,7 @@ impl Notes<'_> {
     }
 
     pub fn wrong_type(&mut self, key: &str, item: Item<'_>, expected: &str, example: &str) {
-        let message = format!("`{key}` must be {expected}, but this is {}", item.type_name());
+        let message = format!("`{}` must be {expected}, but this is {}", shortened(key), item.type_name());
         let problem = Problem::error(Code::WrongType, item.span, message).label(format!("expected {expected}"));
         self.push(if example.is_empty() { problem } else { problem.help(format!("for example `{example}`")) });
     }
@@ -167,6 +168,7 @@ impl Notes<'_> {
         let item = table.get(key)?;
         let text = item.as_text();
         if text.is_none() {
+            mask::logins(self, item);
             self.wrong_type(key, item, "a string", example);
         }
         text

@@ -18,6 +18,7 @@
 //! | `observed` | what the store and a vendor showed: ids, labels, dates, never values |
 //! | `fault` | what went wrong at an edge, and its class |
 //! | `finding` | what a preflight found |
+//! | `printable` | what of a text may go to a terminal |
 //! | `transport` | another way for a request to leave this process than a socket |
 
 pub mod attempt;
@@ -32,6 +33,7 @@ pub mod option;
 pub mod payload;
 pub mod place;
 pub mod policy;
+pub mod printable;
 pub mod secret;
 pub mod source;
 pub mod time;

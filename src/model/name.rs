@@ -83,20 +83,35 @@ name!(
 );
 name!(
     /// Name of a secret in AWS Secrets Manager (Secrets Manager API reference, CreateSecret: 512 characters of letters,
-    /// digits and `/_+=.@-`, not ending in a hyphen and six characters, which would look like the
-    /// random end of an ARN).
+    /// digits and `/_+=.@-`). Secrets that an AWS service manages have that service's name and `!` before
+    /// their own.
     SecretName,
-    "1 to 512 of letters, digits and `/_+=.@-`, not ending in a hyphen and six letters or digits",
+    "1 to 512 of letters, digits and `/_+=.@-`",
     |text| {
-        let bytes = text.as_bytes();
-        let like_arn = bytes.len() >= 7
-            && bytes[bytes.len() - 7] == b'-'
-            && bytes[bytes.len() - 6..].iter().all(u8::is_ascii_alphanumeric);
-        (1..=512).contains(&text.len())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c))
-            && !like_arn
+        let own = match text.split_once('!') {
+            Some((service, own)) if service.chars().all(|c| c.is_ascii_lowercase() || c == '-') => own,
+            Some(_) => return false,
+            None => text,
+        };
+        text.len() <= 512 && !own.is_empty() && own.chars().all(|c| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c))
     }
 );
+
+impl SecretName {
+    /// Whether it ends as every ARN does, in a hyphen and six characters. AWS advises against that:
+    /// somebody who looks for such a secret by a part of its ARN may find another. keyferry never does.
+    pub fn looks_like_arn(&self) -> bool {
+        let bytes = self.as_str().as_bytes();
+        let Some((rest, end)) = bytes.split_last_chunk::<6>() else { return false };
+        rest.ends_with(b"-") && end.iter().all(u8::is_ascii_alphanumeric)
+    }
+
+    /// Whether an AWS service manages it: nobody else may write it.
+    pub fn is_managed(&self) -> bool {
+        self.as_str().contains('!')
+    }
+}
+
 name!(
     /// Full ARN of a secret, its random end included: changes when a secret is deleted and made again.
     Arn,
@@ -129,7 +144,11 @@ mod tests {
         }
         assert!(Deployment::new("prod_west").is_err());
         assert!(SecretName::new("app/db-key").is_ok());
-        for bad in ["", "a!b", "name-a1b2c3", "a b", &"x".repeat(513)] {
+        // AWS advises against some of these names, but has them; `!` is in those that AWS services make.
+        for given in ["prod/oauth-secret", "app-worker", "name-a1b2c3", "rds!cluster-1a96bebc"] {
+            assert!(SecretName::new(given).is_ok(), "{given}");
+        }
+        for bad in ["", "a\u{e4}b", "a b", "a*b", &"x".repeat(513)] {
             assert!(SecretName::new(bad).is_err(), "{bad}");
         }
         assert!(VendorId::new("a\r\nb").is_err());

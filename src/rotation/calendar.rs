@@ -69,7 +69,12 @@ fn opening(window: Window, at: Timestamp) -> Option<Timestamp> {
         let ends_next_day = window.to_minute <= window.from_minute;
         let end_day = if ends_next_day { day.checked_add_days(Days::new(1))? } else { day };
         let from = Timestamp::from_utc(moment(window.from_minute, day)?.to_utc());
-        let to = Timestamp::from_utc(moment(window.to_minute, end_day)?.to_utc());
+        let mut to = Timestamp::from_utc(moment(window.to_minute, end_day)?.to_utc());
+        if from == to {
+            // All of it lies in what the clock change skips: it comes right after, as long as it is.
+            let minutes = (window.to_minute + 1440 - window.from_minute) % 1440;
+            to = from.plus(Duration::from_secs(u64::from(minutes) * 60));
+        }
         (at < to).then_some(from.max(at))
     })
 }
@@ -189,8 +194,12 @@ mod tests {
         let window =
             |from_minute, to_minute| Window { from_minute, to_minute, days: [true; 7], zone: Tz::Europe__Berlin };
         let rows = [
-            // 02:00 to 03:00 does not exist on 29 March: not that day.
-            (window(120, 180), "2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"),
+            // 02:00 to 03:00 does not exist on 29 March: as cron does, it comes when the hour would have been over.
+            (window(120, 180), "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
+            (window(120, 180), "2026-03-29T01:59:00Z", "2026-03-29T01:59:00Z"),
+            (window(120, 180), "2026-03-29T02:00:00Z", "2026-03-30T00:00:00Z"),
+            (window(135, 165), "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
+            (window(135, 165), "2026-03-29T01:30:00Z", "2026-03-30T00:15:00Z"),
             // 02:30 to 04:00 begins with the first moment there is, 03:00.
             (window(150, 240), "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
             // 01:00 to 02:30 ends there, too.

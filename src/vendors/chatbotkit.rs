@@ -33,7 +33,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
 use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::option::{Field, Kind};
-use crate::model::payload::Outputs;
+use crate::model::payload::{Letters, Outputs};
 use crate::model::secret::Keyring;
 
 mod api;
@@ -160,9 +160,19 @@ pub const SPEC: Spec = Spec {
             proof_outputs: &["token"],
         },
     ],
+    letters,
     judge: judge::judge,
     connect,
 };
+
+/// A token is `sk-` and 64 hex digits, ids are letters and digits; what keyferry supplies is known where it
+/// is supplied.
+fn letters(_: &Type, output: &str) -> Letters {
+    match output {
+        "token" | "token_id" | "user" => Letters::Id,
+        _ => Letters::Any,
+    }
+}
 
 fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
     let base = instance.base(SPEC.kind, BASE_URL)?;

@@ -72,6 +72,7 @@ pub const SPEC: Spec = Spec {
         },
     ],
     types: types::TYPES,
+    letters: types::letters,
     judge: super::no_objection,
     connect,
 };

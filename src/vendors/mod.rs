@@ -14,7 +14,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
 use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::option::{Field, Options};
-use crate::model::payload::Outputs;
+use crate::model::payload::{Letters, Outputs};
 use crate::model::secret::Keyring;
 use crate::model::time::Clock;
 
@@ -41,6 +41,8 @@ pub struct Spec {
     pub fields: &'static [Field],
     /// The credential types it can make.
     pub types: &'static [Type],
+    /// Which characters an output of a type can have, as far as the vendor says so.
+    pub letters: fn(&Type, &str) -> Letters,
     /// What its options say together that none of them says alone.
     pub judge: fn(&Type, &Options) -> Vec<Objection>,
     /// Opens an instance; makes no call.

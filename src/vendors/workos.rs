@@ -30,7 +30,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::name::{VendorId, VendorName};
 use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::option::{Field, Kind};
-use crate::model::payload::Outputs;
+use crate::model::payload::{Letters, Outputs};
 use crate::model::secret::Keyring;
 use crate::model::time::Clock;
 
@@ -102,9 +102,19 @@ pub const SPEC: Spec = Spec {
         content: &[],
         proof_outputs: &["client_id", "client_secret"],
     }],
+    letters,
     judge: super::no_objection,
     connect,
 };
+
+/// Ids have a prefix and letters and digits; of a secret nothing is promised.
+fn letters(_: &Type, output: &str) -> Letters {
+    match output {
+        "client_id" | "secret_id" | "application_id" => Letters::Id,
+        "token_endpoint" | "issuer" => Letters::Url,
+        _ => Letters::Any,
+    }
+}
 
 fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
     let base = instance.base(SPEC.kind, BASE_URL)?;

@@ -144,6 +144,7 @@ fn plain(arguments: &Arguments) -> Target {
         account: None,
         assume_role: None,
         endpoint_url: arguments.endpoint_url.clone(),
+        allow_http: false,
         proxy: None,
         ca_file: None,
         credentials: Credentials::Chain,

@@ -126,3 +126,55 @@ fn a_declaration_without_credentials_is_only_warned_about() {
     assert_eq!(codes, ["KF0200"]);
     assert!(loaded.warnings.render(false).starts_with("warning[KF0200]: no credential is declared"));
 }
+
+#[test]
+fn a_file_behind_links_is_one_file_and_hidden_ones_are_none() {
+    let folder = Folder::new();
+    let at = |name: &str| folder.0.path().join(name);
+    let credential = |name: &str| STANDARD[4].1.replace("\"a\"", &format!("\"{name}\""));
+    // As Kubernetes mounts a ConfigMap: the files are links into `..data`, itself a link to a dated folder.
+    fs::create_dir(at("..2026_11_28")).unwrap();
+    folder.write("..2026_11_28/keyferry.toml", standard("include = [\"**/*.toml\"]"), 0o644);
+    folder.write("..2026_11_28/team.toml", credential("team"), 0o644);
+    std::os::unix::fs::symlink("..2026_11_28", at("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/keyferry.toml", at("keyferry.toml")).unwrap();
+    std::os::unix::fs::symlink("..data/team.toml", at("team.toml")).unwrap();
+    // Another name for the same file, as an editor's lock, and a folder that holds a mount of its own.
+    std::os::unix::fs::symlink("team.toml", at("same.toml")).unwrap();
+    std::os::unix::fs::symlink("root@host.1234:1", at(".#team.toml")).unwrap();
+    folder.write(".hidden.toml", "not TOML", 0o644);
+    fs::create_dir_all(at("more/..data")).unwrap();
+    folder.write("more/..data/b.toml", credential("b"), 0o644);
+    std::os::unix::fs::symlink("..data/b.toml", at("more/b.toml")).unwrap();
+    let loaded = load(&at("keyferry.toml")).unwrap_or_else(|report| panic!("{report}"));
+    let names: Vec<_> = loaded.declaration.credentials.iter().map(|own| own.name.to_string()).collect();
+    assert_eq!(names, ["a", "b", "team"]);
+    let one = load_as_one(&at("keyferry.toml")).unwrap();
+    assert_eq!(load_text(&[("one.toml", &one)]).unwrap().declaration.credentials.len(), 3);
+    // Who names a hidden one means it.
+    folder.write("named.toml", standard("include = [\".hidden.toml\", \"..data/team.toml\"]"), 0o644);
+    let report = load(&at("named.toml")).unwrap_err().to_string();
+    assert!(report.contains(".hidden.toml"), "{report}");
+}
+
+#[test]
+fn the_admin_secret_s_own_file_is_never_shown() {
+    let folder = Folder::new();
+    for secret in [
+        "kfcanary\n",
+        "id=kfcanary\n",
+        "[kfcanary]\n",
+        "kfcanary = \"kfcanary\"\n",
+        "\"kfcanary\": 1,\n",
+        "deploy kfcanary\n",
+    ] {
+        let path = folder.write("secret", secret, 0o600);
+        let main = folder.write("main.toml", standard("include = [\"secret\"]"), 0o600);
+        for path in [path, main] {
+            let report = load(&path).unwrap_err();
+            let shown = format!("{}{}{report:?}", report.render(true), report.to_json());
+            assert!(!shown.contains("kfcanary"), "{secret:?}: {shown}");
+            assert!(shown.contains("KF0008"), "{secret:?}: {shown}");
+        }
+    }
+}

@@ -381,3 +381,105 @@ fn an_unnamed_vendor_s_credential_says_who_else_is_there_and_what_must_be_proved
     let unproved = load(vendor, "verify = \"best-effort\"", &[one("a", "")]).unwrap();
     assert!(unproved.warnings.to_string().contains("published unverified"), "{}", unproved.warnings);
 }
+
+#[test]
+fn a_name_like_the_end_of_an_arn_is_only_warned_about_where_the_secret_is_new() {
+    let named = |fragment: &str| load_with(Add(Credential), fragment).unwrap_or_else(|report| panic!("{report}"));
+    for name in ["prod/oauth-secret", "app-worker", "x-1a96be"] {
+        let new = named(&format!("[credential.secret]\nname = \"{name}\""));
+        assert_eq!(new.declaration.credentials[0].destination.name.as_str(), name);
+        let warning = new.warnings.to_string();
+        assert!(warning.starts_with("warning[KF0115]") && warning.contains(name), "{warning}");
+        assert!(warning.contains("end of an ARN") && warning.contains("already there"), "{warning}");
+        for there in ["create = false", "create = true"] {
+            let takeover = if there == "create = true" { "takeover = \"rotate\"\n" } else { "" };
+            let there = named(&format!("{takeover}[credential.secret]\nname = \"{name}\"\n{there}"));
+            assert!(there.warnings.is_empty(), "{}", there.warnings);
+        }
+    }
+    let template = named("[credential.secret]\nname = \"{name}-worker\"").warnings.to_string();
+    assert!(template.contains("a-worker") && template.contains("made by this template"), "{template}");
+    let vendor = "[vendors.keycard]\nkind = \"keycard\"\nzone = \"z\"\nclient_id = { env = \"A\" }\n\
+                  client_secret = { aws_secret = { name = \"rds!cluster-1a96bebc\" } }";
+    let report = load_with(Instead(Vendor), vendor);
+    assert!(report.is_ok_and(|loaded| loaded.warnings.is_empty()), "a source may have any name that AWS gave it");
+}
+
+#[test]
+fn an_output_s_characters_tell_where_it_ends() {
+    for value in [
+        "\"{client_id}:{client_secret}\"",
+        "\"{client_secret}:{client_id}\"",
+        "\"Basic {client_id} {client_secret}\"",
+        "\"https://{client_id}:{client_secret}@host/{application_id}\"",
+        "{ PAIR = \"{client_secret}-{client_id}\", ID = \"{client_id}\" }",
+    ] {
+        only(Add(Credential), &format!("[credential.secret]\nvalue = {value}"));
+    }
+    let made_up = |alphabet: &str| {
+        let fragment = format!(
+            "[vendors.cbk]\nkind = \"chatbotkit\"\ntoken = {{ env = \"T\" }}\n[[credential]]\nname = \"a\"\nvendor = \"cbk\"\n\
+             type = \"secret\"\nalias = \"crm-x\"\nvalue = {{ generate = {{ length = 90, alphabet = \"{alphabet}\" }} }}\n\
+             [credential.secret]\nvalue = \"{{alias}}-{{value}}\""
+        );
+        load_with(Instead(Credential), &fragment)
+    };
+    assert!(made_up("abcdef").is_ok(), "no `-` is ever made up");
+    let report = made_up("abcdef-").unwrap_err().to_string();
+    assert!(report.contains("run together"), "{report}");
+}
+
+#[test]
+fn nicknames_of_schedules_and_zones_by_region_are_understood() {
+    for (nickname, days) in [("@weekly", 7), ("@monthly", 28), ("@yearly", 365), ("@annually", 365)] {
+        let own = only(Add(Credential), &format!("rotate = {{ cron = \"{nickname}\" }}"));
+        let Rotate::Cron { text, .. } = &own.policy.rotate else { panic!("a pattern") };
+        assert_eq!(&**text, nickname, "{days}");
+    }
+    let report = load_with(Add(Credential), "rotate = { cron = \"@daily\" }").unwrap_err().to_string();
+    assert!(report.contains("before this one is over") && report.contains("every 1d"), "{report}");
+    for (zone, words) in [
+        ("Etc/GMT+2", &["2 hours behind UTC", "`Etc/GMT-2`"][..]),
+        ("Etc/GMT-10", &["10 hours ahead of UTC", "`Etc/GMT+10`"]),
+        ("EST", &["no summer time", "America/New_York"]),
+    ] {
+        let loaded = load_with(Add(Credential), &format!("rotate = {{ cron = \"@weekly\", timezone = \"{zone}\" }}"));
+        let warnings = loaded.unwrap().warnings.to_string();
+        assert!(words.iter().all(|word| warnings.contains(word)), "{zone}: {warnings}");
+    }
+    for zone in ["Etc/GMT", "Etc/UTC", "Etc/GMT+0", "UTC", "CET", "America/New_York"] {
+        only(Add(Credential), &format!("rotate = {{ cron = \"@weekly\", timezone = \"{zone}\" }}"));
+    }
+}
+
+#[test]
+fn the_least_interval_that_is_told_is_taken() {
+    for (rotate, overlap) in [("1d 1h 30m", "24h"), ("5h30m", "4h"), ("6h30m1s", "5h1s")] {
+        only(Add(Credential), &format!("rotate = \"{rotate}\"\noverlap = \"{overlap}\""));
+    }
+    let fragment = "rotate = \"7d\"\nretire_when = { when = \"confirmed\", max = \"7d\" }";
+    assert!(load_with(Add(Credential), fragment).unwrap_err().to_string().contains("every 7d 1h 30m or less often"));
+    only(Add(Credential), &fragment.replacen("7d", "7d 1h 30m", 1));
+}
+
+#[test]
+fn a_freeze_of_a_year_is_one() {
+    only(Add(Credential), "freeze = [{ from = \"2026-01-01\", to = \"2026-12-31\" }]");
+    only(
+        Add(Credential),
+        "freeze = [{ from = \"2026-01-01\", to = \"2026-12-31\" }, { from = \"2027-01-03\", to = \"2027-12-31\" }]",
+    );
+}
+
+#[test]
+fn an_emulator_may_be_spoken_to_in_clear_text_with_keys_that_open_nothing() {
+    let fragment = "endpoint_url = \"http://localstack:4566\"\nallow_http = true\ncredentials = \"sandbox\"";
+    let loaded = load_with(Add(Aws), fragment).unwrap_or_else(|report| panic!("{report}"));
+    let own = loaded.declaration.targets.values().next().unwrap();
+    assert!(own.allow_http && own.credentials == Credentials::Sandbox && !own.is_loopback());
+    let warning = loaded.warnings.to_string();
+    assert!(warning.contains("`default` is an emulator") && warning.contains("in the clear"), "{warning}");
+    // On this machine nothing needs to be allowed.
+    let loaded = load_with(Add(Aws), &fragment.replace("localstack", "127.0.0.1").replace("allow_http = true\n", ""));
+    assert!(loaded.unwrap().warnings.is_empty());
+}

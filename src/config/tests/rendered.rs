@@ -74,7 +74,7 @@ fn a_longest_wait_beyond_the_next_rotation() {
     17 | retire_when = { when = "confirmed", max = "7d" }
        |                                           ^^^^ for up to 7d
        |
-       = help: rotate less often than every 7d 1h, or wait less: `retire_when = { when = "…", max = "…" }`
+       = help: rotate every 7d 1h 30m or less often, or wait less: `retire_when = { when = "…", max = "…" }`
     "#);
 }
 
@@ -138,4 +138,60 @@ fn colours_are_only_for_terminals() {
     assert!(report.render(true).contains("\u{1b}["));
     assert!(!report.render(false).contains('\u{1b}'));
     assert_eq!(report.render(false), report.to_string());
+}
+
+/// A few characters that a terminal obeys, or that nobody sees.
+const TRICKS: [char; 9] =
+    ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{e0041}', '\u{2028}'];
+
+#[test]
+fn nothing_that_a_terminal_obeys_comes_out_of_a_declaration() {
+    for trick in TRICKS {
+        let escaped = format!("\\U{:08X}", u32::from(trick));
+        for (how, fragment) in [
+            (How::Add(Part::Credential), format!("\"a{escaped}b\" = 1")),
+            (How::Add(Part::Root), format!("\"a{escaped}b\" = 1")),
+            (How::Add(Part::Root), format!("include = [\"a{escaped}b*.toml\"]")),
+            (How::Add(Part::Root), format!("discovery = \"a{escaped}b\"")),
+            (How::Add(Part::Aws), format!("account = \"a{escaped}b\"")),
+            (How::Add(Part::Vendor), format!("\"a{escaped}b\" = 1")),
+            (How::Instead(Part::Vendor), format!("[vendors.\"a{escaped}b\"]")),
+            (How::Add(Part::Credential), format!("secret = {{ value = \"{{a{escaped}b}}\" }}")),
+            (
+                How::Add(Part::Credential),
+                format!("secret = {{ name = \"{{a{escaped}b}}\", tags = {{ \"a{escaped}b\" = 1 }} }}"),
+            ),
+        ] {
+            // As an escape in the file, and, where TOML takes it, as it is.
+            for fragment in [fragment.clone(), fragment.replace(&escaped, &trick.to_string())] {
+                let (text, _) = compose(how, &fragment);
+                let report = load_text(&[(&format!("key{trick}ferry.toml"), &text)]).unwrap_err();
+                for shown in [report.render(false), report.to_json().to_string()] {
+                    assert!(!shown.contains(trick), "U+{:04X} of {fragment:?}: {shown:?}", u32::from(trick));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_of_a_megabyte_is_cut() {
+    let long = "k".repeat(1 << 20);
+    for fragment in [
+        format!("{long} = 1"),
+        format!("rotat{long} = {{ {long} = 1 }}"),
+        format!("discovery = \"{long}\""),
+        format!("[aws.\"{long}\"]"),
+        format!("[vendors.{long}]\nkind = \"keycard\""),
+        format!("[{long}"),
+        format!("x = '{long}"),
+        format!("{long} = 1 # {long}\n\"{long}\" = 2"),
+    ] {
+        let (text, _) = compose(How::Add(Part::Root), &fragment);
+        let report = load_text(&[("x.toml", &text)]).unwrap_err();
+        for shown in [report.render(false), report.render(true), report.to_json().to_string()] {
+            assert!(shown.len() < 20_000, "{} bytes for {:.20}…: {:.300}", shown.len(), fragment, shown);
+            assert!(!shown.is_empty());
+        }
+    }
 }

@@ -46,6 +46,8 @@ pub struct Target {
     pub assume_role: Option<AssumeRole>,
     /// Where to send requests instead of AWS; plain `http` only on loopback.
     pub endpoint_url: Option<String>,
+    /// Whether that is an emulator elsewhere, which may be spoken to in the clear: with keys that open nothing.
+    pub allow_http: bool,
     /// Where the caller's own credentials come from.
     pub credentials: Credentials,
     /// An HTTP proxy for its calls; `None` for what the environment says. Never used for this
@@ -212,7 +214,8 @@ impl Opening<'_> {
                 Credentials::Sandbox => Err(self.fault(Class::Rejected, "sandbox credentials without an endpoint")),
             };
         };
-        check_endpoint(text).map_err(|answer| self.fault(Class::Rejected, answer))
+        let emulator = self.target.allow_http && self.target.credentials == Credentials::Sandbox;
+        check_endpoint(text, emulator).map_err(|answer| self.fault(Class::Rejected, answer))
     }
 
     fn wire(&self) -> Result<Wire, Fault> {
@@ -301,8 +304,8 @@ impl Opening<'_> {
 }
 
 /// Whether requests may be sent to this URL; the text is never repeated, since it may hold a
-/// password.
-fn check_endpoint(text: &str) -> Result<(), &'static str> {
+/// password. `in_clear`: plain http may be spoken beyond this machine, too.
+fn check_endpoint(text: &str, in_clear: bool) -> Result<(), &'static str> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the endpoint has a character that no URL has");
     }
@@ -313,7 +316,8 @@ fn check_endpoint(text: &str) -> Result<(), &'static str> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("the endpoint has a query or a fragment (`?` or `#`)");
     }
-    match url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_loopback) {
+    let clear = url.scheme() == "http" && (in_clear || url.host_str().is_some_and(is_loopback));
+    match url.scheme() == "https" || clear {
         true => Ok(()),
         false => Err("the endpoint is neither https nor http on loopback: values would travel in the clear"),
     }
@@ -351,6 +355,7 @@ mod tests {
                 account: None,
                 assume_role: None,
                 endpoint_url: endpoint.map(Into::into),
+                allow_http: false,
                 credentials: Credentials::Sandbox,
                 proxy: None,
                 ca_file: None,

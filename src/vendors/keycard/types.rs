@@ -34,10 +34,22 @@ use serde_json::{Value, json};
 use super::{ZONE, wire};
 use crate::model::capability::{Capabilities, Marking, Proof};
 use crate::model::option::{Field, Kind, Options};
+use crate::model::payload::Letters;
 use crate::vendors::Type;
 
 /// Every type; `password` first, for it is what most declare.
 pub(super) const TYPES: &[Type] = &[PASSWORD, PUBLIC_KEY, PUBLIC, TOKEN, URL];
+
+/// Ids are checked against their alphabet when keyferry makes them, and are Keycard's own otherwise; of a
+/// secret nothing is promised. A client id may be an address, and an identifier anything.
+pub(super) fn letters(kind: &Type, output: &str) -> Letters {
+    match output {
+        "client_id" if kind.name == URL.name => Letters::Url,
+        "client_id" | "provider_id" | "zone_id" | "application_id" | "credential_id" => Letters::Id,
+        "token_endpoint" | "issuer" | "jwks_uri" => Letters::Url,
+        _ => Letters::Any,
+    }
+}
 
 const PLACE: &[&str] = &["zone", "application"];
 

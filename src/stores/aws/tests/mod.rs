@@ -67,6 +67,7 @@ fn target(endpoint_url: &str) -> Target {
         account: Some("111122223333".into()),
         assume_role: None,
         endpoint_url: Some(endpoint_url.into()),
+        allow_http: false,
         credentials: Credentials::Sandbox,
         proxy: None,
         ca_file: None,
