@@ -27,6 +27,16 @@ const LOOK: Duration = Duration::from_secs(60);
 const LOOK_COUNT_MAX: usize = 2_880;
 const OVERLAP_HOURS: u32 = 2;
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Time leaps over a date that is waited for, by so much at most over all waits of a voyage.
+const LEAPT_MAX: Duration = Duration::from_secs(8 * 3_600);
+
+/// How much longer the old value lives when the `number`-th attempt is lost at the worst moment: its
+/// candidate is given up after an hour, settle follows twice, and then the wait before the next try
+/// with its fifth of jitter.
+fn lost_by(number: u32) -> Duration {
+    let wait = (Duration::from_secs(60) * 2_u32.pow(number.min(16) - 1)).min(HOUR * 8);
+    HOUR + HOUR / 2 + wait.mul_f64(1.2)
+}
 
 /// Who is on the stage.
 struct Voyage {
@@ -52,7 +62,7 @@ impl Voyage {
     async fn begin(plot: Plot, kind: Kind, count: usize) -> Self {
         let clock = Arc::new(LeapClock::at_speed(SPEED));
         let replicas = count + usize::from(plot == Plot::Leaked);
-        let setting = Setting { kind, replicas, sets_late: false };
+        let setting = Setting { kind, beside: None, replicas, sets_late: false };
         let world = World::on(clock.clone(), setting, OVERLAP_HOURS).await;
         let mut voyage = Self {
             world,
@@ -227,10 +237,16 @@ impl Voyage {
             judge.blame(format!("the consumer failed: {:?}", consumer.tally()));
         }
         if let Some(first) = &self.first {
-            // Not before its time. How long after it is the host's: here time doesn't wait for a
-            // process, so a busy host loses attempts; that nothing lives on, rest has shown.
-            let bounds = Bounds { overlap: HOUR * OVERLAP_HOURS, lost: HOUR };
-            judge.lived(first, began, *self.plot.lives(kind, bounds).start()..=Duration::MAX);
+            // Time doesn't wait for a process here, so a busy host loses attempts: each adds to how long
+            // the old value may live, and the judge has seen how many there were.
+            let attempts = u32::try_from(judge.claim_count()).unwrap();
+            let lost = (1..=attempts).map(lost_by).sum::<Duration>() + LEAPT_MAX;
+            let bounds = Bounds { overlap: HOUR * OVERLAP_HOURS, lost };
+            let within = self.plot.lives(kind, bounds);
+            let most = within.end().saturating_add(lost);
+            // Who asked was killed before the claim: nobody knows that it leaked.
+            judge.lived(first, began, *within.start()..=if self.forgotten { Duration::MAX } else { most });
+            judge.saw_the_tags_of(self.plot);
         }
         let kills = usize::from(self.killed.is_some());
         let killed = self.killed.map(|held| (format!("{} {}", held.call.service, held.call.call), held.moment));

@@ -16,9 +16,20 @@ use keyferry::sandbox::stage::Sandbox;
 use serde_json::Value;
 
 use crate::kind::{Fact, Kind};
+use crate::plot::Plot;
 
-/// The name of the only secret.
+/// The name of every secret: of each target's only one.
 pub const SECRET: &str = "app";
+/// Where the first target is.
+pub const REGION: &str = "us-east-1";
+/// The tag that says that somebody tries to make the first value.
+const BOOTSTRAP: &str = "keyferry:attempt";
+/// The tag that says that the credential is retired.
+const RETIRING: &str = "keyferry:retiring";
+/// Tags that begin so say that something of ours may live in the place that the key ends with; the
+/// one of the place that the second tag names is no trouble.
+const DWELLING: &str = "keyferry:dwelling:";
+const PLACE: &str = "keyferry:place";
 const AWS_LABELS: [&str; 3] = ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"];
 /// From the word that the current credential is about to end to its end: twice settle, less what a
 /// call may be under way.
@@ -30,6 +41,8 @@ const RECOVERY: Duration = Duration::from_secs(29 * 86_400);
 #[derive(Clone, Copy)]
 pub struct Promise {
     pub kind: Kind,
+    /// The target's Region.
+    pub region: &'static str,
     /// Processes that may work at once.
     pub replicas: usize,
     /// How long consumers may hold what was replaced or retired.
@@ -65,6 +78,12 @@ struct Seen {
     violations: Vec<String>,
     calls: Vec<String>,
     live: BTreeSet<String>,
+    /// Tags of keyferry's own that were there at some time: a judge that never saw the one that it
+    /// waits to see gone has judged nothing.
+    tags: BTreeSet<&'static str>,
+    /// In place: the value that the record holds, and how often the vendor had proved a value when
+    /// this one was set.
+    set: Option<(String, u64)>,
     /// When a credential was seen to have ended.
     ended: BTreeMap<String, Timestamp>,
     /// What each version held when it was first seen.
@@ -122,7 +141,7 @@ struct Shown {
     retiring: Option<String>,
     /// The tag that says that somebody tries to make the first value is there.
     bootstrap: bool,
-    /// The tag that says that something may still live in a former place is there.
+    /// A tag that says that something may still live in a former place is there.
     former: bool,
     /// When the secret will be gone.
     gone: Option<Timestamp>,
@@ -147,21 +166,18 @@ impl Shown {
     }
 }
 
+/// Has each of `judges` see every call from now on.
+pub fn watch(sandbox: &Sandbox, judges: Vec<Arc<Judge>>) {
+    sandbox.world.gate.watch(Arc::new(move |call| judges.iter().for_each(|judge| judge.look(call))));
+}
+
 impl Judge {
-    /// A judge that watches the calls to these services from now on.
-    pub fn at(sandbox: &Sandbox, promise: Promise) -> Arc<Self> {
+    /// A judge of one promise. It sees nothing before [`watch`].
+    pub fn of(sandbox: &Sandbox, promise: Promise) -> Arc<Self> {
         let vendor = Arc::clone(sandbox.vendor(promise.kind.vendor().name).unwrap());
         let foreign = promise.kind.facts(&*vendor).into_iter().map(|fact| fact.id).collect();
-        let judge = Arc::new(Self {
-            secrets_manager: Arc::clone(&sandbox.secrets_manager),
-            vendor,
-            promise,
-            foreign,
-            seen: Mutex::default(),
-        });
-        let watching = Arc::clone(&judge);
-        sandbox.world.gate.watch(Arc::new(move |call| watching.look(call)));
-        judge
+        let secrets_manager = Arc::clone(&sandbox.secrets_manager);
+        Arc::new(Self { secrets_manager, vendor, promise, foreign, seen: Mutex::default() })
     }
 
     /// Notes a violation.
@@ -197,16 +213,21 @@ impl Judge {
         let (versions, retiring, bootstrap, former, gone) = self
             .secrets_manager
             .with_state(|state| {
-                let secret = state.present("us-east-1", SECRET, now)?;
-                let tag = |key: &str| secret.tags.as_ref()?.get(key).cloned();
-                let [bootstrap, former] = ["keyferry:attempt", "keyferry:former"].map(|key| tag(key).is_some());
-                Some((version(secret), tag("keyferry:retiring"), bootstrap, former, secret.deleted))
+                let secret = state.present(self.promise.region, SECRET, now)?;
+                let tags = secret.tags.clone().unwrap_or_default();
+                let former = |key: &String| {
+                    key.strip_prefix(DWELLING).is_some_and(|at| tags.get(PLACE).is_none_or(|place| place != at))
+                };
+                let former = tags.keys().any(former);
+                let (retiring, bootstrap) = (tags.get(RETIRING).cloned(), tags.contains_key(BOOTSTRAP));
+                Some((version(secret), retiring, bootstrap, former, secret.deleted))
             })
             .unwrap_or_default();
         let (theirs, facts) =
             kind.facts(&*self.vendor).into_iter().partition::<Vec<_>, _>(|fact| self.foreign.contains(&fact.id));
         let foreign = theirs.iter().filter(|fact| fact.lives).count();
-        Shown { now, versions, facts, foreign, records: kind.records(&*self.vendor), retiring, bootstrap, former, gone }
+        let records = kind.records(&*self.vendor);
+        Shown { now, versions, facts, foreign, records, retiring, bootstrap, former, gone }
     }
 
     /// The state after one call, and how it differs from the one before.
@@ -214,6 +235,8 @@ impl Judge {
         let shown = self.shown();
         let mut seen = self.seen.lock().unwrap();
         seen.calls.push(format!("{} {}", call.service, call.call));
+        seen.note_tags(&shown);
+        seen.note_set(&shown);
         seen.note_retirement(&shown);
         let mut wrong = seen.contents(&shown);
         wrong.extend(seen.leases(&shown));
@@ -299,6 +322,21 @@ impl Judge {
         self.shown().bootstrap
     }
 
+    /// Blames a voyage in which a tag was never seen that such a plot can't do without: it was renamed,
+    /// and what is said of its going means nothing.
+    pub fn saw_the_tags_of(&self, plot: Plot) {
+        let wanted = match plot {
+            Plot::Rotation | Plot::Leaked => None,
+            Plot::First => (self.promise.kind != Kind::InPlace).then_some(BOOTSTRAP),
+            Plot::Retirement => Some(RETIRING),
+            Plot::Move => Some(DWELLING),
+        };
+        let unseen = wanted.filter(|tag| !self.seen.lock().unwrap().tags.contains(tag));
+        if let Some(tag) = unseen {
+            self.blame(format!("the tag {tag} was never seen, so that it is gone says nothing"));
+        }
+    }
+
     /// What must be so whenever a process came to its own end: in place, nothing is left half way.
     pub fn settled(&self) {
         let shown = self.shown();
@@ -315,9 +353,18 @@ impl Judge {
 
     /// How many claims were ever made because a value leaked.
     pub fn leak_count(&self) -> usize {
+        self.claims().into_iter().filter(|claim| claim["cause"] == "leaked").count()
+    }
+
+    /// How many claims were ever made.
+    pub fn claim_count(&self) -> usize {
+        self.claims().len()
+    }
+
+    fn claims(&self) -> Vec<Value> {
         let seen = self.seen.lock().unwrap();
         let texts = seen.contents.values().filter_map(|text| serde_json::from_str::<Value>(text).ok());
-        texts.filter(|text| text["cause"] == "leaked").count()
+        texts.filter(|text| text["cause"].is_string()).collect()
     }
 
     /// Holds against `bounds` how long after `began` a credential ended; in place, when its value was
@@ -335,6 +382,19 @@ impl Seen {
     fn blame(&mut self, wrong: impl IntoIterator<Item = String>) {
         let at = self.calls.last().cloned().unwrap_or_default();
         self.violations.extend(wrong.into_iter().map(|what| format!("{what} (after {at})")));
+    }
+
+    fn note_tags(&mut self, shown: &Shown) {
+        let there = [(DWELLING, shown.former), (BOOTSTRAP, shown.bootstrap), (RETIRING, shown.retiring.is_some())];
+        self.tags.extend(there.into_iter().filter(|(_, there)| *there).map(|(tag, _)| tag));
+    }
+
+    /// In place: a value was set, by whomever.
+    fn note_set(&mut self, shown: &Shown) {
+        let held = shown.facts.iter().find(|fact| fact.lives);
+        if let Some(fact) = held.filter(|fact| self.set.as_ref().is_none_or(|(value, _)| *value != fact.id)) {
+            self.set = Some((fact.id.clone(), fact.uses));
+        }
     }
 
     /// When it was first said that the credential is retired, and that it is about to end.
@@ -452,6 +512,10 @@ impl Seen {
         let moved = current.filter(|version| self.current.as_ref().is_some_and(|before| *before != version.id));
         if moved.is_some() && !in_step {
             wrong.push("a value was promoted that ChatBotKit does not hold".into());
+        }
+        let proofs = shown.facts.first().map_or(0, |fact| fact.uses);
+        if moved.is_some() && self.set.as_ref().is_some_and(|(_, before)| proofs <= *before) {
+            wrong.push("a value was promoted that ChatBotKit did not prove since it was set".into());
         }
         if !shown.leased().is_empty() {
             wrong.push("there is a lease where nothing is made".into());

@@ -5,7 +5,7 @@ use std::any::Any;
 
 use keyferry::sandbox::chatbotkit::ChatBotKit;
 use keyferry::sandbox::keycard::Keycard;
-use keyferry::sandbox::simulator::Simulator;
+use keyferry::sandbox::simulator::{CallCount, Simulator};
 use keyferry::sandbox::workos::WorkOs;
 use serde_json::Value;
 
@@ -64,7 +64,8 @@ const IN_PLACE: Vendor = Vendor {
 pub struct Fact {
     pub id: String,
     pub lives: bool,
-    /// How often somebody logged in with it.
+    /// How often somebody logged in with it; in place, how often the vendor proved whatever the record
+    /// held.
     pub uses: u64,
 }
 
@@ -103,7 +104,9 @@ impl Kind {
             }
             Self::InPlace => {
                 let held = find::<ChatBotKit>(at).holds("app").and_then(|(value, _)| value);
-                held.into_iter().map(|id| Fact { id, lives: true, uses: 1 }).collect()
+                let proved = |call: &&CallCount| call.operation == self.vendor().proves.0 && call.status == Some(200);
+                let uses = find::<ChatBotKit>(at).call_counts().iter().filter(proved).map(|call| call.count).sum();
+                held.into_iter().map(|id| Fact { id, lives: true, uses }).collect()
             }
         }
     }

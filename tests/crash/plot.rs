@@ -107,6 +107,8 @@ pub struct Voyage {
     began: Timestamp,
     /// The credential that is to be replaced.
     first: Option<String>,
+    /// The one of the other target.
+    other: Option<String>,
     processes: usize,
     killed: Option<(String, Moment)>,
     kills: usize,
@@ -144,6 +146,7 @@ impl Voyage {
         }
         world.edit(plot);
         let (skip, began, first) = (world.judge.calls().len(), world.clock.wall(), world.judge.current());
+        let other = world.other.as_ref().and_then(|judge| judge.current());
         Self {
             world,
             plot,
@@ -152,6 +155,7 @@ impl Voyage {
             skip,
             began,
             first,
+            other,
             processes: 0,
             killed: None,
             kills: 0,
@@ -217,7 +221,7 @@ impl Voyage {
                 self.note_kill(held);
                 continue;
             }
-            self.world.judge.settled();
+            self.world.judges().for_each(|judge| judge.settled());
             self.late |= said.was_slow();
             if said.code != Some(0) && !said.was_slow() {
                 self.world.judge.blame(format!("{asked:?} ended with {:?}: {}", said.code, said.text));
@@ -281,21 +285,29 @@ impl Voyage {
 
     /// Whether nothing is left to do before the next rotation, or ever.
     fn rests(&self, said: &Said, now: Timestamp) -> bool {
-        let (word, next) = (&said.facts["credentials"][0]["reason"], next(said));
-        match self.plot {
-            Plot::Retirement => word == "retired" && next.is_none_or(|next| next.since(now) > DAY * 2),
+        let next = next(said);
+        let (wanted, far) = match self.plot {
+            Plot::Retirement => ("retired", next.is_none_or(|next| next.since(now) > DAY * 2)),
             Plot::First | Plot::Rotation | Plot::Leaked | Plot::Move => {
-                word == "healthy" && next.is_some_and(|next| next.since(now) > DAY * 2)
+                ("healthy", next.is_some_and(|next| next.since(now) > DAY * 2))
             }
-        }
+        };
+        let each = said.facts["credentials"].as_array();
+        far && each.is_some_and(|each| !each.is_empty() && each.iter().all(|one| one["reason"] == wanted))
     }
 
     /// Judges how it ended.
     pub async fn end(self) -> Ended {
         let world = &self.world;
         world.pass(Duration::from_secs(600)).await;
-        for what in world.judge.at_rest(self.plot == Plot::Retirement) {
-            world.judge.blame(what);
+        for judge in world.judges() {
+            judge.at_rest(self.plot == Plot::Retirement).into_iter().for_each(|what| judge.blame(what));
+            judge.saw_the_tags_of(self.plot);
+        }
+        if let Some(other) =
+            world.other.as_ref().filter(|other| self.plot == Plot::Leaked && other.current() != self.other)
+        {
+            other.blame("what leaked in one target was replaced in the other".into());
         }
         if self.failures + world.sandbox.consumer.failure_count() > 0 {
             world.judge.blame(format!("the consumer failed: {:?}", world.sandbox.consumer.tally()));
@@ -311,7 +323,7 @@ impl Voyage {
         }
         Ended {
             calls,
-            violations: world.judge.violations(),
+            violations: world.violations(),
             kills: self.kills,
             killed: self.killed,
             processes: self.processes,
@@ -320,8 +332,9 @@ impl Voyage {
 }
 
 /// One voyage, on which processes are killed at these calls, each counted from the kill before it.
-pub async fn voyage(plot: Plot, kind: Kind, replicas: usize, holds: Vec<Hold>) -> Ended {
-    let mut voyage = Voyage::begin(plot, Setting { kind, replicas, sets_late: false }).await;
+pub async fn voyage(plot: Plot, setting: Setting, holds: Vec<Hold>) -> Ended {
+    let replicas = setting.replicas;
+    let mut voyage = Voyage::begin(plot, setting).await;
     voyage.more = holds.into_iter().rev().collect();
     if let Some(hold) = voyage.more.pop() {
         voyage.kill_at(hold);

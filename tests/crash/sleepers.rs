@@ -64,7 +64,7 @@ struct Woken {
 /// Lets one process sleep, and everything come to rest after it.
 async fn sleep(sleep: Sleep) -> Woken {
     let (call, next, moment) = sleep.at;
-    let setting = Setting { kind: sleep.kind, replicas: 2, sets_late: moment == Moment::Before };
+    let setting = Setting { kind: sleep.kind, beside: None, replicas: 2, sets_late: moment == Moment::Before };
     let mut voyage = Voyage::begin(sleep.plot, setting).await;
     voyage.late = true;
     voyage.kill_at(Hold { next, moment, call: Some(call.into()) });

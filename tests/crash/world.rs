@@ -20,7 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::judge::{Judge, Promise};
+use crate::judge::{self, Judge, Promise, REGION, SECRET};
 use crate::kind::Kind;
 use crate::plot::Plot;
 
@@ -98,6 +98,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub sandbox: Sandbox,
     pub judge: Arc<Judge>,
+    /// The judge of the other credential, where there are two.
+    pub other: Option<Arc<Judge>>,
     kind: Kind,
     folder: TempDir,
 }
@@ -113,9 +115,11 @@ pub struct Said {
 }
 
 /// How a world is to be.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setting {
     pub kind: Kind,
+    /// A second credential, of this kind, whose secret has the same name in another target.
+    pub beside: Option<Kind>,
     /// Processes that may work at once.
     pub replicas: usize,
     /// A process may sleep before it sets a value in place.
@@ -130,6 +134,34 @@ impl Said {
     }
 }
 
+/// Where the second target is.
+const OTHER_REGION: &str = "eu-central-1";
+
+/// The declaration of one credential, or of two that share nothing but their secrets' name.
+fn declaration(sandbox: &Sandbox, kind: Kind, beside: Option<Kind>, overlap_hours: u32) -> String {
+    let mut text = format!(
+        "deployment = \"test\"\n\
+         [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"{overlap_hours}h\"\n\
+         [defaults.secret]\nname = \"{SECRET}\"\n"
+    );
+    let one = (SECRET, kind, REGION);
+    let other = beside.map(|kind| ("other", kind, OTHER_REGION));
+    for (name, kind, region) in other.into_iter().chain([one]) {
+        let vendor = kind.vendor();
+        text += &format!(
+            "[aws.at-{name}]\nregion = \"{region}\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
+             [vendors.{kind}]\nkind = \"{kind}\"\nbase_url = \"http://{}\"\n{}\
+             [[credential]]\nname = \"{name}\"\naws = \"at-{name}\"\nvendor = \"{kind}\"\n{}",
+            sandbox.aws_address(),
+            sandbox.vendor_address(vendor.name).unwrap(),
+            vendor.access,
+            vendor.credential,
+            kind = vendor.name,
+        );
+    }
+    text
+}
+
 impl World {
     /// Services with one declared credential, `app`, and nothing in AWS yet.
     pub async fn new(setting: Setting) -> Self {
@@ -138,41 +170,46 @@ impl World {
 
     /// The same in another time, with an overlap of this many hours.
     pub async fn on(clock: Arc<dyn Clock>, setting: Setting, overlap_hours: u32) -> Self {
-        let Setting { kind, replicas, sets_late } = setting;
-        let vendor = kind.vendor();
+        let Setting { kind, beside, replicas, sets_late } = setting;
         let (services, real) = (Arc::clone(&clock), Arc::clone(&clock));
         let sandbox = Sandbox::start(Ports::default(), SEED, services, real).await.unwrap();
-        let text = format!(
-            "deployment = \"test\"\n\
-             [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
-             [vendors.{name}]\nkind = \"{name}\"\nbase_url = \"http://{}\"\n{}\
-             [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"{overlap_hours}h\"\n\
-             [defaults.secret]\nname = \"{{name}}\"\n\
-             [[credential]]\nname = \"app\"\nvendor = \"{name}\"\n{}",
-            sandbox.aws_address(),
-            sandbox.vendor_address(vendor.name).unwrap(),
-            vendor.access,
-            vendor.credential,
-            name = vendor.name,
-        );
-        let moved = vendor.moves.map(|(from, to)| text.replace(from, to));
+        let text = declaration(&sandbox, kind, beside, overlap_hours);
+        let moved = kind.vendor().moves.map(|(from, to)| text.replace(from, to));
         for text in [&text].into_iter().chain(&moved) {
             let loaded = config::load_text(&[("keyferry.toml", text)]).expect("the declaration is good");
-            let (declaration, one) = (&loaded.declaration, &loaded.declaration.credentials[0]);
-            let kind = declaration.vendors[&one.vendor].spec.kind;
-            let seed = Seed { vendor: kind.into(), type_name: one.type_name.into(), options: one.options.clone() };
-            sandbox.seed(&seed);
-            let keys = one.destination.shape.keys();
-            // In place, nobody logs in at the vendor with the value: there the judge stands in.
-            sandbox.watch([Watched { secret: one.destination.name.to_string(), seed, keys }]);
+            for one in &loaded.declaration.credentials {
+                let kind = loaded.declaration.vendors[&one.vendor].spec.kind;
+                let seed = Seed { vendor: kind.into(), type_name: one.type_name.into(), options: one.options.clone() };
+                sandbox.seed(&seed);
+                if one.name.as_str() == SECRET {
+                    let keys = one.destination.shape.keys();
+                    // In place, nobody logs in at the vendor with the value: there the judge stands in.
+                    sandbox.watch([Watched { secret: one.destination.name.to_string(), seed, keys }]);
+                }
+            }
         }
-        kind.add_foreign(&**sandbox.vendor(vendor.name).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let overlap = Duration::from_secs(3_600) * overlap_hours;
-        let judge = Judge::at(&sandbox, Promise { kind, replicas, overlap, sets_late });
-        let world = Self { clock, sandbox, judge, kind, folder };
+        let judge = |kind: Kind, region| {
+            kind.add_foreign(&**sandbox.vendor(kind.vendor().name).unwrap());
+            Judge::of(&sandbox, Promise { kind, region, replicas, overlap, sets_late })
+        };
+        let other = beside.map(|kind| judge(kind, OTHER_REGION));
+        let judge = judge(kind, REGION);
+        judge::watch(&sandbox, [&judge].into_iter().chain(&other).cloned().collect());
+        let world = Self { clock, sandbox, judge, other, kind, folder };
         world.declare(&text);
         world
+    }
+
+    /// Every judge.
+    pub fn judges(&self) -> impl Iterator<Item = &Arc<Judge>> {
+        [&self.judge].into_iter().chain(&self.other)
+    }
+
+    /// What any judge blames.
+    pub fn violations(&self) -> Vec<String> {
+        self.judges().flat_map(|judge| judge.violations()).collect()
     }
 
     fn declare(&self, text: &str) {
