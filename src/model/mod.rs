@@ -19,6 +19,7 @@
 //! | `fault` | what went wrong at an edge, and its class |
 //! | `finding` | what a preflight found |
 //! | `printable` | what of a text may go to a terminal |
+//! | `unreached` | why the other side was not reached |
 //! | `transport` | another way for a request to leave this process than a socket |
 
 pub mod attempt;
@@ -38,3 +39,4 @@ pub mod secret;
 pub mod source;
 pub mod time;
 pub mod transport;
+pub mod unreached;

@@ -10,7 +10,6 @@
 //! | nothing foreign is printed | faults hold a status, a checked word and a checked request id only |
 
 use std::error::Error;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::model::fault::{Class, Fault};
 use crate::model::secret::SecretValue;
 use crate::model::transport::{Transport, Unanswered};
+use crate::model::unreached::Unreached;
 
 pub use answer::{Answer, checked_id, checked_word};
 pub use around::{Sealed, lock, prepared};
@@ -335,17 +335,8 @@ impl Client {
         if error.is_builder() {
             return ("the request could not be built".into(), None);
         }
-        for cause in causes(error) {
-            let text = cause.to_string();
-            if let Some((_, detail)) = text.split_once("invalid peer certificate: ") {
-                let word: String = detail.chars().take_while(char::is_ascii_alphanumeric).take(64).collect();
-                let hint = "if a company proxy signs the traffic, set SSL_CERT_FILE to a bundle with its certificate";
-                return (format!("its TLS certificate was not accepted: {word}"), Some(hint));
-            }
-            if text.contains("dns error") {
-                let hint = "check the host name, and DNS from this machine";
-                return ("its host name could not be resolved".into(), Some(hint));
-            }
+        if let Some(cause) = Unreached::of(error) {
+            return (cause.answer.into(), cause.hint);
         }
         if error.is_timeout() {
             let text = if error.is_connect() {
@@ -355,14 +346,7 @@ impl Client {
             };
             return (text, None);
         }
-        let kind = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-        let text = match kind {
-            Some(io::ErrorKind::ConnectionRefused) => "connection refused",
-            Some(io::ErrorKind::ConnectionReset) => "connection reset",
-            Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => "network unreachable",
-            _ if error.is_connect() => "no connection",
-            _ => "the connection ended before an answer",
-        };
+        let text = if error.is_connect() { "no connection" } else { "the connection ended before an answer" };
         (text.into(), None)
     }
 }

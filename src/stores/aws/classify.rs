@@ -25,6 +25,7 @@ use super::keys::OddKey;
 use super::signing::Seen;
 use super::wire::{InTheClear, TooLarge, Unsent};
 use crate::model::fault::{Class, Fault};
+use crate::model::unreached::Unreached;
 
 /// What losing the answer means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -268,12 +269,15 @@ fn by_transport(call: &Call, seen: &Seen, error: &(dyn Error + 'static), timeout
     let not_sent = seen.sent_at.is_none() || chain(error).any(|error| error.is::<Unsent>());
     if not_sent {
         let io = chain(error).find_map(|error| error.downcast_ref::<std::io::Error>());
-        let answer = match io {
-            Some(cause) if timeout => format!("could not connect in time ({})", cause.kind()),
-            Some(cause) => format!("could not connect ({})", cause.kind()),
-            None => "could not connect".to_owned(),
+        let cause = Unreached::of(error);
+        let answer = match (cause, io) {
+            (Some(cause), _) => format!("could not connect: {}", cause.answer),
+            (None, Some(io)) if timeout => format!("could not connect in time ({})", io.kind()),
+            (None, Some(io)) => format!("could not connect ({})", io.kind()),
+            (None, None) => "could not connect".to_owned(),
         };
         let hint = "check the network, the endpoint, proxies and CA certificates (`SSL_CERT_FILE`)";
+        let hint = cause.and_then(|cause| cause.hint).unwrap_or(hint);
         return call.fault(Class::Retry { after: None }, answer).with_hint(hint);
     }
     if chain(error).any(|error| error.is::<TooLarge>()) {

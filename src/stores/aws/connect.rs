@@ -17,7 +17,7 @@ use super::classify::Call;
 use super::keys::Checked;
 use super::pacing::{Pacer, Pacing};
 use super::time::AwsTime;
-use super::wire::{Wire, is_loopback};
+use super::wire::{NoCertificates, Wire, is_loopback};
 use super::{Inner, Store};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::TargetName;
@@ -233,7 +233,7 @@ impl Opening<'_> {
             }
         };
         let wire = Wire::new(pem.as_deref(), proxy)
-            .map_err(|_| self.fault(Class::Rejected, "the CA file holds something else than PEM certificates"))?;
+            .map_err(|NoCertificates| self.fault(Class::Rejected, "the CA file holds no PEM certificate"))?;
         let wire = wire.over(self.over.cloned());
         // The sandbox, and whatever else is reached in the clear on this machine, needs no certificates.
         if self.target.endpoint_url.as_ref().is_some_and(|url| !url.starts_with("https:")) {

@@ -65,6 +65,10 @@ impl fmt::Display for TooLarge {
 
 impl Error for TooLarge {}
 
+/// The CA file holds something else than certificates, or nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoCertificates;
+
 /// Makes connections; clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
@@ -89,9 +93,15 @@ impl Wire {
     /// environment's.
     ///
     /// # Errors
-    /// When they are no certificates.
-    pub(super) fn new(ca_pem: Option<&[u8]>, proxy: Option<reqwest::Proxy>) -> Result<Self, reqwest::Error> {
-        let roots = ca_pem.map_or(Ok(Vec::new()), reqwest::Certificate::from_pem_bundle)?;
+    /// When they are no certificates, or there is none among them.
+    pub(super) fn new(ca_pem: Option<&[u8]>, proxy: Option<reqwest::Proxy>) -> Result<Self, NoCertificates> {
+        let roots = match ca_pem {
+            None => Vec::new(),
+            Some(pem) => reqwest::Certificate::from_pem_bundle(pem).map_err(|_| NoCertificates)?,
+        };
+        if ca_pem.is_some() && roots.is_empty() {
+            return Err(NoCertificates);
+        }
         Ok(Self { roots, proxy, clients: Arc::default(), over: None })
     }
 

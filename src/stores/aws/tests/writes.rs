@@ -153,7 +153,7 @@ async fn what_never_left_is_surely_not_applied() {
     let store = Store::connect(&target(&format!("http://{port}")), Arc::new(Manual::default())).await.unwrap();
     let fault = send(&store, "slot").await.unwrap_err();
     assert_eq!(fault.class, Class::Retry { after: None }, "{fault}");
-    assert_eq!(fault.answer, "could not connect (connection refused)");
+    assert_eq!(fault.answer, "could not connect: connection refused");
 }
 
 #[tokio::test]
