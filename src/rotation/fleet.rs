@@ -122,11 +122,13 @@ fn retires(policy: &Policy, since: Timestamp, confirmed: bool, now: Timestamp) -
     match policy.retire_when {
         RetireWhen::Confirmed { max } if !confirmed => overlap.max(published.plus(max)),
         RetireWhen::OverlapOver | RetireWhen::Confirmed { .. } => overlap,
-        RetireWhen::Unused { .. } => {
+        RetireWhen::Unused { max } => {
+            // At the declared maximum at the latest: use counts no more then.
+            let over = overlap.max(published.plus(max));
             let (every, waited) = (LOOK_EVERY.as_secs(), now.since(overlap).as_secs());
             let turn = waited / every;
             let next = if waited % every < LOOK_FOR.as_secs() { turn } else { turn + 1 };
-            overlap.plus(Duration::from_secs(next * every))
+            overlap.plus(Duration::from_secs(next * every)).min(over)
         }
     }
 }
@@ -196,6 +198,10 @@ mod tests {
             ("overlap over, unused?", overlap(end), unused, Look::Now),
             ("an hour later", overlap(end + 60), unused, in_minutes(5 * 60)),
             ("six hours later", overlap(end + 6 * 60), unused, Look::Now),
+            // A daily timer misses every one of those hours, and ends it all the same.
+            ("an hour before the maximum", overlap(7 * DAY), unused, in_minutes(60)),
+            ("at the maximum", overlap(7 * DAY + 60), unused, Look::Now),
+            ("long after the maximum", overlap(9 * DAY + 123), unused, Look::Now),
             ("overlap over, unconfirmed", overlap(end), confirmed, in_minutes(6 * DAY)),
             ("confirmed", with(overlap(end), TAG_CONFIRMED, &word("b")), confirmed, Look::Now),
             ("confirmed too early", with(overlap(60), TAG_CONFIRMED, &word("b")), confirmed, in_minutes(DAY)),
