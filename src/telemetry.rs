@@ -1,11 +1,17 @@
 //! The log: who may say how much, and in which form. Facts without values.
 
+use std::fmt;
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
-use tracing::{Level, Metadata};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, format};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// How log lines look.
@@ -24,13 +30,60 @@ pub fn start(form: Form, default: &str) {
     let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| standard.clone());
     let asked = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(standard));
     let log = tracing_subscriber::registry().with(asked).with(filter_fn(may_print));
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = !plain && std::io::stderr().is_terminal();
     // A second start (tests) keeps the first.
-    let _ = match form {
-        Form::Text => log.with(lines.with_ansi(std::io::stderr().is_terminal()).with_target(false)).try_init(),
-        Form::Json => log.with(lines.json()).try_init(),
+    let _ = match (form, is_journal(&std::io::stderr())) {
+        (Form::Text, false) => log.with(lines.with_ansi(colour).with_target(false)).try_init(),
+        (Form::Json, false) => log.with(lines.json()).try_init(),
+        // The journal dates its lines itself, and knows how bad each is by what stands before it.
+        (Form::Text, true) => {
+            let inner = format().without_time().with_level(false).with_target(false);
+            log.with(lines.with_ansi(false).event_format(Prioritised(inner))).try_init()
+        }
+        (Form::Json, true) => {
+            let fields = format::JsonFields::new();
+            log.with(lines.fmt_fields(fields).event_format(Prioritised(format().json()))).try_init()
+        }
     };
 }
+
+/// Whether what is written there goes to the journal (`JOURNAL_STREAM`, `systemd.exec(5)`).
+pub fn is_journal(stream: &impl AsFd) -> bool {
+    let Ok(told) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Some((device, inode)) = told.split_once(':') else { return false };
+    let about = stream.as_fd().try_clone_to_owned().and_then(|stream| File::from(stream).metadata());
+    about.is_ok_and(|about| device.parse() == Ok(about.dev()) && inode.parse() == Ok(about.ino()))
+}
+
+/// A line that begins with its priority as the journal reads it (`sd-daemon(3)`).
+struct Prioritised<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for Prioritised<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        write!(out, "<{}>", priority(event.metadata().level()))?;
+        self.0.format_event(context, out, event)
+    }
+}
+
+/// How bad a line is, on syslog's scale.
+fn priority(level: &Level) -> u8 {
+    match *level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// Says at each answer of 5xx, as an error, that it could not close a connection that is closed anyway.
+const POISONED: &str = "aws_smithy_runtime::client::http::connection_poisoning";
 
 /// Below `error`, the libraries that carry requests may print bodies and headers, and so secrets:
 /// whatever `RUST_LOG` asks for, only our own lines go out there.
@@ -40,7 +93,7 @@ fn may_print(line: &Metadata<'_>) -> bool {
 
 fn allowed(target: &str, level: &Level) -> bool {
     let ours = target == "keyferry" || target.starts_with("keyferry::");
-    ours || *level == Level::ERROR
+    ours || *level == Level::ERROR && !target.starts_with(POISONED)
 }
 
 #[cfg(test)]
@@ -55,6 +108,7 @@ mod tests {
             ("aws_config::meta", Level::WARN, false),
             ("keyferry_like", Level::INFO, false),
             ("hyper::proto", Level::ERROR, true),
+            ("aws_smithy_runtime::client::http::connection_poisoning", Level::ERROR, false),
         ] {
             assert_eq!(allowed(target, &level), goes_out, "{target} {level}");
         }
