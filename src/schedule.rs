@@ -1,53 +1,92 @@
 //! Wake-ups: says only *look at this name*, never what happened. What is due, `rotation::calendar`
-//! decides from what is observed; a tick that is lost, late or doubled changes nothing.
+//! decides from what is observed; a bell that is lost, late or doubled changes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::engine::snapshot::Status;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
 
-/// Every five seconds, in the scheduler's six-field dialect. A declaration's own patterns never get
-/// here: they are read in their time zone by `rotation::calendar`.
-const TICK: &str = "*/5 * * * * *";
 /// Longest wait between looks at the clock, so that a clock that jumped is noticed.
 const IDLE_MAX: Duration = Duration::from_secs(3_600);
+/// Bells that wait to be heard. One that finds no place here is rung again at its next turn.
+const WAITING_COUNT_MAX: usize = 16;
 
-/// The scheduler with its one job. Dropping it does not stop the job; [`Ticker::stop`] does.
-pub struct Ticker {
-    scheduler: JobScheduler,
-    wake: Arc<Notify>,
+/// Shortest time between two looks at one credential that nobody asked for.
+const LOOK_AGAIN_MIN: Duration = Duration::from_secs(5);
+
+/// What the fleet as a whole needs now and then. What a single credential needs has a date of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Bell {
+    /// The daemon shows that it turns, and looks at its clock.
+    Heartbeat,
+    /// List the secrets: what did others do - a pause, a rollback, another replica?
+    Listing,
+    /// Compare the declaration on disk with the one in force.
+    Reload,
+    /// Compare each credential with its vendor's listing.
+    Comparison,
 }
 
-impl Ticker {
-    /// Starts ticking.
+impl Bell {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Heartbeat, Self::Listing, Self::Reload, Self::Comparison];
+
+    /// How often it rings, in the time of the daemon's clock.
+    pub const fn every(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Heartbeat => 5,
+            Self::Listing | Self::Reload => 60,
+            Self::Comparison => 6 * 3_600,
+        })
+    }
+}
+
+/// The scheduler with a job for each bell. It goes by the host's clock, which somebody may set back:
+/// whoever hears the bells also looks at a clock of its own. Dropping it does not stop the jobs;
+/// [`Bells::stop`] does.
+pub struct Bells {
+    scheduler: JobScheduler,
+    rung: mpsc::Receiver<Bell>,
+}
+
+impl Bells {
+    /// Starts ringing, `speed` times as often as declared.
     ///
     /// # Errors
     /// What the scheduler says.
-    pub async fn start() -> Result<Self, JobSchedulerError> {
+    pub async fn start(speed: f64) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new_with_channel_size(1024).await?;
-        let wake = Arc::new(Notify::new());
-        let bell = Arc::clone(&wake);
-        let job = Job::new_async(TICK, move |_, _| {
-            let bell = Arc::clone(&bell);
-            Box::pin(async move { bell.notify_one() })
-        })?;
-        scheduler.add(job).await?;
+        let (ring, rung) = mpsc::channel(WAITING_COUNT_MAX);
+        for bell in Bell::ALL {
+            // The scheduler counts whole seconds.
+            let every = bell.every().div_f64(speed).max(Duration::from_secs(1));
+            let ring = ring.clone();
+            let job = Job::new_repeated_async(every, move |_, _| {
+                let ring = ring.clone();
+                // Nobody may have heard the last ones yet.
+                Box::pin(async move { drop(ring.try_send(bell)) })
+            })?;
+            scheduler.add(job).await?;
+        }
         scheduler.start().await?;
-        Ok(Self { scheduler, wake })
+        Ok(Self { scheduler, rung })
     }
 
-    /// Waits for the next tick; ticks that came meanwhile count as one.
-    pub async fn tick(&self) {
-        self.wake.notified().await;
+    /// Waits for the next bell.
+    pub async fn rung(&mut self) -> Bell {
+        match self.rung.recv().await {
+            Some(bell) => bell,
+            // The scheduler is gone; whoever waits has a clock of its own.
+            None => std::future::pending().await,
+        }
     }
 
-    /// Stops ticking.
+    /// Stops ringing.
     pub async fn stop(mut self) {
         if let Err(error) = self.scheduler.shutdown().await {
             tracing::debug!(%error, "the scheduler did not stop");
@@ -67,6 +106,8 @@ pub fn plan(
     let mut next: Option<Timestamp> = None;
     for (name, status) in statuses {
         let Some(date) = status.look_again.filter(|_| status.looked != Timestamp::default()) else { continue };
+        // A date that was past already when it was given asks for nothing sooner than this.
+        let date = date.max(status.looked.plus(LOOK_AGAIN_MIN));
         if busy(name) {
             continue;
         }
@@ -107,10 +148,12 @@ mod tests {
             ("busy-later", 50, Some(101)),
             ("never", 50, None),
             ("unseen", 0, Some(10)),
+            // Given as past, at this very moment.
+            ("past", 100, Some(50)),
         ];
         let name = |text: &str| Name::new(text).unwrap();
         let statuses = rows.map(|(text, looked, again)| (name(text), status(looked, again))).into();
         let (due, next) = plan(&statuses, at(100), |name| name.as_str().starts_with("busy"));
-        assert_eq!((due, next), (vec![name("due"), name("now")], Some(at(120))));
+        assert_eq!((due, next), (vec![name("due"), name("now")], Some(at(105))));
     }
 }

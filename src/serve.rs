@@ -2,12 +2,18 @@
 //! without values, and nothing here can start or change anything.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{Html, Json};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,9 +23,11 @@ use tokio::sync::watch;
 use crate::engine::Engine;
 use crate::engine::snapshot::Status;
 use crate::model::name::Name;
+use crate::model::time::Timestamp;
 
 pub use health::Health;
 
+mod door;
 mod health;
 pub mod systemd;
 
@@ -70,6 +78,9 @@ pub struct Row {
     /// Whether something took keyferry's owner tags off the AWS secret.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub owner_tags_missing: bool,
+    /// AWS's date at which it was looked at (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<String>,
     /// The next date at which something may be done (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -106,27 +117,60 @@ impl Row {
             live: status.published.as_ref().map_or(0, |published| published.live),
             foreign: status.foreign,
             owner_tags_missing: status.stripped,
+            as_of: (status.looked != Timestamp::default()).then(|| status.looked.to_string()),
             next: status.look_again.map(|date| date.to_string()),
         }
     }
 }
 
-/// Serves until `shutdown` ends.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    pages: Pages,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+/// Serves until `shutdown` ends. A connection that can't be accepted is said, and the next one is waited
+/// for; nothing here ends the daemon.
+pub async fn serve(listener: Arc<TcpListener>, pages: Pages, shutdown: impl Future<Output = ()> + Send + 'static) {
     let router = Router::new()
         .route("/", get(page))
         .route("/status.json", get(facts))
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
+        .layer(from_fn(guard))
         .with_state(pages);
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+    door::keep(listener, router, shutdown).await;
+}
+
+/// What every answer says to a browser: show this and nothing else, to this page and nobody else.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// Answers only who asks for this address: the name of a stranger's site may be made to lead here, and
+/// its scripts would read the pages then.
+async fn guard(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default().to_owned());
+    let mut answer = match host.as_deref().is_none_or(is_own_host) {
+        true => next.run(request).await,
+        false => {
+            let text = "this is keyferry's status page: ask for it by its IP address, or as localhost\n";
+            (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+        }
+    };
+    for (name, value) in HEADERS {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// Whether a `Host` header names an address, or this very machine.
+fn is_own_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
 }
 
 async fn facts(State(pages): State<Pages>) -> Json<Value> {
@@ -142,12 +186,20 @@ async fn facts(State(pages): State<Pages>) -> Json<Value> {
         "declaration": {
             "in_force_since": in_force.since.map(|date| date.to_string()),
             "refused": in_force.refused,
+            "differs_on_disk": in_force.differs,
         },
+        "as_of": as_of(&engine).map(|date| date.to_string()),
         "ready": missing.is_empty(),
         "not_ready": missing,
         "unreachable": unreachable,
         "credentials": rows,
     }))
+}
+
+/// The date at which the oldest of what is shown was looked at, by AWS's clock.
+fn as_of(engine: &Engine) -> Option<Timestamp> {
+    let seen = |status: &Status| Some(status.looked).filter(|date| *date != Timestamp::default());
+    engine.board().with(|statuses| statuses.values().filter_map(seen).min())
 }
 
 async fn alive(State(pages): State<Pages>) -> (StatusCode, String) {
@@ -170,6 +222,10 @@ async fn page(State(pages): State<Pages>) -> Html<String> {
     let engine = pages.engine();
     let notes = pages.health.missing(&engine);
     let notes: String = notes.iter().map(|note| format!("<p class=\"held\">{}</p>\n", escape(note))).collect();
+    let as_of = as_of(&engine).map_or_else(
+        || "<p>nothing was looked at yet</p>\n".to_owned(),
+        |date| format!("<p>as of {date}, by AWS's clock; what others change is seen within a minute or two</p>\n"),
+    );
     let mut rows = String::new();
     for (name, status) in engine.board().all() {
         let row = Row::new(&name, &status);
@@ -194,7 +250,7 @@ async fn page(State(pages): State<Pages>) -> Html<String> {
          .ok td:nth-child(2){{color:#0a7a2f}}.working td:nth-child(2){{color:#0b5cad}}\
          .retrying td:nth-child(2),.paused td:nth-child(2){{color:#9a6700}}\
          .blocked td:nth-child(2),.held td:nth-child(2),p.held{{color:#b3261e}}</style>\
-         <h1>keyferry: {deployment}</h1>{notes}<table><tr><th>credential<th>state<th>why<th>vendor's id<th>since<th>live<th>next</tr>\n\
+         <h1>keyferry: {deployment}</h1>{as_of}{notes}<table><tr><th>credential<th>state<th>why<th>vendor's id<th>since<th>live<th>next</tr>\n\
          {rows}</table></html>\n",
         deployment = escape(engine.declaration().deployment.as_str()),
     ))

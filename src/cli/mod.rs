@@ -1,18 +1,20 @@
 //! THE FACE: the command line, one file a verb. Nobody names this room.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use crate::clock::HostClock;
 use crate::config::{self, Declaration};
 use crate::engine::Engine;
 use crate::telemetry;
-use report::{Output, Printer};
+use report::{Output, Printer, Wrong};
 
 mod adopt;
 mod check;
@@ -28,6 +30,7 @@ mod outcome;
 mod pause;
 mod plan;
 mod preflight;
+mod process;
 mod report;
 mod resume;
 mod rollback;
@@ -35,6 +38,7 @@ mod rotate;
 mod run;
 mod sandbox;
 mod select;
+mod signals;
 mod status;
 mod table;
 mod verify;
@@ -137,7 +141,7 @@ enum Verb {
 
 /// Parses, runs, and gives the exit code.
 pub fn main() -> ExitCode {
-    sandbox::daemon::tie_to_parent();
+    process::forbid_dumps();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -145,46 +149,57 @@ pub fn main() -> ExitCode {
     let form = if arguments.output == Output::Json { telemetry::Form::Json } else { telemetry::Form::Text };
     let level = if matches!(arguments.verb, Verb::Run(_)) { "info" } else { "warn" };
     telemetry::start(form, level);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            Printer::new(arguments.output).error(&anyhow::anyhow!("the runtime did not start: {error}"));
-            return ExitCode::from(code::BUG);
-        }
-    };
+    process::report_panics();
     let printer = Printer::new(arguments.output);
-    let source = Source { config: arguments.config, speed: arguments.sandbox_speed };
-    let done = runtime.block_on(async {
-        match arguments.verb {
-            Verb::Check => check::run(&source, &printer),
-            Verb::Plan(asked) => plan::run(&source, &asked, &printer).await,
-            Verb::Preflight(asked) => preflight::run(&source, &asked, &printer).await,
-            Verb::Once(asked) => once::run(&source, &asked, &printer).await,
-            Verb::Run(asked) => run::run(&source, &asked, &printer).await,
-            Verb::Rotate(asked) => rotate::run(&source, &asked, &printer).await,
-            Verb::Status(asked) => status::run(&source, &asked, &printer).await,
-            Verb::Explain(asked) => explain::run(&source, &asked, &printer).await,
-            Verb::History(asked) => history::run(&source, &asked, &printer).await,
-            Verb::Orphans(asked) => orphans::run(&source, &asked, &printer).await,
-            Verb::Adopt(asked) => adopt::run(&source, &asked, &printer).await,
-            Verb::Init(asked) => init::run(&source, &asked, &printer).await,
-            Verb::Pause(asked) => pause::run(&source, &asked, &printer).await,
-            Verb::Resume(asked) => resume::run(&source, &asked, &printer).await,
-            Verb::Rollback(asked) => rollback::run(&source, &asked, &printer).await,
-            Verb::Verify(asked) => verify::run(&source, &asked, &printer).await,
-            Verb::Confirm(asked) => confirm::run(&source, &asked, &printer).await,
-            Verb::Iam(asked) => iam::run(&source, &asked, &printer),
-            Verb::Sandbox(asked) => sandbox::run(&source, &asked, &printer).await,
-        }
+    let done = process::can_open_files().map_err(|error| {
+        let wrong = Wrong::new(format!("starting: no more files can be opened: {error}")).with_code(code::FAILING);
+        anyhow::Error::from(wrong.with_hint("let it open more: `ulimit -n 1024`, or LimitNOFILE= in its unit"))
     });
-    // What is still waiting for an answer is nobody's any more.
-    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
-    ExitCode::from(match done {
-        Ok(code) => code,
-        Err(error) => printer.error(&error),
-    })
+    let done = done.and_then(|()| {
+        // A bug in the middle of something ends the process with a sentence. The runtime goes last, and is
+        // not waited for: what it still runs may never end.
+        let mut runtime = None;
+        let done = catch_unwind(AssertUnwindSafe(|| start(&mut runtime)?.block_on(work(arguments, &printer))));
+        if let Some(runtime) = runtime {
+            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+        }
+        done.unwrap_or_else(|_| {
+            let wrong = Wrong::new("keyferry failed, and ended").with_code(code::BUG);
+            Err(wrong.with_hint("this is a bug of keyferry: please report it with the log").into())
+        })
+    });
+    ExitCode::from(done.unwrap_or_else(|error| printer.error(&error)))
+}
+
+fn start(runtime: &mut Option<Runtime>) -> anyhow::Result<&Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let started = builder.worker_threads(2).max_blocking_threads(4).enable_all().build();
+    Ok(runtime.insert(started.context("starting the runtime")?))
+}
+
+async fn work(arguments: Arguments, printer: &Printer) -> anyhow::Result<u8> {
+    let source = Source { config: arguments.config, speed: arguments.sandbox_speed };
+    match arguments.verb {
+        Verb::Check => check::run(&source, printer),
+        Verb::Plan(asked) => plan::run(&source, &asked, printer).await,
+        Verb::Preflight(asked) => preflight::run(&source, &asked, printer).await,
+        Verb::Once(asked) => once::run(&source, &asked, printer).await,
+        Verb::Run(asked) => run::run(&source, &asked, printer).await,
+        Verb::Rotate(asked) => rotate::run(&source, &asked, printer).await,
+        Verb::Status(asked) => status::run(&source, &asked, printer).await,
+        Verb::Explain(asked) => explain::run(&source, &asked, printer).await,
+        Verb::History(asked) => history::run(&source, &asked, printer).await,
+        Verb::Orphans(asked) => orphans::run(&source, &asked, printer).await,
+        Verb::Adopt(asked) => adopt::run(&source, &asked, printer).await,
+        Verb::Init(asked) => init::run(&source, &asked, printer).await,
+        Verb::Pause(asked) => pause::run(&source, &asked, printer).await,
+        Verb::Resume(asked) => resume::run(&source, &asked, printer).await,
+        Verb::Rollback(asked) => rollback::run(&source, &asked, printer).await,
+        Verb::Verify(asked) => verify::run(&source, &asked, printer).await,
+        Verb::Confirm(asked) => confirm::run(&source, &asked, printer).await,
+        Verb::Iam(asked) => iam::run(&source, &asked, printer),
+        Verb::Sandbox(asked) => sandbox::run(&source, &asked, printer).await,
+    }
 }
 
 /// What is wrong with the command line, or the help that was asked for. A program that asked for

@@ -33,6 +33,9 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let mut principals: BTreeMap<TargetName, Identity> = BTreeMap::new();
     let mut unreachable: BTreeMap<TargetName, Fault> = BTreeMap::new();
     let of_asked = |target: &TargetName| asked.iter().any(|one| one.destination.target == *target);
+    for (target, fault) in engine.unopened().targets.iter().filter(|(target, _)| of_asked(target)) {
+        unreachable.insert(target.clone(), fault.clone());
+    }
     for (target, store) in engine.stores().iter().filter(|(target, _)| of_asked(target)) {
         match store.identity().await {
             Ok(who) => drop(principals.insert(target.clone(), who)),

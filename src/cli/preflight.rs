@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::cli::report::{Output, Printer, say};
-use crate::cli::run::told_to_stop;
+use crate::cli::signals::told_to_stop;
 use crate::cli::{Source, code};
 use crate::engine::Engine;
 use crate::engine::preflight::{Asked, Refusal, Report, preflight, statement_count};

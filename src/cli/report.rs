@@ -12,7 +12,7 @@ use crate::cli::code;
 use crate::cli::table::{Entry, Style, few};
 use crate::config::Report;
 use crate::engine::snapshot::{Board, Status};
-use crate::model::fault::Fault;
+use crate::model::fault::{Class, Fault};
 use crate::rotation::Turn;
 
 /// How facts are printed.
@@ -29,12 +29,20 @@ pub enum Output {
 pub struct Wrong {
     message: String,
     hint: Option<String>,
+    code: u8,
 }
 
 impl Wrong {
     /// Without a hint.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self { message: message.into(), hint: None, code: code::USAGE }
+    }
+
+    /// Nothing is wrong with what was asked for: this is the exit code of what went wrong.
+    #[must_use]
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
     }
 
     /// With what to write instead.
@@ -110,7 +118,15 @@ impl Printer {
         let fault = error.downcast_ref::<Fault>();
         let wrong = error.downcast_ref::<Wrong>();
         let hint = fault.and_then(|fault| fault.hint.clone()).or_else(|| wrong.and_then(|wrong| wrong.hint.clone()));
-        let worst = if fault.is_some() { code::FAILING } else { code::USAGE };
+        // Only what is wrong with the command or the declaration says so; whoever starts a service again
+        // must not give up because a port was busy.
+        let outside = error.chain().any(|cause| cause.is::<std::io::Error>());
+        let worst = match wrong {
+            Some(wrong) => wrong.code,
+            None if fault.is_some_and(|fault| fault.class == Class::Bug) => code::BUG,
+            None if fault.is_some() || outside => code::FAILING,
+            None => code::USAGE,
+        };
         match self.output {
             Output::Text => {
                 self.complain(format_args!("error: {error:#}"));

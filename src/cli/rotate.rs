@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::report::{Output, Printer, Wrong, say};
 use crate::cli::select::Selection;
 use crate::cli::table::Entry;
-use crate::cli::{Source, code, pause, run as daemon};
+use crate::cli::{Source, code, pause, signals};
 use crate::config::Declaration;
 use crate::engine::reconcile::{AskVendor, Visit, Visited};
 use crate::model::attempt::{Cause, Note};
@@ -48,7 +48,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     }
     let wanted = arguments.which.pick(engine.declaration(), "nothing was rotated")?;
     few_enough(arguments, wanted.len(), engine.declaration())?;
-    daemon::stop_when_told(&engine);
+    signals::stop_when_told(&engine);
     let bar = printer.progress(wanted.len(), "rotating");
     let cause = if arguments.leaked { Cause::Leaked } else { Cause::Asked };
     let visit = Visit { request: Some(cause), vendor: AskVendor::AsNeeded, dry: false };

@@ -2,33 +2,37 @@
 //! declaration again.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::cli::report::{Output, Printer, Wrong};
+use crate::cli::report::{Printer, Wrong};
+use crate::cli::signals::{self, Order};
 use crate::cli::{Source, code};
 use crate::clock::HostClock;
-use crate::config::{self, Report, Severity};
+use crate::config;
 use crate::engine::Engine;
 use crate::serve::systemd::{self, Manager};
 use crate::serve::{self, Health, Pages};
 
+use disk::{Reread, Trace, summary};
 use work::Work;
 
+mod disk;
+mod start;
 mod work;
 
-/// How long something under way may be silent before the daemon counts as hung, where the service
-/// manager does not say. Longer than any call may take with all its tries: a vendor that asks for
-/// patience is waited for up to seven minutes.
+/// How long something under way may give no sign of life before the daemon counts as hung, where the
+/// service manager does not say. A vendor that does not answer is no reason: who waits for it gives
+/// signs of life, and gives up after a while.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 /// How often it is looked at whether the daemon lives.
 const LOOK_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Before the pages are served again.
+const SERVE_PAUSE: Duration = Duration::from_secs(1);
 /// How long opening targets and vendors may take before the service manager loses patience.
 const OPENING_USEC: u64 = 120_000_000;
 
@@ -41,15 +45,21 @@ pub struct Arguments {
     /// Let --listen be reachable from other machines: in a container, for its probes.
     #[arg(long, requires = "listen")]
     listen_anywhere: bool,
+    /// When the declaration is read again: at SIGHUP, or also within a minute after it changed on disk.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ReloadWhen::OnSignal)]
+    reload: ReloadWhen,
+    /// The sandbox that this daemon belongs to, and ends with.
+    #[arg(long, hide = true, value_name = "PID")]
+    sandbox_parent: Option<i32>,
 }
 
-/// What a running daemon is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
-    /// Read the declaration again.
-    Reload,
-    /// Begin nothing new, finish what only this process can finish, and end. The second time: end.
-    Stop,
+/// When the declaration is read again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum ReloadWhen {
+    /// At SIGHUP.
+    OnSignal,
+    /// At SIGHUP, and when its files changed: where nobody can send a signal.
+    OnChange,
 }
 
 /// Runs until told to stop; what only this process can finish is finished.
@@ -63,15 +73,18 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
              started. Listen on 127.0.0.1, or add --listen-anywhere (in a container, for its probes)"
         );
     }
+    if let Some(parent) = arguments.sandbox_parent {
+        super::sandbox::daemon::tie_to_parent(parent)?;
+    }
     // Before anything else: a SIGHUP that nobody waits for would end the process.
-    let mut orders = signals()?;
-    let manager = Manager::of_environment();
+    let mut orders = signals::orders()?;
+    let manager = Arc::new(Manager::of_environment());
     manager.tell(&format!("EXTEND_TIMEOUT_USEC={OPENING_USEC}\nSTATUS=opening targets and vendors"));
-    let opening = super::open(source, printer);
+    let opening = open(source, printer, &manager);
     tokio::pin!(opening);
-    let engine = loop {
+    let (engine, trace) = loop {
         tokio::select! {
-            engine = &mut opening => break engine?,
+            opened = &mut opening => break opened?,
             order = orders.recv() => match order {
                 Some(Order::Stop) | None => return Ok(code::FINE),
                 Some(Order::Reload) => tracing::warn!("SIGHUP before the start is over is not obeyed: send it again"),
@@ -80,74 +93,52 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     };
     let reread = Reread { config: source.config.clone(), speed: source.speed, output: printer.output() };
     let silence_max = systemd::watchdog().unwrap_or(SILENCE_MAX);
-    let daemon = Daemon::new(engine, Arc::new(manager), silence_max, Some(reread));
+    let files = Files { reread, trace, on_change: arguments.reload == ReloadWhen::OnChange };
+    let daemon = Daemon::new(engine, Arc::clone(&manager), silence_max, files, source.speed.unwrap_or(1.0));
     if let Some(address) = arguments.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| unheard(address, &error))?;
         tracing::info!("status page at http://{}/", listener.local_addr()?);
-        tokio::spawn(serve::serve(listener, daemon.pages(), std::future::pending()));
+        tokio::spawn(keep_serving(Arc::new(listener), daemon.pages()));
     }
     tokio::spawn(watch_over(daemon.pages(), Arc::clone(&daemon.manager), systemd::watchdog().is_some()));
     daemon.keep(orders).await?;
     Ok(code::FINE)
 }
 
+/// Loads the declaration and opens its engine; the service manager is told why it can't be.
+async fn open(source: &Source, printer: &Printer, manager: &Manager) -> anyhow::Result<(Arc<Engine>, Trace)> {
+    let loaded = config::load(&source.config).inspect_err(|report| {
+        manager.status(&format!("not started: the declaration has problems: {}", summary(report)));
+    })?;
+    printer.warnings(&loaded.warnings);
+    let trace = Trace::of(&loaded.warnings);
+    let clock = super::clock(source, &loaded.declaration)?;
+    let opened = Engine::open(Arc::new(loaded.declaration), clock).await;
+    let engine = opened.inspect_err(|fault| manager.status(&format!("not started: {fault}")))?;
+    Ok((Arc::new(engine), trace))
+}
+
+/// Serves the pages for as long as the process runs: that they end is a bug, and the credentials are
+/// kept all the same.
+async fn keep_serving(listener: Arc<TcpListener>, pages: Pages) {
+    loop {
+        let serving = serve::serve(Arc::clone(&listener), pages.clone(), std::future::pending());
+        let ended = tokio::spawn(serving).await;
+        tracing::error!(bug = ended.is_err(), "the status page ended, which is a bug of keyferry: it is started again");
+        tokio::time::sleep(SERVE_PAUSE).await;
+    }
+}
+
 /// Why the pages can't be served. The likeliest cause is a second daemon, started by mistake.
 fn unheard(address: SocketAddr, error: &std::io::Error) -> Wrong {
-    let wrong = Wrong::new(format!("the status page can't be at {address}: {error}; nothing was started"));
+    let message = format!("the status page can't be at {address}: {error}; nothing was started");
+    let wrong = Wrong::new(message).with_code(code::FAILING);
     match error.kind() {
         std::io::ErrorKind::AddrInUse => wrong.with_hint(
             "is a keyferry running here already? One is enough; several share the work, each with its own --listen",
         ),
         _ => wrong,
     }
-}
-
-/// Ends when the process is told to: SIGTERM or SIGINT.
-pub(super) async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals can't be watched: only a kill will stop this process");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-/// For verbs that begin rotations and end by themselves: told to stop, nothing new begins, and what is
-/// under way is finished or left in a state that the next run goes on from. Told again, it ends at once.
-pub(super) fn stop_when_told(engine: &Arc<Engine>) {
-    let engine = Arc::clone(engine);
-    tokio::spawn(async move {
-        told_to_stop().await;
-        engine.stop();
-        tracing::warn!("told to stop: finishing what only this process can finish; once more ends it at once");
-        told_to_stop().await;
-        tracing::warn!("stopped at once (told to stop again): the next run goes on from there");
-        std::process::exit(i32::from(code::FAILING));
-    });
-}
-
-/// Orders by signal: SIGHUP, SIGTERM, SIGINT.
-fn signals() -> anyhow::Result<mpsc::Receiver<Order>> {
-    let mut hangup = signal(SignalKind::hangup()).context("watching for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("watching for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("watching for signals")?;
-    let (tell, orders) = mpsc::channel(8);
-    tokio::spawn(async move {
-        loop {
-            let order = tokio::select! {
-                _ = hangup.recv() => Order::Reload,
-                _ = terminate.recv() => Order::Stop,
-                _ = interrupt.recv() => Order::Stop,
-            };
-            if tell.send(order).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok(orders)
 }
 
 /// Tells the service manager while the daemon lives, and the log when it does not: a loop that
@@ -175,58 +166,28 @@ async fn watch_over(pages: Pages, manager: Arc<Manager>, watched: bool) {
     }
 }
 
-/// How the declaration is read again.
-#[derive(Clone)]
-pub(super) struct Reread {
-    config: PathBuf,
-    speed: Option<f64>,
-    output: Output,
-}
-
-impl Reread {
-    /// Opens what is on disk now, next to `engine`; or says in one line why it can't be in force.
-    async fn read(self, engine: Arc<Engine>) -> Result<Arc<Engine>, String> {
-        let printer = Printer::new(self.output);
-        let config = self.config.clone();
-        // Many files may take a while, and the work goes on.
-        let loaded = tokio::task::spawn_blocking(move || config::load(&config)).await;
-        let loaded = loaded.map_err(|_| "reading it failed, which is a bug of keyferry".to_owned())?;
-        let loaded = loaded.map_err(|report| {
-            printer.warnings(&report);
-            summary(&report)
-        })?;
-        printer.warnings(&loaded.warnings);
-        let source = Source { config: self.config, speed: self.speed };
-        super::clock(&source, &loaded.declaration).map_err(|error| error.to_string())?;
-        engine.reopen(Arc::new(loaded.declaration)).await.map(Arc::new).map_err(|fault| fault.to_string())
-    }
-}
-
-/// The first problem, and how many more there are.
-fn summary(report: &Report) -> String {
-    let errors = || report.problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let Some(first) = errors().next() else { return "it has problems".into() };
-    let path = report.sources.get(first.at.source).map_or("", |source| source.path());
-    let place =
-        report.line_column(&first.at).map_or(path.to_owned(), |(line, column)| format!("{path}:{line}:{column}"));
-    match errors().count() + report.left_out - 1 {
-        0 => format!("{place}: {}", first.message),
-        more => format!("{place}: {} (and {more} more)", first.message),
-    }
-}
-
 /// A daemon that is about to work.
 struct Daemon {
     engine: watch::Sender<Arc<Engine>>,
     health: Arc<Health>,
     manager: Arc<Manager>,
-    reread: Option<Reread>,
+    files: Files,
+    speed: f64,
+}
+
+/// The declaration's files, as far as the daemon knows.
+struct Files {
+    reread: Reread,
+    /// Of what was read last, in force or not.
+    trace: Trace,
+    /// Whether a change is read without being told.
+    on_change: bool,
 }
 
 impl Daemon {
-    fn new(engine: Arc<Engine>, manager: Arc<Manager>, silence_max: Duration, reread: Option<Reread>) -> Self {
+    fn new(engine: Arc<Engine>, manager: Arc<Manager>, silence_max: Duration, files: Files, speed: f64) -> Self {
         let health = Arc::new(Health::new(Arc::new(HostClock::real()), silence_max));
-        Self { engine: watch::Sender::new(engine), health, manager, reread }
+        Self { engine: watch::Sender::new(engine), health, manager, files, speed }
     }
 
     /// What the status page shows of it.

@@ -48,8 +48,9 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     // A few by name need no listing of the fleet, nor the right to it.
     let all = asked.len() == engine.declaration().credentials.len();
     let sorted = if all { engine.sort().await } else { Sorted { wanted: asked, ..Sorted::default() } };
-    look(&engine, sorted.wanted, printer).await;
-    let undeclared: Vec<&str> = sorted.undeclared.iter().map(|name| name.as_str()).collect();
+    let undeclared = sorted.undeclared.clone();
+    look(&engine, sorted.all(), printer).await;
+    let undeclared: Vec<&str> = undeclared.iter().map(|name| name.as_str()).collect();
     let listed = all && engine.declaration().discovery == Discovery::List;
     let worst =
         printer.fleet(engine.board(), arguments.problems, json!({ "undeclared": listed.then_some(&undeclared) }));
@@ -72,7 +73,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
 /// Looks at AWS alone and prints the fleet; gives the worst exit code.
 pub(super) async fn fleet(engine: &Arc<Engine>, printer: &Printer) -> u8 {
     let sorted = engine.sort().await;
-    look(engine, sorted.wanted, printer).await;
+    look(engine, sorted.all(), printer).await;
     printer.fleet(engine.board(), false, json!({}))
 }
 
@@ -80,7 +81,8 @@ pub(super) async fn fleet(engine: &Arc<Engine>, printer: &Printer) -> u8 {
 async fn look(engine: &Arc<Engine>, wanted: Vec<Arc<Credential>>, printer: &Printer) {
     let bar = printer.progress(wanted.len(), "looking at");
     let visit = Visit { vendor: AskVendor::Never, dry: true, request: None };
-    let visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
+    let mut visited = engine.visit_all(wanted, visit, |_, _| bar.inc(1)).await;
+    engine.brake_planned(&mut visited);
     bar.finish_and_clear();
     for (name, mut one) in visited {
         not_about_it(&mut one.status);

@@ -60,7 +60,7 @@ impl Run<'_> {
         let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: true };
         let (mut answer, mut told, mut sends) = (Answer::NotSent, None, 0);
         loop {
-            match own::next(&mut own, answer, self.store_now()?, self.engine.stopping()) {
+            match own::next(&mut own, answer, self.store_now()?, self.engine.must_finish(&self.credential.name)) {
                 Next::Put => {
                     self.pause_before_send(sends, told.as_ref()).await;
                     sends += 1;
@@ -93,7 +93,7 @@ impl Run<'_> {
         let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: false };
         let (mut answer, mut told, mut sends) = (Answer::NotSent, None, 0);
         loop {
-            match own::next(&mut own, answer, self.store_now()?, self.engine.stopping()) {
+            match own::next(&mut own, answer, self.store_now()?, self.engine.must_finish(&self.credential.name)) {
                 Next::Put => {
                     self.pause_before_send(sends, told.as_ref()).await;
                     sends += 1;

@@ -11,7 +11,9 @@
 //! | `supply` | where such values come from |
 //! | `feeding` | whether credentials that feed one another are in step |
 //! | `pool` | which visits run at once, and which wait for a place |
+//! | `open` | opening targets and vendors, each on its own |
 //! | `reopen` | the same process with another declaration |
+//! | `watch` | a bound on everything that is under way |
 //! | `here` | several futures at once in one task |
 //! | `pulse` | signs of life of what is under way |
 //! | `person` | what a person asked for, as calls |
@@ -21,13 +23,14 @@
 //! | `snapshot` | what is known of each credential, for status and the status page |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::config::{Declaration, VendorInstance};
+use crate::config::Declaration;
 use crate::model::attempt::{Cause, Note};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
@@ -41,7 +44,9 @@ use crate::rotation::brake::Brake;
 use crate::rotation::fleet::{self, Urgency};
 use crate::rotation::own::Leaving;
 use crate::stores::aws::{Store, refuse_leaky_environment};
-use crate::vendors::{Instance, Place, Vendor, http};
+use crate::vendors::{Place, Vendor, http};
+
+pub use open::Unopened;
 
 pub mod adopt;
 mod company;
@@ -50,6 +55,7 @@ pub mod here;
 mod in_place;
 mod keyring;
 mod look;
+mod open;
 pub mod pass;
 mod perform;
 pub mod person;
@@ -60,6 +66,7 @@ pub mod reconcile;
 mod reopen;
 pub mod snapshot;
 mod supply;
+mod watch;
 
 /// Everything needed to carry out one declaration.
 pub struct Engine {
@@ -88,14 +95,20 @@ pub struct Engine {
     /// Whether another declaration is in force: what was begun under this one is finished.
     replaced: AtomicBool,
     client: http::Client,
+    unopened: Unopened,
+    openings: open::Openings,
+    holds: Arc<watch::Holds>,
+    /// How long one visit may take.
+    visit_max: Duration,
 }
 
 impl Engine {
-    /// Opens every target and vendor of `declaration`. Reads the AWS credential chain; calls no
-    /// vendor.
+    /// Opens every target and vendor of `declaration`, side by side. Reads the AWS credential chain;
+    /// calls no vendor. What can't be opened is told by [`Engine::unopened`], and by every visit to
+    /// what lies there.
     ///
     /// # Errors
-    /// When a target or vendor can't be opened at all (no Region, no CA certificates).
+    /// When nothing can be opened at all: no CA certificates, an environment that prints secrets.
     pub async fn open(declaration: Arc<Declaration>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         Self::with_limits(declaration, clock, http::Limits::default()).await
     }
@@ -124,21 +137,14 @@ impl Engine {
         limits: http::Limits,
     ) -> Result<Self, Fault> {
         refuse_leaky_environment()?;
-        let mut stores = BTreeMap::new();
-        for (name, target) in &declaration.targets {
-            stores.insert(name.clone(), Store::connect_over(over.as_ref(), target, Arc::clone(&clock)).await?);
-        }
         let client = http::Client::with_limits(None, limits)?.over(over);
-        let mut vendors = BTreeMap::new();
-        for (name, vendor) in &declaration.vendors {
-            vendors.insert(name.clone(), connect(vendor, &stores, &client, &clock)?);
-        }
-        Ok(Self {
-            identified: stores.keys().map(|name| (name.clone(), OnceCell::new())).collect(),
+        let nothing = Declaration { targets: BTreeMap::new(), vendors: BTreeMap::new(), ..(*declaration).clone() };
+        let blank = Self {
+            identified: BTreeMap::new(),
             brake: std::sync::Mutex::new(Brake::new(declaration.limits.max_replacements)),
-            declaration,
-            stores,
-            vendors,
+            declaration: Arc::new(nothing),
+            stores: BTreeMap::new(),
+            vendors: BTreeMap::new(),
             clock,
             crowds: std::sync::Mutex::default(),
             replica: Uuid::new_v4().to_string(),
@@ -151,7 +157,18 @@ impl Engine {
             begun: std::sync::Mutex::default(),
             replaced: AtomicBool::new(false),
             client,
-        })
+            unopened: Unopened::default(),
+            openings: open::Openings::default(),
+            holds: Arc::default(),
+            visit_max: watch::VISIT_MAX,
+        };
+        Ok(blank.reopen(declaration).await)
+    }
+
+    /// The same engine, which gives up a visit after this long.
+    #[must_use]
+    pub fn with_visit_max(self, visit_max: Duration) -> Self {
+        Self { visit_max, ..self }
     }
 
     /// Why the person asks for what this process does: goes into the claims of it. The first word
@@ -185,6 +202,18 @@ impl Engine {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Ends soon after it was asked to.
+    pub async fn stopped(&self) {
+        while !self.stopping() {
+            tokio::time::sleep(watch::BEAT_PAUSE).await;
+        }
+    }
+
+    /// Whether a vendor of this name is open.
+    pub fn has_vendor(&self, name: &VendorName) -> bool {
+        self.vendors.contains_key(name)
+    }
+
     /// Whether it was asked to.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
@@ -203,15 +232,15 @@ impl Engine {
     /// How urgent a visit for `request` is, as far as is known of the credential: what its open
     /// claims said, and what the last listing showed.
     pub fn urgency(&self, name: &Name, request: Option<Cause>) -> Urgency {
-        let memory = self.memories.lock().expect("no holder panics").get(name).cloned();
+        let memory = self.memories.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         let claimed = memory.and_then(|memory| memory.try_lock().ok().and_then(|memory| memory.cause()));
-        let begun = self.begun.lock().expect("no holder panics").contains(name);
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
         fleet::urgency(claimed.filter(|cause| *cause == Cause::Leaked).or(request), begun || claimed.is_some())
     }
 
     /// Notes whether a listing shows something under way.
     fn note_begun(&self, name: &Name, begun: bool) {
-        let mut names = self.begun.lock().expect("no holder panics");
+        let mut names = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         if begun {
             names.insert(name.clone())
         } else {
@@ -229,14 +258,22 @@ impl Engine {
     }
 
     fn with_brake<T>(&self, act: impl FnOnce(&mut Brake) -> T) -> T {
-        act(&mut self.brake.lock().expect("no holder panics"))
+        act(&mut self.brake.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn store(&self, credential: &Credential) -> Result<&Store, Fault> {
         let target = &credential.destination.target;
-        let store = self.stores.get(target).ok_or_else(|| unknown("target", target.as_str(), &credential.name))?;
+        let store = self.target(target)?;
         self.identify(target, store).await?;
         Ok(store)
+    }
+
+    /// A target, if it is open.
+    fn target(&self, target: &TargetName) -> Result<&Store, Fault> {
+        self.stores.get(target).ok_or_else(|| {
+            let unopened = self.unopened.targets.get(target).cloned();
+            unopened.unwrap_or_else(|| unknown("target", target.as_str()))
+        })
     }
 
     /// Where an account is declared, nothing is looked at or written before AWS has said once that
@@ -264,26 +301,11 @@ impl Engine {
     }
 
     fn vendor(&self, credential: &Credential) -> Result<&Arc<dyn Vendor>, Fault> {
-        self.vendors
-            .get(&credential.vendor)
-            .ok_or_else(|| unknown("vendor", credential.vendor.as_str(), &credential.name))
+        self.vendors.get(&credential.vendor).ok_or_else(|| {
+            let unopened = self.unopened.vendors.get(&credential.vendor).cloned();
+            unopened.unwrap_or_else(|| unknown("vendor", credential.vendor.as_str()))
+        })
     }
-}
-
-/// Opens one vendor.
-fn connect(
-    vendor: &VendorInstance,
-    stores: &BTreeMap<TargetName, Store>,
-    client: &http::Client,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Vendor>, Fault> {
-    (vendor.spec.connect)(Instance {
-        name: vendor.name.clone(),
-        options: vendor.options.clone(),
-        keyring: Arc::new(keyring::References::new(&vendor.name, &vendor.options, stores)),
-        client: client.clone(),
-        clock: Arc::clone(clock),
-    })
 }
 
 fn place(credential: &Credential) -> Place<'_> {
@@ -303,6 +325,6 @@ impl Former {
     }
 }
 
-fn unknown(what: &str, which: &str, name: &Name) -> Fault {
-    Fault::new(Class::Rejected, format!("opening {what} `{which}` for `{name}`"), "it is not declared")
+fn unknown(what: &str, which: &str) -> Fault {
+    Fault::new(Class::Rejected, format!("opening {what} `{which}`"), "it is not declared")
 }

@@ -1,7 +1,8 @@
 //! The whole fleet: which names need a look, and the look, a few at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::config::Discovery;
 use crate::engine::Engine;
@@ -10,6 +11,7 @@ use crate::engine::here::Here;
 use crate::engine::pool::{LANE_VISIT_COUNT_MAX, Pool};
 use crate::engine::reconcile::{AskVendor, Visit, Visited, same_place};
 use crate::engine::snapshot::{Published, Status};
+use crate::engine::watch::LISTING_MAX;
 use crate::model::credential::Credential;
 use crate::model::fault::Fault;
 use crate::model::label::{Label, TAG_UNPROVED};
@@ -18,8 +20,17 @@ use crate::model::observed::Summary;
 use crate::model::policy::Takeover;
 use crate::model::time::Timestamp;
 use crate::rotation::fleet::{self, Look, Urgency, look};
+use crate::rotation::reason::earlier;
 use crate::rotation::tags::Unproved;
 use crate::rotation::{Reason, brake};
+use crate::stores::aws::Store;
+
+/// How often each credential is looked at where nothing may be listed and nothing is due: what others
+/// did to its secret - a pause, a rollback - is seen as late as this.
+pub const DECLARED_ROUND: Duration = Duration::from_secs(3_600);
+/// How long finding out what would be replaced may take. What is not known then is asked again at the
+/// next listing, and does not begin before.
+const JUDGE_MAX: Duration = Duration::from_secs(300);
 
 /// What a listing of the fleet says: who needs a look now. Credentials of a target that could not be
 /// listed are not in it; the board says why.
@@ -27,9 +38,22 @@ use crate::rotation::{Reason, brake};
 pub struct Sorted {
     /// Those that need one.
     pub wanted: Vec<Arc<Credential>>,
+    /// Those that need one and may be about to be replaced, too many of them to begin unseen: visited
+    /// only once [`Engine::judge`] has let them through.
+    pub suspects: Vec<Arc<Credential>>,
     /// AWS secrets of this deployment that no declaration names (any more): nothing is done about
     /// them. Empty where the fleet is not listed.
     pub undeclared: Vec<SecretName>,
+}
+
+impl Sorted {
+    /// Every one that needs a look, for those who only look.
+    pub fn all(self) -> Vec<Arc<Credential>> {
+        let mut all = self.wanted;
+        all.extend(self.suspects);
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
 }
 
 impl Engine {
@@ -37,117 +61,164 @@ impl Engine {
     /// per hundred secrets, none at any vendor.
     pub async fn sort(self: &Arc<Self>) -> Sorted {
         let mut listings = Here::default();
-        for target in self.stores().keys() {
+        for target in self.declaration().targets.keys() {
             listings.add(self.sort_target(target));
         }
         let mut sorted = Sorted::default();
         while !listings.is_empty() {
             let of_target = listings.next().await;
             sorted.wanted.extend(of_target.wanted);
+            sorted.suspects.extend(of_target.suspects);
             sorted.undeclared.extend(of_target.undeclared);
         }
         sorted.wanted.sort_by(|one, other| one.name.cmp(&other.name));
+        sorted.suspects.sort_by(|one, other| one.name.cmp(&other.name));
         sorted.undeclared.sort();
         sorted
     }
 
+    /// One pass over the fleet: lists it and visits each that needs it. Who must be judged first waits
+    /// for nobody else, and nobody else waits for it.
+    pub async fn pass(
+        self: &Arc<Self>,
+        sorted: Sorted,
+        visit: Visit,
+        mut done: impl FnMut(&Name, &Visited),
+    ) -> BTreeMap<Name, Visited> {
+        let Sorted { wanted, suspects, .. } = sorted;
+        let (mut visited, judged) = tokio::join!(self.visit_all(wanted, visit, &mut done), self.judge(suspects));
+        visited.extend(self.visit_all(judged, visit, &mut done).await);
+        visited
+    }
+
     /// The same for one target, so that one that does not answer delays no other.
     pub async fn sort_target(self: &Arc<Self>, target: &TargetName) -> Sorted {
-        let mut sorted = Sorted::default();
         let declared = || {
             let all = self.declaration().credentials.iter();
             all.filter(|credential| credential.destination.target == *target)
         };
-        let Some(store) = self.stores().get(target) else { return sorted };
-        if self.declaration().discovery == Discovery::Declared {
-            // Without the right to list, each is looked at by its name.
-            self.board().set_reached(target, None);
-            sorted.wanted = declared().cloned().collect();
-            self.brake_unlisted(&sorted.wanted).await;
-            return sorted;
-        }
         let whom = format!("the listing of target {target}");
-        self.pulses().beat(&whom);
-        let listed = match self.identify(target, store).await {
-            Ok(()) => store.fleet(&self.declaration().deployment).await,
-            Err(fault) => Err(fault),
-        };
-        self.pulses().end(&whom);
-        let listing = match listed {
-            Ok(summaries) => {
-                self.board().set_reached(target, None);
-                summaries.into_iter().map(|summary| (summary.name.clone(), summary)).collect::<HashMap<_, _>>()
+        let before = self.board().unreachable().remove(target);
+        let listed = self.watched(&whom, None, LISTING_MAX, self.listing(target)).await;
+        match listed.unwrap_or_else(|cut| Err(cut.fault(&format!("listing the secrets of target `{target}`")))) {
+            Ok(Listed::All(summaries)) => {
+                self.reached(declared(), target, before.as_ref());
+                self.sort_listed(declared(), summaries)
+            }
+            Ok(Listed::ByName) => {
+                self.reached(declared(), target, before.as_ref());
+                self.sort_unlisted(declared())
             }
             Err(fault) => {
-                declared().for_each(|credential| self.note_unseen(credential, &fault));
+                declared().for_each(|credential| self.note_unseen(credential, &fault, before.as_ref()));
                 self.board().set_reached(target, Some(fault));
-                return sorted;
-            }
-        };
-        let now = store.now().unwrap_or_default();
-        let mut suspects = Vec::new();
-        for credential in declared() {
-            let summary = listing.get(&credential.destination.name);
-            self.note_begun(&credential.name, summary.is_some_and(fleet::begun));
-            match summary.map(|summary| (summary, judge(summary, credential, now))) {
-                Some((summary, Look::At(date))) => self.note_quiet(credential, summary, now, Some(date)),
-                Some((summary, Look::Never)) => self.note_quiet(credential, summary, now, None),
-                Some((summary, Look::Now)) => {
-                    if fleet::moved(summary, &credential.policy) {
-                        suspects.push(Arc::clone(credential));
-                    }
-                    sorted.wanted.push(Arc::clone(credential));
-                }
-                None => {
-                    if credential.policy.takeover == Takeover::Rotate {
-                        suspects.push(Arc::clone(credential));
-                    }
-                    sorted.wanted.push(Arc::clone(credential));
-                }
+                Sorted::default()
             }
         }
-        self.brake_replacements(suspects).await;
-        let declared: HashSet<&SecretName> = declared().map(|one| &one.destination.name).collect();
+    }
+
+    async fn listing(&self, target: &TargetName) -> Result<Listed, Fault> {
+        let store = self.target(target)?;
+        if self.declaration().discovery == Discovery::Declared {
+            return Ok(Listed::ByName);
+        }
+        self.identify(target, store).await?;
+        store.fleet(&self.declaration().deployment).await.map(Listed::All)
+    }
+
+    fn sort_listed<'a>(
+        &self,
+        declared: impl Iterator<Item = &'a Arc<Credential>> + Clone,
+        summaries: Vec<Summary>,
+    ) -> Sorted {
+        let listing: HashMap<SecretName, Summary> =
+            summaries.into_iter().map(|summary| (summary.name.clone(), summary)).collect();
+        let mut sorted = Sorted::default();
+        for credential in declared.clone() {
+            let summary = listing.get(&credential.destination.name);
+            let now = self.store_of(credential).and_then(Store::now).unwrap_or_default();
+            self.note_begun(&credential.name, summary.is_some_and(fleet::begun));
+            let suspect = match summary {
+                Some(summary) => match judge(summary, credential, now) {
+                    Look::At(date) => {
+                        self.note_quiet(credential, summary, now, Some(date));
+                        continue;
+                    }
+                    Look::Never => {
+                        self.note_quiet(credential, summary, now, None);
+                        continue;
+                    }
+                    Look::Now => fleet::moved(summary, &credential.policy),
+                },
+                None => credential.policy.takeover == Takeover::Rotate,
+            };
+            let list = if suspect { &mut sorted.suspects } else { &mut sorted.wanted };
+            list.push(Arc::clone(credential));
+        }
+        let takeovers = self.declaration().credentials.iter().filter(|one| one.policy.takeover == Takeover::Rotate);
+        // Targets are listed one by one, so what another one showed counts too.
+        if sorted.suspects.len() + takeovers.count() <= self.replacement_count_max() {
+            sorted.wanted.append(&mut sorted.suspects);
+        }
+        let declared: HashSet<&SecretName> = declared.map(|one| &one.destination.name).collect();
         sorted.undeclared = listing.into_keys().filter(|name| !declared.contains(name)).collect();
         sorted
     }
 
-    /// Finds out which of `suspects` would be replaced, where they are so many that it matters, and
-    /// lets all of them begin or none. Targets are listed one by one, so what another one showed
-    /// before counts too, and has begun.
-    async fn brake_replacements(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) {
-        let takeovers = self.declaration().credentials.iter().filter(|one| one.policy.takeover == Takeover::Rotate);
-        if suspects.len() + takeovers.count() > self.replacement_count_max() {
-            self.judge_replacements(suspects).await;
+    /// Without the right to list, each is looked at by its name: when it is due, and otherwise in a
+    /// slow round. No listing shows what moved, so each is looked at once before anything begins. An
+    /// edit is another engine, and looks anew; what somebody else put there may change at any time.
+    fn sort_unlisted<'a>(&self, declared: impl Iterator<Item = &'a Arc<Credential>>) -> Sorted {
+        let wanted = declared.filter(|one| self.wants_look(one)).cloned();
+        if self.declaration().credentials.len() <= self.replacement_count_max() {
+            return Sorted { wanted: wanted.collect(), ..Sorted::default() };
         }
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let suspect = |one: &Arc<Credential>| one.policy.takeover == Takeover::Rotate || !judged.contains(&one.name);
+        let (suspects, wanted) = wanted.partition(suspect);
+        Sorted { wanted, suspects, ..Sorted::default() }
     }
 
-    /// The same where no listing shows what moved: each is looked at once, before anything begins. An
-    /// edit is another engine, and looks anew. What somebody else put there may change at any time.
-    async fn brake_unlisted(self: &Arc<Self>, wanted: &[Arc<Credential>]) {
-        if self.declaration().credentials.len() <= self.replacement_count_max() {
-            return;
-        }
-        let suspects = {
-            let judged = self.judged.lock().expect("no holder panics");
-            let suspect =
-                |one: &&Arc<Credential>| one.policy.takeover == Takeover::Rotate || !judged.contains(&one.name);
-            wanted.iter().filter(suspect).cloned().collect()
-        };
-        self.judge_replacements(suspects).await;
+    /// Whether a credential that no listing shows is looked at now.
+    fn wants_look(&self, credential: &Credential) -> bool {
+        let now = self.store_of(credential).and_then(Store::now);
+        self.board().with(|all| match (all.get(&credential.name), now) {
+            (Some(status), Some(now)) if status.looked != Timestamp::default() => {
+                status.look_again.is_some_and(|date| date <= now) || now.since(status.looked) >= DECLARED_ROUND
+            }
+            _ => true,
+        })
     }
 
     fn replacement_count_max(&self) -> usize {
         usize::try_from(self.declaration().limits.max_replacements).unwrap_or(usize::MAX)
     }
 
-    async fn judge_replacements(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) {
+    /// Finds out which of `suspects` would be replaced, lets all of those begin or none, and gives
+    /// everybody whom that is known of. The others are asked about again at the next listing.
+    pub async fn judge(self: &Arc<Self>, suspects: Vec<Arc<Credential>>) -> Vec<Arc<Credential>> {
+        let (mut known, unknown): (Vec<_>, Vec<_>) =
+            suspects.into_iter().partition(|one| self.with_brake(|brake| brake.knows(&one.name)));
+        if unknown.is_empty() {
+            return known;
+        }
         let visit = Visit { dry: true, vendor: AskVendor::AsNeeded, request: None };
-        let visited = self.visit_all(suspects, visit, |_, _| {}).await;
-        let seen = visited.iter().filter(|(_, one)| one.status.fault.is_none()).map(|(name, _)| name.clone());
-        self.judged.lock().expect("no holder panics").extend(seen);
-        let replaced = visited.into_iter().filter(|(_, one)| one.planned.as_ref().is_some_and(brake::replaces));
-        self.with_brake(|brake| brake.judge(replaced.map(|(name, _)| name)));
+        let mut told: BTreeMap<Name, bool> = BTreeMap::new();
+        let looking = self.visit_all(unknown.clone(), visit, |name, one| {
+            if one.status.fault.is_none() {
+                told.insert(name.clone(), one.planned.as_ref().is_some_and(brake::replaces));
+            } else {
+                self.board().set(name, one.status.clone());
+            }
+        });
+        if tokio::time::timeout(JUDGE_MAX, looking).await.is_err() {
+            tracing::warn!("what would be replaced is not known of every credential yet: a vendor answers too slowly");
+        }
+        let replaced = told.iter().filter(|(_, replaced)| **replaced).map(|(name, _)| name.clone());
+        self.with_brake(|brake| brake.judge(replaced));
+        known.extend(unknown.into_iter().filter(|one| told.contains_key(&one.name)));
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner).extend(told.into_keys());
+        known
     }
 
     /// Holds back, among what a dry look at the whole fleet planned, replacements that are too many.
@@ -266,23 +337,59 @@ impl Engine {
             live,
         });
         // What a closer look found stands until the next one: dead or foreign credentials don't
-        // show in a listing of secrets.
-        let before = self.board().get(&credential.name).filter(|before| before.publishes_as(&published));
+        // show in a listing of secrets, and neither does what went wrong.
+        let before = self.board().get(&credential.name);
+        let fault = before.as_ref().and_then(|before| before.fault.clone());
+        let retry = before.as_ref().filter(|_| fault.is_some()).map(|before| before.look_again.unwrap_or(now));
+        let before = before.filter(|before| before.publishes_as(&published));
         let (dead, foreign) = before.map_or((false, 0), |before| (before.dead, before.foreign));
         let others = self.crowd(&credential.name);
         let (reason, detail) = match others.is_empty() {
             true => (reason, None),
             false => (Reason::NotAlone, Some(same_place(&others))),
         };
-        let status = Status { reason, look_again: until, published, dead, foreign, detail, ..blank(now) };
+        let look_again = earlier(until, retry);
+        let status = Status { reason, fault, look_again, published, dead, foreign, detail, ..blank(now) };
         self.board().set(&credential.name, status);
     }
 
-    fn note_unseen(&self, credential: &Credential, fault: &Fault) {
-        let before = self.board().get(&credential.name);
-        let status = before.unwrap_or_else(|| blank(Timestamp::default()));
-        self.board().set(&credential.name, Status { fault: Some(fault.clone()), ..status });
+    /// Whether a credential's last look failed.
+    pub(super) fn fails(&self, name: &Name) -> bool {
+        self.board().with(|all| all.get(name).is_some_and(|status| status.fault.is_some()))
     }
+
+    /// A target answered: what it failed with `before` is over for everybody there. Their own faults
+    /// stand.
+    fn reached<'a>(
+        &self,
+        declared: impl Iterator<Item = &'a Arc<Credential>>,
+        target: &TargetName,
+        before: Option<&Fault>,
+    ) {
+        self.board().set_reached(target, None);
+        for credential in declared.filter(|_| before.is_some()) {
+            let Some(status) = self.board().get(&credential.name) else { continue };
+            if status.fault.as_ref() == before {
+                self.board().set(&credential.name, Status { fault: None, ..status });
+            }
+        }
+    }
+
+    fn note_unseen(&self, credential: &Credential, fault: &Fault, before: Option<&Fault>) {
+        let status = self.board().get(&credential.name).unwrap_or_else(|| blank(Timestamp::default()));
+        let own = status.fault.as_ref().is_some_and(|known| Some(known) != before);
+        if !own {
+            self.board().set(&credential.name, Status { fault: Some(fault.clone()), ..status });
+        }
+    }
+}
+
+/// What a target tells of its secrets.
+enum Listed {
+    /// Those of the deployment.
+    All(Vec<Summary>),
+    /// Nothing: keyferry may not list them.
+    ByName,
 }
 
 fn judge(summary: &Summary, credential: &Credential, now: Timestamp) -> Look {

@@ -55,6 +55,9 @@ impl Run<'_> {
             return Err(self.fault("taking a step", "the secret is not there any more"));
         };
         let arn = &secret.arn;
+        // From here on this process may hold a value that nobody else can store or end.
+        let holds = matches!(step, Step::Mint { .. } | Step::MintFirst { .. });
+        let _hold = holds.then(|| self.engine.hold(&self.credential.name));
         match step {
             Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
             Step::TakeOver => {
@@ -231,7 +234,7 @@ impl Run<'_> {
         let mut sends = 0;
         loop {
             let now = self.store_now()?;
-            match own::next(&mut own, answer, now, self.engine.stopping()) {
+            match own::next(&mut own, answer, now, self.engine.must_finish(&self.credential.name)) {
                 Next::Put => {
                     self.pause_before_send(sends, told.as_ref()).await;
                     sends += 1;
@@ -271,7 +274,7 @@ impl Run<'_> {
         let mut told = proved.as_ref().err().cloned();
         let mut sends = 0;
         loop {
-            match own::next(&mut own, answer, self.store_now()?, self.engine.stopping()) {
+            match own::next(&mut own, answer, self.store_now()?, self.engine.must_finish(&self.credential.name)) {
                 Next::Put => {
                     self.pause_before_send(sends, told.as_ref()).await;
                     sends += 1;
@@ -329,7 +332,7 @@ impl Run<'_> {
                 Err(fault) if fault.heals_by_itself() => fault,
                 Err(fault) => return Err(fault),
             };
-            if self.store_now()?.since(since) >= FIRST_PROOF_MAX || self.engine.stopping() {
+            if self.store_now()?.since(since) >= FIRST_PROOF_MAX || self.engine.must_finish(&self.credential.name) {
                 return Err(fault);
             }
             self.engine.clock.sleep(VERIFY_PAUSE).await;

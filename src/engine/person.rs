@@ -154,6 +154,10 @@ impl Engine {
         if self.declaration().discovery == Discovery::Declared {
             return Ok(found);
         }
+        if let Some(fault) = self.unopened().targets.values().next() {
+            // What is tracked there can't be told, so nothing may count as untracked.
+            return Err(fault.clone());
+        }
         for (target, store) in self.stores() {
             self.identify(target, store).await?;
             for summary in store.fleet(&self.declaration().deployment).await? {

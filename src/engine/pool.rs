@@ -11,10 +11,9 @@ use std::sync::Arc;
 use tokio::task::{Id, JoinSet};
 
 use crate::engine::Engine;
-use crate::engine::reconcile::{Visit, Visited};
-use crate::engine::snapshot::Status;
+use crate::engine::reconcile::{AskVendor, Visit, Visited};
+use crate::engine::watch::Cut;
 use crate::model::credential::Credential;
-use crate::model::fault::{Class, Fault};
 use crate::model::name::{Name, TargetName, VendorName};
 use crate::rotation::fleet::Urgency;
 
@@ -145,16 +144,11 @@ impl Pool {
         };
         let Flight { engine, credential, visit } = self.flights.remove(&id).expect("what runs has its flight");
         self.names.remove(&credential.name);
-        // One credential's panic is that credential's failed visit.
+        // A panic is that credential's failed visit; one outside of the visit itself as well.
         let visited = visited.unwrap_or_else(|_| {
-            let name = &credential.name;
-            let fault = Fault::new(Class::Bug, format!("visiting `{name}`"), "keyferry failed")
-                .with_hint("this is a bug of keyferry: please report it with the log");
-            let looked = engine.store_of(&credential).and_then(crate::stores::aws::Store::now).unwrap_or_default();
-            let status = Status::unseen(fault, looked);
-            engine.board().set(name, status.clone());
-            engine.pulses().end(name.as_str());
-            Visited { status, planned: None, steps: Vec::new(), leaked: None }
+            let visited = engine.failed(&credential, Cut::Panicked.fault(&format!("visiting `{}`", credential.name)));
+            engine.board().set(&credential.name, visited.status.clone());
+            visited
         });
         Some(Landed { engine, credential, visit, visited })
     }
@@ -182,7 +176,11 @@ impl Pool {
         most.saturating_sub(taken.get(wanted).copied().unwrap_or_default())
     }
 
-    fn spawn(&mut self, engine: Arc<Engine>, credential: Arc<Credential>, visit: Visit) {
+    fn spawn(&mut self, engine: Arc<Engine>, credential: Arc<Credential>, mut visit: Visit) {
+        if visit.vendor == AskVendor::AsNeeded && engine.fails(&credential.name) {
+            // A fault stands until the very thing that failed was tried again, the vendor included.
+            visit.vendor = AskVendor::Always;
+        }
         let flight = Flight { engine: Arc::clone(&engine), credential: Arc::clone(&credential), visit };
         self.names.insert(credential.name.clone());
         let handle = self.running.spawn(async move { engine.reconcile(&credential, visit).await });

@@ -2,7 +2,7 @@
 //! long silence may last; nothing here reads a clock.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Everything that is under way, with the number of signs of life so far.
 #[derive(Default)]
@@ -29,6 +29,6 @@ impl Pulses {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
-        self.0.lock().expect("no holder panics")
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 //! recovery.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::engine::Engine;
@@ -35,6 +35,8 @@ const RETRY_COUNT_MAX: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Looks at what AWS does not show yet of what this visit wrote.
 const LAG_COUNT_MAX: u32 = 5;
+/// Wait after a visit that came to nothing at all.
+const FAILED_PAUSE: Duration = Duration::from_secs(60);
 /// Longest wait between visits to a credential that keeps failing.
 const VISIT_PAUSE_MAX: Duration = Duration::from_secs(900);
 
@@ -106,32 +108,46 @@ pub struct Visited {
 
 impl Engine {
     /// Visits one credential. Never fails: what went wrong is part of the status, and noted on the
-    /// board.
+    /// board. Ends within a bound, whoever does not answer.
     pub async fn reconcile(&self, credential: &Arc<Credential>, visit: Visit) -> Visited {
+        let name = &credential.name;
+        let visited = match self.watched(name.as_str(), Some(name), self.visit_max, self.visit(credential, visit)).await
+        {
+            Ok(visited) => visited,
+            Err(cut) => self.failed(credential, cut.fault(&format!("visiting `{name}`"))),
+        };
+        if !visit.dry {
+            self.board.set(name, visited.status.clone());
+        }
+        visited
+    }
+
+    async fn visit(&self, credential: &Arc<Credential>, visit: Visit) -> Visited {
         let memory = {
-            let mut memories = self.memories.lock().expect("no holder panics");
+            let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(memories.entry(credential.name.clone()).or_default())
         };
         // One visit at a time for one credential; equal wake-ups queue up behind it and find
         // nothing to do.
         let mut memory = memory.lock().await;
-        self.pulses.beat(credential.name.as_str());
-        let visited = match (self.store(credential).await, self.vendor(credential)) {
+        match (self.store(credential).await, self.vendor(credential)) {
             (Ok(store), Ok(vendor)) => {
                 Run::new(self, credential, (store, vendor.as_ref()), &mut memory, visit).visit().await
             }
-            (Err(fault), _) | (_, Err(fault)) => Visited {
-                status: Status::unseen(fault, Timestamp::default()),
-                planned: None,
-                steps: Vec::new(),
-                leaked: None,
-            },
-        };
-        self.pulses.end(credential.name.as_str());
-        if !visit.dry {
-            self.board.set(&credential.name, visited.status.clone());
+            (Err(fault), _) | (_, Err(fault)) => self.failed(credential, fault),
         }
-        visited
+    }
+
+    /// A visit that came to nothing. What was known before stands beside its fault, and it is tried
+    /// again.
+    pub(super) fn failed(&self, credential: &Credential, fault: Fault) -> Visited {
+        let looked = self.store_of(credential).and_then(Store::now).unwrap_or_default();
+        let look_again = (looked != Timestamp::default()).then(|| looked.plus(FAILED_PAUSE));
+        let status = match self.board.get(&credential.name) {
+            Some(before) => Status { fault: Some(fault), look_again, ..before },
+            None => Status { look_again, ..Status::unseen(fault, looked) },
+        };
+        Visited { status, planned: None, steps: Vec::new(), leaked: None }
     }
 }
 
@@ -394,7 +410,11 @@ impl Run<'_> {
                 Some(Fault { class: Class::Retry { after: Some(told) }, .. }) => {
                     Some(looked.plus(self.visit_pause().max(*told)))
                 }
-                Some(_) => earlier(decision.look_again, Some(looked.plus(self.visit_pause()))),
+                // A date that is past asks for nothing sooner than the next try.
+                Some(_) => {
+                    let date = decision.look_again.filter(|date| *date > looked);
+                    earlier(date, Some(looked.plus(self.visit_pause())))
+                }
                 None => decision.look_again,
             },
             published,

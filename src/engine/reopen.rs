@@ -4,51 +4,53 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::{Declaration, VendorInstance};
-use crate::engine::{Engine, connect};
+use crate::engine::open::{all_reachable, reads_aws};
+use crate::engine::{Engine, Unopened, open};
 use crate::model::credential::Credential;
-use crate::model::fault::Fault;
 use crate::model::name::{Name, TargetName};
-use crate::model::option::Reference;
 use crate::rotation::brake::{self, Brake};
 use crate::stores::aws::Store;
 
 impl Engine {
-    /// Opens `declaration` next to this engine, which should begin nothing more then.
-    ///
-    /// # Errors
-    /// When a new or changed target or vendor can't be opened; this engine is as it was.
-    pub async fn reopen(&self, declaration: Arc<Declaration>) -> Result<Self, Fault> {
+    /// Opens `declaration` next to this engine, which should begin nothing more then. What could not be
+    /// opened before is tried again.
+    pub async fn reopen(&self, declaration: Arc<Declaration>) -> Self {
         let same_target = |name: &TargetName| self.declaration.targets.get(name) == declaration.targets.get(name);
-        let mut stores = BTreeMap::new();
-        let mut identified = BTreeMap::new();
-        for (name, target) in &declaration.targets {
-            let known = self.stores.get(name).filter(|_| same_target(name));
-            let store = match known {
-                Some(store) => store.clone(),
-                None => Store::connect_over(self.client.transport(), target, Arc::clone(&self.clock)).await?,
-            };
-            let told = known.and_then(|_| self.identified.get(name)).cloned().unwrap_or_else(OnceCell::new);
-            stores.insert(name.clone(), store);
-            identified.insert(name.clone(), told);
-        }
+        let known = |name: &TargetName| self.stores.get(name).filter(|_| same_target(name));
+        let missing = declaration.targets.iter().filter(|(name, _)| known(name).is_none()).map(|(_, target)| target);
+        let fresh = self.openings.targets(missing, self.client.transport(), &self.clock).await;
         // Admin secrets may lie in a target.
-        let all_same = declaration.targets == self.declaration.targets;
+        let all_same = declaration.targets == self.declaration.targets && fresh.is_empty();
+        let kept = declaration.targets.keys().filter_map(|name| Some((name.clone(), known(name)?.clone())));
+        let mut stores: BTreeMap<TargetName, Store> = kept.collect();
+        let mut unopened = Unopened::default();
+        for (name, opened) in fresh {
+            match opened {
+                Ok(store) => drop(stores.insert(name, store)),
+                Err(fault) => drop(unopened.targets.insert(name, fault)),
+            }
+        }
+        let told = |name: &TargetName| known(name).and_then(|_| self.identified.get(name)).cloned();
+        let identified = stores.keys().map(|name| (name.clone(), told(name).unwrap_or_else(OnceCell::new))).collect();
         let mut vendors = BTreeMap::new();
         for (name, vendor) in &declaration.vendors {
             let before = self.declaration.vendors.get(name);
             let same = before.is_some_and(|before| same_vendor(before, vendor)) && (all_same || !reads_aws(vendor));
-            let known = self.vendors.get(name).filter(|_| same);
-            let vendor = match known {
-                Some(known) => Arc::clone(known),
-                None => connect(vendor, &stores, &self.client, &self.clock)?,
+            let opened = match self.vendors.get(name).filter(|_| same) {
+                Some(known) => Ok(Arc::clone(known)),
+                None => all_reachable(vendor, &declaration, &unopened)
+                    .and_then(|()| open::vendor(vendor, &stores, &self.client, &self.clock)),
             };
-            vendors.insert(name.clone(), vendor);
+            match opened {
+                Ok(opened) => drop(vendors.insert(name.clone(), opened)),
+                Err(fault) => drop(unopened.vendors.insert(name.clone(), fault)),
+            }
         }
         let kept = |name: &Name| match (self.declared(name), find(&declaration, name)) {
             (Some(before), Some(after)) => same_place(before, after),
@@ -56,7 +58,7 @@ impl Engine {
         };
         let mut brake = Brake::new(declaration.limits.max_replacements);
         brake.judge(self.due_by(&declaration));
-        Ok(Self {
+        Self {
             board: Arc::new(self.board.kept(kept, same_target)),
             identified,
             stores,
@@ -73,8 +75,12 @@ impl Engine {
             crowds: Mutex::default(),
             replaced: AtomicBool::new(false),
             client: self.client.clone(),
+            unopened,
+            openings: self.openings.clone(),
+            holds: Arc::clone(&self.holds),
+            visit_max: self.visit_max,
             declaration,
-        })
+        }
     }
 
     /// Tells this engine that `next` took its place: it finishes what it began. Gives those of its credentials that nobody
@@ -83,7 +89,7 @@ impl Engine {
         let gone = |one: &&Arc<Credential>| next.declared(&one.name).is_none_or(|after| !same_secret(one, after));
         let gone: Vec<_> = self.declaration.credentials.iter().filter(gone).cloned().collect();
         self.replaced.store(true, Ordering::Relaxed);
-        let mut memories = self.memories.lock().expect("no holder panics");
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         memories.retain(|name, _| next.declared(name).is_some());
         gone
     }
@@ -127,8 +133,4 @@ fn same_place(one: &Credential, other: &Credential) -> bool {
 
 fn same_vendor(one: &VendorInstance, other: &VendorInstance) -> bool {
     one.spec.kind == other.spec.kind && one.options == other.options
-}
-
-fn reads_aws(vendor: &VendorInstance) -> bool {
-    vendor.options.references().any(|(_, reference)| matches!(reference, Reference::AwsSecret { .. }))
 }

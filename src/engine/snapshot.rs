@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
@@ -236,6 +236,6 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().expect("no holder panics")
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

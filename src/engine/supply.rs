@@ -40,6 +40,7 @@ impl Run<'_> {
             }),
             Source::Read(reference) => {
                 let doing = format!("reading the `{}` of `{name}`", piece.output);
+                self.engine.reachable(reference)?;
                 let value = refer(reference, self.engine.stores(), piece.output, &doing).await?;
                 match value.is_empty() {
                     true => Err(Fault::new(Class::Denied, doing, "its source is empty; nothing was written")),

@@ -3,7 +3,7 @@
 //! when AWS and every vendor that was asked answered.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::engine::Engine;
@@ -30,6 +30,7 @@ struct Known {
     stopping: bool,
     in_force: Option<Timestamp>,
     refused: Option<String>,
+    differs: bool,
 }
 
 /// Which declaration is in force.
@@ -39,6 +40,8 @@ pub struct InForce {
     pub since: Option<Timestamp>,
     /// Why the one on disk is not in force, if it was tried.
     pub refused: Option<String>,
+    /// Whether the files on disk are others than those that were read last.
+    pub differs: bool,
 }
 
 impl Health {
@@ -73,6 +76,7 @@ impl Health {
     pub fn declared(&self, read: Result<(), String>) {
         let now = self.clock.wall();
         let mut known = self.lock();
+        known.differs = false;
         match read {
             Ok(()) => {
                 known.in_force = Some(now);
@@ -82,10 +86,15 @@ impl Health {
         }
     }
 
+    /// Whether the declaration's files on disk are others than those that were read last.
+    pub fn differs(&self, differs: bool) {
+        self.lock().differs = differs;
+    }
+
     /// Which declaration is in force.
     pub fn in_force(&self) -> InForce {
         let known = self.lock();
-        InForce { since: known.in_force, refused: known.refused.clone() }
+        InForce { since: known.in_force, refused: known.refused.clone(), differs: known.differs }
     }
 
     /// What hangs, as a sentence; `None` while the daemon lives.
@@ -121,13 +130,21 @@ impl Health {
             if let Some(why) = &known.refused {
                 missing.push(format!("the declaration on disk is not in force: {why}"));
             }
+            if known.differs {
+                missing
+                    .push("the declaration on disk changed and is not in force: send SIGHUP to read it again".into());
+            }
         }
+        let unopened = engine.unopened();
+        missing.extend(unopened.vendors.values().map(ToString::to_string));
         let unreachable = engine.board().unreachable();
         missing.extend(unreachable.iter().map(|(target, fault)| format!("target `{target}`: {fault}")));
         let failing: Vec<String> = engine.board().with(|statuses| {
             let faults = statuses.iter().filter_map(|(name, status)| status.fault.as_ref().map(|fault| (name, fault)));
             // One target that can't be listed is one thing, however many credentials lie there.
-            let own = faults.filter(|(_, fault)| !unreachable.values().any(|known| known == *fault));
+            let own = faults.filter(|(_, fault)| {
+                !unreachable.values().chain(unopened.vendors.values()).any(|known| known == *fault)
+            });
             own.map(|(name, fault)| format!("credential `{name}`: {fault}")).collect()
         });
         let more = failing.len().saturating_sub(NAMED_COUNT_MAX);
@@ -139,6 +156,6 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().expect("no holder panics")
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -142,7 +142,7 @@ impl Stage {
         let sorted = self.engine.sort().await;
         let unreachable = self.engine.board().unreachable();
         assert!(unreachable.is_empty(), "{unreachable:?}");
-        self.engine.visit_all(sorted.wanted, Visit::default(), |_, _| {}).await;
+        self.engine.pass(sorted, Visit::default(), |_, _| {}).await;
         self.sandbox.consumer.round().await;
     }
 
@@ -157,8 +157,8 @@ impl Stage {
 
     /// One pass in which anything may fail.
     pub async fn patient_pass(&self) {
-        let wanted = self.engine.sort().await.wanted;
-        self.engine.visit_all(wanted, Visit::default(), |_, _| {}).await;
+        let sorted = self.engine.sort().await;
+        self.engine.pass(sorted, Visit::default(), |_, _| {}).await;
         self.sandbox.consumer.round().await;
     }
 

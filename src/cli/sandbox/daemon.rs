@@ -19,21 +19,17 @@ use crate::cli::sandbox::{BASE_URL, DECLARATION, is_builtin};
 use crate::config::{self, Declaration};
 use crate::sandbox::stage::Sandbox;
 
-/// Holds the process id of the sandbox that a daemon belongs to.
-const PARENT: &str = "KEYFERRY_SANDBOX_PARENT";
 /// How long a daemon may take to finish what is under way, in real time.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// Where a sandbox started this process: ends with it, however it ends.
-pub(in crate::cli) fn tie_to_parent() {
-    let parent = std::env::var(PARENT).ok().and_then(|text| text.parse().ok()).and_then(Pid::from_raw);
-    let Some(parent) = parent else { return };
+/// Ends this process with the sandbox that started it, however that ends.
+pub(in crate::cli) fn tie_to_parent(parent: i32) -> anyhow::Result<()> {
     // Where that can't be had, the sandbox still ends its daemon itself when it ends in order.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    if getppid() != Some(parent) {
-        // It was gone before we asked.
-        std::process::exit(0);
+    if getppid() != Pid::from_raw(parent) {
+        bail!("the sandbox that this daemon belongs to is gone; nothing was started");
     }
+    Ok(())
 }
 
 /// The daemon that is running now, and how to start the next one.
@@ -107,7 +103,7 @@ fn spawn(program: &Path, config: &Path, listen: SocketAddr, speed: f64) -> anyho
     let mut command = Command::new(program);
     command.arg("run").arg("--config").arg(config);
     command.args(["--sandbox-speed", &speed.to_string(), "--listen", &listen.to_string()]);
-    command.env(PARENT, std::process::id().to_string());
+    command.args(["--sandbox-parent", &std::process::id().to_string()]);
     if std::env::var_os("RUST_LOG").is_none() {
         // The sandbox tells what changes; the daemon, what is wrong.
         command.env("RUST_LOG", "error,keyferry=warn");

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::report::say;
-use crate::cli::run::told_to_stop;
 use crate::cli::sandbox::daemon::Daemon;
 use crate::cli::sandbox::keys::{Key, Keyboard};
+use crate::cli::signals::told_to_stop;
 use crate::model::time::{Timestamp, human};
 use crate::sandbox::gate::{Held, Hold, Moment};
 use crate::sandbox::stage::Sandbox;

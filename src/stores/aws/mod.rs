@@ -14,6 +14,7 @@
 //! | `time` | which dates of AWS's are believed |
 //! | `classify` | from answers to faults |
 //! | `pacing` | how fast |
+//! | `pipes` | files that the SDK could never finish reading |
 //! | `wire` | how requests travel |
 //! | `preflight` | trials in a scratch secret of what the contract only assumes |
 //!
@@ -48,6 +49,7 @@ mod existing;
 mod keys;
 mod observe;
 mod pacing;
+mod pipes;
 pub mod preflight;
 mod proof;
 mod signing;
@@ -76,6 +78,7 @@ use crate::model::time::Timestamp;
 pub use self::connect::{AssumeRole, Credentials, Identity, Target, refuse_leaky_environment};
 pub use self::existing::Existing;
 pub use self::pacing::{Calls, Pacing};
+pub use self::pipes::refuse_pipes;
 pub use self::proof::{Adoptable, Published, Removable, Returnable, Unpublished};
 pub use self::signing::Fence;
 pub use self::write::{Created, Owner};

@@ -126,26 +126,37 @@ impl House {
 
     /// Runs a verb to its end; gives its exit code and what it said.
     pub async fn verb(&self, verb: &str) -> (i32, String) {
+        self.start(verb).output().await
+    }
+
+    /// Starts a verb.
+    pub fn start(&self, verb: &str) -> Started {
+        self.start_with(verb, |_| {})
+    }
+
+    /// Starts a verb in another environment.
+    pub fn start_with(&self, verb: &str, change: impl FnOnce(&mut Command)) -> Started {
         let mut command = self.command(verb);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        (output.status.code().unwrap(), text)
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        change(&mut command);
+        Started(command.spawn().unwrap())
     }
 
     /// Runs a verb, tells it to stop once a delay struck, and gives its exit code and what it said.
     pub async fn stopped(&self, verb: &str) -> (i32, String) {
-        let mut command = self.command(verb);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = self.start(verb);
         self.struck().await;
-        signal(child.id(), "TERM");
-        let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
-        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        (output.status.code().unwrap_or(-1), text)
+        child.told("TERM").await
     }
 
     /// Starts the daemon; ends when its pages are there.
     pub async fn daemon(&self, environment: &[(&str, &str)]) -> Daemon {
-        let mut command = self.command("run --listen 127.0.0.1:0");
+        self.daemon_with("", environment).await
+    }
+
+    /// The same, with more arguments.
+    pub async fn daemon_with(&self, more: &str, environment: &[(&str, &str)]) -> Daemon {
+        let mut command = self.command(&format!("run --listen 127.0.0.1:0{more}"));
         command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
@@ -220,6 +231,24 @@ fn signal(id: u32, name: &str) {
     assert!(status.success());
 }
 
+/// A verb that runs.
+pub struct Started(Child);
+
+impl Started {
+    /// Waits for its end; gives its exit code and what it said.
+    pub async fn output(self) -> (i32, String) {
+        let output = tokio::task::spawn_blocking(move || self.0.wait_with_output().unwrap()).await.unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    /// Sends it a signal, and waits.
+    pub async fn told(self, name: &str) -> (i32, String) {
+        signal(self.0.id(), name);
+        self.output().await
+    }
+}
+
 /// The binary as a daemon. Killed when dropped.
 pub struct Daemon {
     child: Child,
@@ -254,6 +283,16 @@ impl Daemon {
 
     pub fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many sockets and files it has open, where this test's user may look.
+    pub fn descriptor_count(&self) -> Option<usize> {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).ok().map(Iterator::count)
     }
 
     /// Waits until it ended by itself.

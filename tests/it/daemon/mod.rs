@@ -13,8 +13,10 @@ use crate::stage::Stage;
 pub use house::until;
 use house::{Daemon, Ear, House, credential};
 
+mod bounds;
 mod health;
 mod house;
+mod pages;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -332,7 +334,7 @@ async fn a_person_who_stops_a_rotation_loses_no_credential_and_is_told() {
         ("rotate app more", "keycard", "create_credential", 3),
         ("rotate app", "aws", "PutSecretValue", 3),
         ("rotate app --leaked", "keycard", "create_credential", 3),
-        ("once", "keycard", "create_credential", 0),
+        ("once", "keycard", "create_credential", 3),
     ];
     for (verb, service, call, code) in rows {
         let house = House::new(&["app", "more"]).await;
@@ -368,37 +370,21 @@ async fn told_to_stop_twice_it_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_call_hangs_the_watchdog_is_not_fed_and_livez_says_so() {
+async fn while_a_vendor_does_not_answer_the_watchdog_is_fed_and_livez_says_alive() {
     let house = House::new(&["app"]).await;
     house.declare(&credential("app", ""));
-    house.delay("keycard", "create_credential", 0, Duration::from_secs(3));
+    house.delay("keycard", "create_credential", 0, Duration::from_secs(9));
     let ear = Ear::new("watchdog");
-    let environment = [("NOTIFY_SOCKET", ear.address.as_str()), ("WATCHDOG_USEC", "800000")];
+    let environment = [("NOTIFY_SOCKET", ear.address.as_str()), ("WATCHDOG_USEC", "4000000")];
     let daemon = house.daemon(&environment).await;
-    ear.hears("WATCHDOG=1").await;
-    daemon.answers("livez", 503, "no sign of life of `app`").await;
-    assert_eq!(daemon.get("readyz").await.0, 503);
-    // Between two answers that say so, nobody was told otherwise.
-    let mut looks = 0;
-    loop {
-        let before = ear.count("WATCHDOG=1");
-        if daemon.get("livez").await.0 == 200 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let after = ear.count("WATCHDOG=1");
-        if daemon.get("livez").await.0 == 200 {
-            break;
-        }
-        assert_eq!(before, after, "fed while a call hung");
-        looks += 1;
+    house.struck().await;
+    // For longer than the service manager's patience.
+    let fed = ear.count("WATCHDOG=1");
+    while daemon.row("app").await.is_none_or(|row| row.0 != "ok") {
+        assert_eq!(daemon.get("livez").await.0, 200, "a vendor that is mute is no reason to kill a daemon");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(looks > 0, "it hung for long enough to be looked at");
-    ear.hears("STATUS=no sign of life of `app`").await;
-    let before = ear.count("WATCHDOG=1");
-    until("it is fed again", || ear.count("WATCHDOG=1") > before).await;
-    daemon.shows("app", "ok", "healthy").await;
-    ear.hears("READY=1").await;
+    assert!(ear.count("WATCHDOG=1") >= fed + 6, "{:?}", ear.heard());
     daemon.answers("readyz", 200, "ready").await;
     daemon.stop().await;
 }
@@ -432,7 +418,7 @@ async fn two_daemons_by_mistake_share_the_work() {
     assert_eq!(house.live(), 2);
     // A third one, at the first one's address, does not even start.
     let (code, text) = house.verb(&format!("run --listen {}", one.host())).await;
-    assert!(code == 2 && text.contains("nothing was started") && text.contains("running here already"), "{text}");
+    assert!(code == 3 && text.contains("nothing was started") && text.contains("running here already"), "{text}");
     house.leap(31 * DAY);
     for daemon in [&one, &other] {
         // Both list at the same moment.
