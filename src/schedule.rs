@@ -69,7 +69,9 @@ impl Bells {
             let job = Job::new_repeated_async(every, move |_, _| {
                 let ring = ring.clone();
                 // Nobody may have heard the last ones yet.
-                Box::pin(async move { drop(ring.try_send(bell)) })
+                Box::pin(async move {
+                    let _ = ring.try_send(bell);
+                })
             })?;
             scheduler.add(job).await?;
         }
@@ -130,6 +132,17 @@ pub fn until_next(statuses: &BTreeMap<Name, Status>, now: Timestamp) -> Duration
 mod tests {
     use super::*;
     use crate::model::fault::{Class, Fault};
+
+    #[tokio::test]
+    async fn every_bell_has_a_job_of_its_own_and_rings_again() {
+        // The scheduler goes by the host's clock, in whole seconds: this is a second or two.
+        let mut bells = Bells::start(6.0 * 3_600.0).await.unwrap();
+        let mut heard: BTreeMap<Bell, usize> = BTreeMap::new();
+        while heard.len() < Bell::ALL.len() || heard.values().any(|count| *count < 2) {
+            *heard.entry(bells.rung().await).or_default() += 1;
+        }
+        bells.stop().await;
+    }
 
     #[test]
     fn what_is_due_is_named_and_what_is_busy_or_never_seen_is_not() {

@@ -33,8 +33,9 @@ pub fn span(text: &str) -> Result<Duration, String> {
 /// Brings everything as far as it goes now.
 pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> anyhow::Result<u8> {
     let engine = super::open(source, printer).await?;
-    signals::stop_when_told(&engine);
-    up_to_date(&engine, arguments.wait.unwrap_or_default(), printer).await;
+    let wait = arguments.wait.unwrap_or_default();
+    signals::stop_when_told(&engine, wait);
+    up_to_date(&engine, wait, printer).await;
     let stopped = engine.stopping();
     // Under a timer, the journal gets what is wrong and not the whole table every time.
     let problems_only = printer.output() == Output::Text && telemetry::is_journal(&std::io::stdout());

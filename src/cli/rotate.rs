@@ -48,7 +48,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     }
     let wanted = arguments.which.pick(engine.declaration(), "nothing was rotated")?;
     few_enough(arguments, wanted.len(), engine.declaration())?;
-    signals::stop_when_told(&engine);
+    signals::stop_when_told(&engine, Duration::ZERO);
     let bar = printer.progress(wanted.len(), "rotating");
     let cause = if arguments.leaked { Cause::Leaked } else { Cause::Asked };
     let visit = Visit { request: Some(cause), vendor: AskVendor::AsNeeded, dry: false };

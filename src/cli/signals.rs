@@ -13,6 +13,9 @@ use crate::engine::Engine;
 /// Real time in which a stop must be over: less than the service manager's patience.
 pub(super) const DRAIN_MAX: Duration = Duration::from_secs(75);
 
+/// Real time that a verb may take which ends by itself, however many vendors do not answer.
+const RUN_MAX: Duration = Duration::from_secs(2 * 3_600);
+
 /// What a running daemon is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Order {
@@ -53,15 +56,18 @@ fn ignores_hangup() -> bool {
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & HANGUP_BIT != 0)
 }
 
-/// For verbs that begin rotations and end by themselves: told to stop, nothing new begins, and what is
-/// under way is finished or left in a state that the next run goes on from. Told again, or after a
-/// while, it ends at once.
-pub(super) fn stop_when_told(engine: &Arc<Engine>) {
+/// For verbs that begin rotations and end by themselves: told to stop, or after [`RUN_MAX`] and `more`,
+/// nothing new begins, and what is under way is finished or left in a state that the next run goes on
+/// from. Told again, or after a while, it ends at once.
+pub(super) fn stop_when_told(engine: &Arc<Engine>, more: Duration) {
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
-        told_to_stop().await;
+        let why = tokio::select! {
+            () = told_to_stop() => "told to stop",
+            () = tokio::time::sleep(RUN_MAX.saturating_add(more)) => "it takes too long",
+        };
         engine.stop();
-        tracing::warn!("told to stop: finishing what only this process can finish; once more ends it at once");
+        tracing::warn!("{why}: finishing what only this process can finish; a signal ends it at once");
         let why = tokio::select! {
             () = told_to_stop() => "told to stop again",
             () = tokio::time::sleep(DRAIN_MAX) => "it took too long",

@@ -32,6 +32,9 @@ pub const DECLARED_ROUND: Duration = Duration::from_secs(3_600);
 /// next listing, and does not begin before.
 const JUDGE_MAX: Duration = Duration::from_secs(300);
 
+/// How long finding out what goes first may take.
+const ORDER_MAX: Duration = Duration::from_secs(10);
+
 /// What a listing of the fleet says: who needs a look now. Credentials of a target that could not be
 /// listed are not in it; the board says why.
 #[derive(Default)]
@@ -248,7 +251,8 @@ impl Engine {
         // Those that are fed by others come after them, and again where one of them was published
         // meanwhile.
         if visit.request.is_some() && wanted.len() > LANE_VISIT_COUNT_MAX {
-            self.learn_what_is_begun(&wanted).await;
+            // The order is worth a moment and no more.
+            let _ = tokio::time::timeout(ORDER_MAX, self.learn_what_is_begun(&wanted)).await;
         }
         let urgency = |name: &Name| self.urgency(name, visit.request);
         let (mut held, first): (Vec<_>, Vec<_>) =

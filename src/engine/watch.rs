@@ -173,3 +173,70 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::HostClock;
+    use crate::config;
+
+    async fn engine() -> Engine {
+        let text = "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://127.0.0.1:1\"\n\
+                    credentials = \"sandbox\"\n[vendors.k]\nkind = \"keycard\"\nbase_url = \"http://127.0.0.1:1\"\n\
+                    zone = \"z\"\nclient_id = { sandbox = true }\nclient_secret = { sandbox = true }\n\
+                    [[credential]]\nname = \"app\"\nvendor = \"k\"\ntype = \"password\"\napplication = \"app\"\n";
+        let loaded =
+            config::load_text(&[("test.toml", text)]).unwrap_or_else(|report| panic!("{}", report.render(false)));
+        Engine::open(Arc::new(loaded.declaration), Arc::new(HostClock::real())).await.unwrap()
+    }
+
+    const MAX: Duration = Duration::from_secs(900);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_ends_within_its_time_and_a_bug_is_its_own() {
+        let engine = engine().await;
+        let watched = |future| engine.watched("app", None, MAX, future);
+        let bug: std::pin::Pin<Box<dyn Future<Output = u8>>> = Box::pin(async { panic!("a bug that a test made") });
+        assert_eq!(watched(Box::pin(ready(7))).await, Ok(7));
+        assert_eq!(watched(bug).await, Err(Cut::Panicked));
+        assert_eq!(watched(Box::pin(pending())).await, Err(Cut::Overdue(MAX)));
+        assert!(engine.pulses().all().is_empty(), "nothing is under way any more");
+        engine.stop();
+        assert_eq!(watched(Box::pin(pending())).await, Err(Cut::Stopped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_holds_a_fresh_credential_is_asked_to_finish_and_not_cut_off() {
+        let name = Name::new("app").unwrap();
+        let long = Duration::from_secs(60);
+        // (told to stop from the start, how long it goes on before it asks whether it must finish)
+        for (stops, before) in [(false, MAX + long), (true, long)] {
+            let engine = engine().await;
+            if stops {
+                engine.stop();
+            }
+            let holds = async {
+                let hold = engine.hold(&name);
+                tokio::time::sleep(before).await;
+                assert!(engine.must_finish(&name), "it is asked to finish");
+                tokio::time::sleep(long).await;
+                drop(hold);
+                "stored"
+            };
+            assert_eq!(engine.watched("app", Some(&name), MAX, holds).await, Ok("stored"), "told to stop: {stops}");
+            let never = async {
+                let _hold = engine.hold(&name);
+                pending::<()>().await;
+            };
+            let mut cut = pin!(engine.watched("app", Some(&name), Duration::from_secs(1), never));
+            let early = tokio::time::timeout(HOLD_MAX, &mut cut).await;
+            assert!(early.is_err(), "it has its time: {early:?}");
+            let late = tokio::time::timeout(long, cut).await;
+            assert_eq!(late, Ok(Err(Cut::Overdue(Duration::from_secs(1)))), "and not even that goes on for ever");
+            assert!(!engine.holds.has(&name));
+        }
+    }
+}

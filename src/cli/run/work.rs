@@ -271,7 +271,7 @@ impl Work {
                 Event::Judged(engine, judged)
             });
         }
-        if self.engine.board().unreachable().get(target).is_none() {
+        if !self.engine.board().unreachable().contains_key(target) {
             self.ask_vendors(target);
         }
         for credential in &sorted.wanted {
