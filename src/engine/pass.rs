@@ -142,17 +142,21 @@ impl Engine {
             let now = self.store_of(credential).and_then(Store::now).unwrap_or_default();
             self.note_begun(&credential.name, summary.is_some_and(fleet::begun));
             let suspect = match summary {
-                Some(summary) => match judge(summary, credential, now) {
-                    Look::At(date) => {
-                        self.note_quiet(credential, summary, now, Some(date));
-                        continue;
+                Some(summary) => {
+                    let quiet = match judge(summary, credential, now) {
+                        Look::At(date) => Some(Some(date)),
+                        Look::Never => Some(None),
+                        Look::Now => None,
+                    };
+                    if let Some(until) = quiet {
+                        self.note_quiet(credential, summary, now, until);
+                        // Nothing is to be done, but something failed: it is tried again when it is time.
+                        if !self.retries(&credential.name, now) {
+                            continue;
+                        }
                     }
-                    Look::Never => {
-                        self.note_quiet(credential, summary, now, None);
-                        continue;
-                    }
-                    Look::Now => fleet::moved(summary, &credential.policy),
-                },
+                    quiet.is_none() && fleet::moved(summary, &credential.policy)
+                }
                 None => credential.policy.takeover == Takeover::Rotate,
             };
             let list = if suspect { &mut sorted.suspects } else { &mut sorted.wanted };
@@ -355,6 +359,12 @@ impl Engine {
         let look_again = earlier(until, retry);
         let status = Status { reason, fault, look_again, published, dead, foreign, detail, ..blank(now) };
         self.board().set(&credential.name, status);
+    }
+
+    /// Whether what failed at a credential is to be tried again by now.
+    fn retries(&self, name: &Name, now: Timestamp) -> bool {
+        let due = |status: &Status| status.fault.is_some() && status.look_again.is_none_or(|date| date <= now);
+        self.board().with(|all| all.get(name).is_some_and(due))
     }
 
     /// Whether a credential's last look failed.

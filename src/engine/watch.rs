@@ -177,6 +177,7 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::Pin;
     use std::sync::Arc;
 
     use super::*;
@@ -195,13 +196,16 @@ mod tests {
 
     const MAX: Duration = Duration::from_secs(900);
 
+    async fn bug() -> u8 {
+        panic!("a bug that a test made")
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_ends_within_its_time_and_a_bug_is_its_own() {
         let engine = engine().await;
-        let watched = |future| engine.watched("app", None, MAX, future);
-        let bug: std::pin::Pin<Box<dyn Future<Output = u8>>> = Box::pin(async { panic!("a bug that a test made") });
+        let watched = |future: Pin<Box<dyn Future<Output = u8>>>| engine.watched("app", None, MAX, future);
         assert_eq!(watched(Box::pin(ready(7))).await, Ok(7));
-        assert_eq!(watched(bug).await, Err(Cut::Panicked));
+        assert_eq!(watched(Box::pin(bug())).await, Err(Cut::Panicked));
         assert_eq!(watched(Box::pin(pending())).await, Err(Cut::Overdue(MAX)));
         assert!(engine.pulses().all().is_empty(), "nothing is under way any more");
         engine.stop();

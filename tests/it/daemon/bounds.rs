@@ -214,8 +214,10 @@ async fn a_fault_stands_until_the_very_thing_that_failed_was_tried_again() {
     assert!(failing());
     assert!(stage.status("app").look_again.is_some(), "it is tried again soon");
     for round in 0..2 {
+        assert!(stage.engine.sort().await.wanted.is_empty(), "it is not time yet: {round}");
+        assert!(failing(), "a listing of AWS does not ask the vendor: {round}");
         stage.clock.advance(HOUR);
-        stage.engine.sort().await;
+        assert_eq!(stage.engine.sort().await.wanted.len(), 1, "it is tried again: {round}");
         assert!(failing(), "a listing of AWS does not ask the vendor: {round}");
         stage.engine.visit_all(all.clone(), Visit::default(), |_, _| {}).await;
         assert!(failing(), "the vendor still refuses: {round}");
