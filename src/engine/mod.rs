@@ -11,6 +11,7 @@
 //! | `supply` | where such values come from |
 //! | `feeding` | whether credentials that feed one another are in step |
 //! | `pool` | which visits run at once, and which wait for a place |
+//! | `identity` | whether AWS has said whose account a target is |
 //! | `open` | opening targets and vendors, each on its own |
 //! | `reopen` | the same process with another declaration |
 //! | `watch` | a bound on everything that is under way |
@@ -27,7 +28,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::Declaration;
@@ -52,6 +52,7 @@ pub mod adopt;
 mod company;
 mod feeding;
 pub mod here;
+mod identity;
 mod in_place;
 mod keyring;
 mod look;
@@ -79,7 +80,7 @@ pub struct Engine {
     board: Arc<snapshot::Board>,
     stopping: Arc<AtomicBool>,
     /// Set once AWS has said that a target is the declared account.
-    identified: BTreeMap<TargetName, OnceCell<()>>,
+    identified: BTreeMap<TargetName, Arc<identity::Identity>>,
     /// Shared by all engines of one process, so that no credential is visited twice at a time.
     memories: Arc<std::sync::Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<reconcile::Memory>>>>>,
     pulses: Arc<pulse::Pulses>,
@@ -280,9 +281,7 @@ impl Engine {
     /// this is it: a wrong profile must not create secrets in somebody else's account.
     async fn identify(&self, target: &TargetName, store: &Store) -> Result<(), Fault> {
         match (store.declared_account(), self.identified.get(target)) {
-            (Some(_), Some(told)) => {
-                told.get_or_try_init(|| async { store.identity().await.map(drop) }).await.map(drop)
-            }
+            (Some(_), Some(known)) => known.ask(|| async { store.identity().await.map(drop) }).await,
             (None, _) | (_, None) => Ok(()),
         }
     }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::config::{Declaration, VendorInstance};
@@ -37,7 +36,7 @@ impl Engine {
             }
         }
         let told = |name: &TargetName| known(name).and_then(|_| self.identified.get(name)).cloned();
-        let identified = stores.keys().map(|name| (name.clone(), told(name).unwrap_or_else(OnceCell::new))).collect();
+        let identified = stores.keys().map(|name| (name.clone(), told(name).unwrap_or_default())).collect();
         let mut vendors = BTreeMap::new();
         for (name, vendor) in &declaration.vendors {
             let before = self.declaration.vendors.get(name);

@@ -188,7 +188,8 @@ mod tests {
         let text = "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://127.0.0.1:1\"\n\
                     credentials = \"sandbox\"\n[vendors.k]\nkind = \"keycard\"\nbase_url = \"http://127.0.0.1:1\"\n\
                     zone = \"z\"\nclient_id = { sandbox = true }\nclient_secret = { sandbox = true }\n\
-                    [[credential]]\nname = \"app\"\nvendor = \"k\"\ntype = \"password\"\napplication = \"app\"\n";
+                    [[credential]]\nname = \"app\"\nvendor = \"k\"\ntype = \"password\"\napplication = \"app\"\n\
+                    rotate = \"30d\"\noverlap = \"24h\"\n";
         let loaded =
             config::load_text(&[("test.toml", text)]).unwrap_or_else(|report| panic!("{}", report.render(false)));
         Engine::open(Arc::new(loaded.declaration), Arc::new(HostClock::real())).await.unwrap()

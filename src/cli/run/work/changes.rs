@@ -47,6 +47,8 @@ impl Work {
     pub(super) fn reread(&mut self, read: Read) {
         if let Some(trace) = read.trace {
             self.daemon.files.trace = trace;
+            // A look at the files of before says nothing of these.
+            self.on_disk = None;
         }
         match read.next {
             Ok(next) => {
