@@ -12,6 +12,7 @@
 //! | `feeding` | whether credentials that feed one another are in step |
 //! | `pool` | which visits run at once, and which wait for a place |
 //! | `identity` | whether AWS has said whose account a target is |
+//! | `material` | the files that a target is opened with, as they were then |
 //! | `open` | opening targets and vendors, each on its own |
 //! | `reopen` | the same process with another declaration |
 //! | `watch` | a bound on everything that is under way |
@@ -56,6 +57,7 @@ mod identity;
 mod in_place;
 mod keyring;
 mod look;
+mod material;
 mod open;
 pub mod pass;
 mod perform;
@@ -97,6 +99,8 @@ pub struct Engine {
     replaced: AtomicBool,
     client: http::Client,
     unopened: Unopened,
+    /// What the open targets were opened with.
+    material: BTreeMap<TargetName, material::Material>,
     openings: open::Openings,
     holds: Arc<watch::Holds>,
     /// How long one visit may take.
@@ -159,6 +163,7 @@ impl Engine {
             replaced: AtomicBool::new(false),
             client,
             unopened: Unopened::default(),
+            material: BTreeMap::new(),
             openings: open::Openings::default(),
             holds: Arc::default(),
             visit_max: watch::VISIT_MAX,

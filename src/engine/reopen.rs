@@ -1,6 +1,7 @@
 //! The same process with another declaration: what is known of credentials, targets and vendors
-//! that did not change is kept, AWS's clocks included. Visits under way go on under the engine that
-//! they began with; to the protocol, the two are two replicas.
+//! that did not change is kept, AWS's clocks included. A target whose keys or certificates changed on
+//! disk is opened anew. Visits under way go on under the engine that they began with; to the
+//! protocol, the two are two replicas.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use uuid::Uuid;
 
 use crate::config::{Declaration, VendorInstance};
+use crate::engine::material::Material;
 use crate::engine::open::{all_reachable, reads_aws};
 use crate::engine::{Engine, Unopened, open};
 use crate::model::credential::Credential;
@@ -21,7 +23,9 @@ impl Engine {
     /// opened before is tried again.
     pub async fn reopen(&self, declaration: Arc<Declaration>) -> Self {
         let same_target = |name: &TargetName| self.declaration.targets.get(name) == declaration.targets.get(name);
-        let known = |name: &TargetName| self.stores.get(name).filter(|_| same_target(name));
+        let material = self.look_at_files(&declaration).await;
+        let same_files = |name: &TargetName| self.material.get(name) == material.get(name);
+        let known = |name: &TargetName| self.stores.get(name).filter(|_| same_target(name) && same_files(name));
         let missing = declaration.targets.iter().filter(|(name, _)| known(name).is_none()).map(|(_, target)| target);
         let fresh = self.openings.targets(missing, self.client.transport(), &self.clock).await;
         // Admin secrets may lie in a target.
@@ -75,11 +79,22 @@ impl Engine {
             replaced: AtomicBool::new(false),
             client: self.client.clone(),
             unopened,
+            material,
             openings: self.openings.clone(),
             holds: Arc::clone(&self.holds),
             visit_max: self.visit_max,
             declaration,
         }
+    }
+
+    /// The files that each target would be opened with now. Services in this very process need none.
+    async fn look_at_files(&self, declaration: &Declaration) -> BTreeMap<TargetName, Material> {
+        if self.client.transport().is_some() {
+            return BTreeMap::new();
+        }
+        let targets = declaration.targets.clone();
+        let look = move || targets.into_iter().map(|(name, target)| (name, Material::of(&target))).collect();
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
     /// Tells this engine that `next` took its place: it finishes what it began. Gives those of its credentials that nobody

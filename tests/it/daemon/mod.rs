@@ -366,7 +366,7 @@ async fn told_to_stop_twice_it_ends_at_once() {
     daemon.answers("readyz", 503, "told to stop").await;
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await.code(), Some(0));
-    assert!(daemon.log().contains("the next start goes on from there"), "{}", daemon.log());
+    daemon.says("the next start goes on from there").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
