@@ -62,6 +62,9 @@ pub struct Arguments {
     /// Port of the Secrets Manager; 0 for any.
     #[arg(long, default_value_t = 7701, value_name = "PORT")]
     aws_port: u16,
+    /// Port of the Security Token Service; 0 for any.
+    #[arg(long, default_value_t = 7709, value_name = "PORT")]
+    sts_port: u16,
     /// Port of a vendor's simulator, such as `keycard=7712`; 0 for any. May be given several times.
     #[arg(long, value_name = "KIND=PORT", value_parser = vendor_port)]
     vendor_port: Vec<(String, u16)>,
@@ -118,10 +121,10 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(arguments.speed.unwrap_or(natural)));
     let usual = crate::sandbox::ALL.iter().map(|spec| (spec.kind.to_owned(), spec.port));
     let vendors = usual.chain(arguments.vendor_port.iter().cloned()).collect();
-    let ports = Ports { aws: arguments.aws_port, vendors, control: arguments.control_port };
+    let ports = Ports { aws: arguments.aws_port, sts: arguments.sts_port, vendors, control: arguments.control_port };
     let sandbox =
         Sandbox::start(ports, arguments.seed, Arc::clone(&clock), Arc::new(HostClock::real())).await.context(
-            "starting the sandbox's services (choose other ports with --aws-port, --vendor-port, --control-port)",
+            "starting the sandbox's services (choose other ports with --aws-port, --sts-port, --vendor-port, --control-port)",
         )?;
     for text in &arguments.fault {
         let rule = serde_json::from_str(text).with_context(|| format!("reading --fault {text}"))?;
@@ -185,6 +188,7 @@ fn point(declaration: &mut Declaration, sandbox: &Sandbox) -> anyhow::Result<()>
             bail!("target `{name}` is not on this machine: the sandbox runs declarations with loopback endpoints only");
         }
         target.endpoint_url = Some(format!("http://{}", sandbox.aws_address()));
+        target.sts_endpoint_url = Some(format!("http://{}", sandbox.sts_address()));
     }
     for (name, vendor) in &mut declaration.vendors {
         let field = vendor.spec.fields.iter().find(|field| field.name == BASE_URL);

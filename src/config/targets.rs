@@ -11,13 +11,14 @@ use super::target::{AssumeRole, Credentials, Target};
 use super::tree::{Table, Text, shortened};
 use crate::model::name::TargetName;
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "region",
     "account",
     "assume_role",
     "external_id",
     "endpoint_url",
     "allow_http",
+    "sts_endpoint_url",
     "proxy",
     "ca_file",
     "credentials",
@@ -143,6 +144,7 @@ fn implicit() -> Checked {
         assume_role: None,
         endpoint_url: None,
         allow_http: false,
+        sts_endpoint_url: None,
         proxy: None,
         ca_file: None,
         credentials: Credentials::Chain,
@@ -170,6 +172,7 @@ fn target(notes: &mut Notes<'_>, table: Table<'_>, name: TargetName) -> Option<C
     let ways = [("chain", Credentials::Chain), ("sandbox", Credentials::Sandbox)];
     own.credentials = notes.word(table, "credentials", &ways).unwrap_or(Credentials::Chain);
     checked.loopback = endpoint(notes, table, own);
+    sts_endpoint(notes, table, own);
     if let Some(text) = notes.text(table, "proxy", "proxy = \"http://proxy.example.com:3128\"")
         && options::any_url(notes, "proxy", text).is_some()
     {
@@ -236,6 +239,23 @@ fn endpoint(notes: &mut Notes<'_>, table: Table<'_>, own: &mut Target) -> bool {
     own.endpoint_url = text.map(|text| text.text.to_owned());
     own.allow_http = true;
     loopback
+}
+
+/// Where STS is; in the clear only where Secrets Manager's own address may be.
+fn sts_endpoint(notes: &mut Notes<'_>, table: Table<'_>, own: &mut Target) {
+    const KEY: &str = "sts_endpoint_url";
+    let Some(text) = notes.text(table, KEY, "sts_endpoint_url = \"https://…\"") else { return };
+    let url = match own.allow_http {
+        true => options::any_url(notes, KEY, text),
+        false => options::url(notes, KEY, text),
+    };
+    let Some(url) = url else { return };
+    if own.credentials == Credentials::Sandbox && !own.allow_http && !options::is_loopback(&url) {
+        let problem =
+            Problem::error(Code::LoopbackOnly, text.span, "the sandbox's credentials are for the sandbox only");
+        notes.push(problem.help("set `sts_endpoint_url = \"http://127.0.0.1:7709\"`, or remove `credentials`"));
+    }
+    own.sts_endpoint_url = Some(text.text.to_owned());
 }
 
 /// The role to assume, with its external id; it must be in `account`.

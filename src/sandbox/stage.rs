@@ -30,8 +30,10 @@ const CONSUMER_REFRESH: Duration = Duration::from_secs(300);
 /// Ports on loopback; 0 for any.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
-    /// The Secrets Manager (and STS).
+    /// The Secrets Manager.
     pub aws: u16,
+    /// The Security Token Service.
+    pub sts: u16,
     /// Each vendor's, by kind; any for one that is not named.
     pub vendors: BTreeMap<String, u16>,
     /// The control interface.
@@ -60,6 +62,7 @@ pub struct Sandbox {
     pub consumer: Arc<Consumer>,
     vendors: Vec<Running>,
     aws: SocketAddr,
+    sts: SocketAddr,
     control: SocketAddr,
 }
 
@@ -77,8 +80,9 @@ impl Sandbox {
     /// When a port is taken.
     pub async fn start(ports: Ports, seed: u64, clock: Arc<dyn Clock>, real: Arc<dyn Clock>) -> io::Result<Self> {
         let aws = bind(ports.aws).await?;
+        let sts = bind(ports.sts).await?;
         let controls = bind(ports.control).await?;
-        let (aws_at, control_at) = (aws.local_addr()?, controls.local_addr()?);
+        let (aws_at, sts_at, control_at) = (aws.local_addr()?, sts.local_addr()?, controls.local_addr()?);
         let world = Arc::new(World::new(seed, Arc::clone(&clock), real));
         let secrets_manager = Arc::new(SecretsManager::new(Arc::clone(&world)));
         let mut control = control::router(Arc::clone(&secrets_manager));
@@ -107,8 +111,10 @@ impl Sandbox {
         let consumer = Arc::new(Consumer::new(clock, options));
         let serving = Arc::clone(&secrets_manager).serve(aws, std::future::pending());
         tokio::spawn(gate::behind(Arc::clone(&world.gate), secrets_manager::SERVICE, serving));
+        let serving = line::serve(sts, Arc::clone(&secrets_manager).sts_router(), std::future::pending());
+        tokio::spawn(gate::behind(Arc::clone(&world.gate), secrets_manager::SERVICE, serving));
         tokio::spawn(line::serve(controls, control, std::future::pending()));
-        Ok(Self { world, secrets_manager, consumer, vendors, aws: aws_at, control: control_at })
+        Ok(Self { world, secrets_manager, consumer, vendors, aws: aws_at, sts: sts_at, control: control_at })
     }
 
     /// Where the Secrets Manager listens.
@@ -116,9 +122,14 @@ impl Sandbox {
         self.aws
     }
 
+    /// Where the Security Token Service listens.
+    pub fn sts_address(&self) -> SocketAddr {
+        self.sts
+    }
+
     /// Every service's title and address, in the order of their usual ports.
     pub fn services(&self) -> Vec<(&'static str, SocketAddr)> {
-        let mut services = vec![("Secrets Manager", self.aws)];
+        let mut services = vec![("Secrets Manager", self.aws), ("STS", self.sts)];
         services.extend(self.vendors.iter().map(|one| (one.spec.title, one.address)));
         services.push(("control", self.control));
         services

@@ -644,7 +644,11 @@ async fn a_draft_of_existing_secrets_leads_to_their_adoption() {
         let body = json!({ "Name": name, "SecretString": value.to_string(), "ClientRequestToken": token(&stage) });
         stage.person("CreateSecret", body).await;
     }
-    let at = format!("--region us-east-1 --endpoint-url http://{}", stage.sandbox.aws_address());
+    let at = format!(
+        "--region us-east-1 --endpoint-url http://{} --sts-endpoint-url http://{}",
+        stage.sandbox.aws_address(),
+        stage.sandbox.sts_address()
+    );
     let (before, reads) = (stage.writes(), stage.sandbox.world.total("aws", "GetSecretValue"));
     for (line, code, words) in [
         ("init".to_owned(), 2, &["--prefix"][..]),

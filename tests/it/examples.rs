@@ -37,6 +37,7 @@ fn moved(example: &str, head: &str, folder: &Path) -> String {
     let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
     let lines: Vec<&str> = head.lines().collect();
     let aws = lines.iter().find(|line| line.starts_with("endpoint_url")).map(|line| quoted(line)).unwrap();
+    let sts = lines.iter().find(|line| line.starts_with("sts_endpoint_url")).map(|line| quoted(line)).unwrap();
     let vendors: BTreeMap<String, String> = lines
         .windows(2)
         .filter(|pair| pair[0].starts_with("kind") && pair[1].starts_with("base_url"))
@@ -48,11 +49,13 @@ fn moved(example: &str, head: &str, folder: &Path) -> String {
             section = line.to_owned();
         }
         match (key(line).as_str(), section.starts_with("[vendors.")) {
-            ("endpoint_url" | "account" | "assume_role" | "credentials", _) if section.starts_with("[aws") => {}
+            ("endpoint_url" | "sts_endpoint_url" | "account" | "assume_role" | "credentials", _)
+                if section.starts_with("[aws") => {}
             ("base_url" | "authkit_domain", _) => {}
             ("kind", true) => writeln!(moved, "{line}\nbase_url = \"{}\"", vendors[&quoted(line)]).unwrap(),
             ("region", false) => {
-                writeln!(moved, "region = \"us-east-1\"\nendpoint_url = \"{aws}\"\ncredentials = \"sandbox\"").unwrap();
+                writeln!(moved, "region = \"us-east-1\"\nendpoint_url = \"{aws}\"").unwrap();
+                writeln!(moved, "sts_endpoint_url = \"{sts}\"\ncredentials = \"sandbox\"").unwrap();
             }
             (admin, true) if line.contains("= { ") => writeln!(moved, "{admin} = {{ sandbox = true }}").unwrap(),
             ("value", false) if line.contains("{ file =") || line.contains("{ systemd_credential =") => {
@@ -115,7 +118,8 @@ async fn the_sandbox_brings_up_its_whole_fleet_with_every_kind_in_it_and_no_fail
         write!(ports, " --vendor-port {}=0", spec.kind).unwrap();
         ports
     });
-    let line = format!("sandbox --once --output json --aws-port 0 --control-port 0 --status-port 0{ports}");
+    let line =
+        format!("sandbox --once --output json --aws-port 0 --sts-port 0 --control-port 0 --status-port 0{ports}");
     let output = served(words(&line), Vec::new()).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");

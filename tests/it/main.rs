@@ -12,6 +12,7 @@ mod keycard;
 mod order;
 mod preflight;
 mod sandbox;
+mod sign_in;
 mod stage;
 mod vendor_contract;
 mod verbs;

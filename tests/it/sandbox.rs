@@ -22,13 +22,14 @@ impl Drop for Show {
 async fn a_declaration_with_includes_is_run_on_any_ports_and_told_as_it_is_at_the_end() {
     let folder = Folder::new();
     let head = "include = [\"more.toml\"]\ndeployment = \"test\"\n[aws]\nregion = \"us-east-1\"\n\
-                endpoint_url = \"http://127.0.0.1:7701\"\ncredentials = \"sandbox\"\n[vendors.keycard]\n\
+                endpoint_url = \"http://127.0.0.1:7701\"\n\
+                sts_endpoint_url = \"http://127.0.0.1:7709\"\ncredentials = \"sandbox\"\n[vendors.keycard]\n\
                 kind = \"keycard\"\nbase_url = \"http://127.0.0.1:7702\"\nzone = \"production\"\n\
                 client_id = { sandbox = true }\nclient_secret = { sandbox = true }\n[defaults]\nrotate = \"30d\"\n";
     folder.write("more.toml", credential("more"), 0o600);
     let path = folder.write("main.toml", format!("{head}{}", credential("app")), 0o600);
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
-    command.args(["sandbox", "--config", &path, "--aws-port=0", "--control-port=0", "--status-port=0"]);
+    command.args(["sandbox", "--config", &path, "--aws-port=0", "--sts-port=0", "--control-port=0", "--status-port=0"]);
     for vendor in ["keycard=0", "workos=0", "chatbotkit=0"] {
         command.args(["--vendor-port", vendor]);
     }

@@ -74,11 +74,13 @@ impl Stage {
         let vendors: String = vendors::ALL.iter().map(|spec| declared_vendor(&sandbox, spec)).collect();
         let head = format!(
             "deployment = \"test\"\n\
-             [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
+             [aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\n\
+             sts_endpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n\
              {vendors}\
              [defaults]\nrotate = {{ every = \"30d\" }}\noverlap = \"24h\"\n\
              [defaults.secret]\nname = \"{{name}}\"\n",
             sandbox.aws_address(),
+            sandbox.sts_address(),
         );
         let declaration = edit(format!("{head}{credentials}"));
         let engine = open(&declaration, &clock).await;

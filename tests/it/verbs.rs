@@ -16,7 +16,7 @@ use keyferry::sandbox::stage::Sandbox;
 use keyferry::vendors::Verdict;
 use serde_json::{Value, json};
 
-use crate::bad_inputs::command::{Folder, declaration, sandbox, served, text, words};
+use crate::bad_inputs::command::{Folder, declared_for, sandbox, served, text, words};
 use crate::stage::{Stage, credential};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -26,9 +26,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 async fn two() -> (Sandbox, Folder, String) {
     let sandbox = sandbox().await;
     sandbox.keycard().seed_application("production", "other");
-    let aws = sandbox.aws_address().to_string();
-    let declared = declaration(&aws, &sandbox.vendor_address("keycard").unwrap().to_string());
-    let declared = declared + &credential("other") + "[credential.secret]\ntags = { Team = \"blue\" }\n";
+    let declared = declared_for(&sandbox) + &credential("other") + "[credential.secret]\ntags = { Team = \"blue\" }\n";
     let folder = Folder::new();
     let path = folder.write("two.toml", declared, 0o600);
     (sandbox, folder, path)
@@ -475,9 +473,10 @@ async fn one_place_by_two_names_is_one_place_and_a_neighbour_s_credential_is_nob
     };
     let declared = format!(
         "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\n\
-         credentials = \"sandbox\"\n[vendors.workos]\nkind = \"workos\"\nbase_url = \"http://{}\"\n\
+         sts_endpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n[vendors.workos]\nkind = \"workos\"\nbase_url = \"http://{}\"\n\
          api_key = {{ sandbox = true }}\n[defaults]\nrotate = \"30d\"\n{}{}",
         sandbox.aws_address(),
+        sandbox.sts_address(),
         sandbox.vendor_address("workos").unwrap(),
         secret("by-name", "worker"),
         secret("by-id", &id),

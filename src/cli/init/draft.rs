@@ -25,6 +25,7 @@ pub(super) struct Heading<'a> {
     pub account: &'a str,
     pub region: &'a str,
     pub endpoint: Option<&'a str>,
+    pub sts_endpoint: Option<&'a str>,
 }
 
 /// What is drafted, and what is not.
@@ -110,6 +111,9 @@ impl Draft {
         out.noted(&format!("account = {:?}", heading.account), "any other account is refused");
         if let Some(endpoint) = heading.endpoint {
             out.line(&format!("endpoint_url = {endpoint:?}"));
+        }
+        if let Some(endpoint) = heading.sts_endpoint {
+            out.line(&format!("sts_endpoint_url = {endpoint:?}"));
         }
         let used =
             |spec: &Spec| self.stanzas.iter().any(|one| one.guess.as_ref().is_some_and(|g| g.spec.kind == spec.kind));

@@ -29,8 +29,11 @@ pub struct Arguments {
     /// Where Secrets Manager is reached, if not at AWS's own address (the sandbox's).
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
+    /// Where the Security Token Service is reached, if not at AWS's own address (the sandbox's).
+    #[arg(long, value_name = "URL")]
+    sts_endpoint_url: Option<String>,
     /// For this target of the declaration at --config; needed when it has several.
-    #[arg(long, value_name = "TARGET", conflicts_with_all = ["region", "endpoint_url"])]
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["region", "endpoint_url", "sts_endpoint_url"])]
     target: Option<String>,
 }
 
@@ -93,6 +96,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
         account: &account,
         region: &region,
         endpoint: target.endpoint_url.as_deref(),
+        sts_endpoint: target.sts_endpoint_url.as_deref(),
     };
     let text = draft.text(&heading);
     match printer.output() {
@@ -133,6 +137,7 @@ fn chosen(declaration: &Declaration, arguments: &Arguments) -> Result<Target, Wr
     let mut target = target.clone();
     target.region = arguments.region.clone().or(target.region);
     target.endpoint_url = arguments.endpoint_url.clone().or(target.endpoint_url);
+    target.sts_endpoint_url = arguments.sts_endpoint_url.clone().or(target.sts_endpoint_url);
     Ok(target)
 }
 
@@ -145,6 +150,7 @@ fn plain(arguments: &Arguments) -> Target {
         assume_role: None,
         endpoint_url: arguments.endpoint_url.clone(),
         allow_http: false,
+        sts_endpoint_url: arguments.sts_endpoint_url.clone(),
         proxy: None,
         ca_file: None,
         credentials: Credentials::Chain,

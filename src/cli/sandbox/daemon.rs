@@ -132,6 +132,7 @@ fn pointed(path: &Path, declaration: &Declaration, sandbox: &Sandbox) -> anyhow:
     };
     for target in declaration.targets.values() {
         put(target.endpoint_url.as_deref(), Some(sandbox.aws_address()));
+        put(target.sts_endpoint_url.as_deref(), Some(sandbox.sts_address()));
     }
     for vendor in declaration.vendors.values() {
         put(vendor.options.text(BASE_URL), sandbox.vendor_address(vendor.spec.kind));

@@ -99,7 +99,8 @@ impl Signed {
         }
     }
 
-    fn refusal_status(self) -> u16 {
+    /// The HTTP status of its refusals.
+    pub fn refusal_status(self) -> u16 {
         match self {
             Self::SecretsManager => 400,
             Self::Sts => 403,

@@ -1,5 +1,5 @@
-//! A strict AWS Secrets Manager over real HTTP, and the one call of the Security Token Service that
-//! clients start with.
+//! A strict AWS Secrets Manager over real HTTP, and on a port of its own the Security Token Service
+//! that its clients sign in with.
 //!
 //! Strict means: what AWS refuses is refused here, in its words, and what AWS documents as possible
 //! (staleness, throttling, lost replies, empty pages) can be asked for. The rules are in [`state`]
@@ -18,6 +18,7 @@ pub mod quota;
 mod reads;
 pub mod settings;
 pub mod state;
+mod sts;
 mod values;
 pub mod wire;
 
@@ -48,6 +49,7 @@ use operation::Operation;
 use quota::Buckets;
 use settings::Opposite;
 use state::{Call, State};
+use sts::{Form, Sessions};
 
 /// The service's name in fault rules and in the journal.
 pub const SERVICE: &str = "aws";
@@ -62,6 +64,7 @@ pub struct SecretsManager {
     world: Arc<World>,
     state: Mutex<State>,
     buckets: Mutex<Buckets>,
+    sessions: Mutex<Sessions>,
     request_ids: Mutex<fastrand::Rng>,
     began: Timestamp,
 }
@@ -72,7 +75,7 @@ impl SecretsManager {
         let state = Mutex::new(State::new(world.seed));
         let request_ids = Mutex::new(fastrand::Rng::with_seed(world.seed));
         let began = world.now();
-        Self { world, state, buckets: Mutex::default(), request_ids, began }
+        Self { world, state, buckets: Mutex::default(), sessions: Mutex::default(), request_ids, began }
     }
 
     /// Looks at or changes the state directly: for tests and the control port.
@@ -99,22 +102,45 @@ impl SecretsManager {
 
     /// Its answers.
     pub fn router(self: Arc<Self>) -> axum::Router {
-        axum::Router::new().fallback(handle).with_state(self)
+        let answer = |state, line, request| handle(Door::SecretsManager, state, line, request);
+        axum::Router::new().fallback(answer).with_state(self)
+    }
+
+    /// The answers of the Security Token Service.
+    pub fn sts_router(self: Arc<Self>) -> axum::Router {
+        let answer = |state, line, request| handle(Door::Sts, state, line, request);
+        axum::Router::new().fallback(answer).with_state(self)
     }
 
     /// Does one call, or refuses it: signature, quota, then the operation itself.
     fn perform(&self, parts: &Parts, body: &[u8], asked: &Asked, stale: bool) -> (String, Result<String, AwsError>) {
-        let now_for = |key: &str| if key == SANDBOX_KEY { self.world.now() } else { self.world.real.wall() };
+        if let Asked::Sts { form } = asked
+            && form.get("Action") == sts::WEB_IDENTITY
+        {
+            return (String::new(), self.sign_in(form, None, self.world.now()));
+        }
+        let now_for = |key: &str| match locked(&self.sessions).base_of(key) == SANDBOX_KEY {
+            true => self.world.now(),
+            false => self.world.real.wall(),
+        };
         let skew_max = if self.does(Opposite::OldSignatures) { 3 * auth::SKEW_MAX } else { auth::SKEW_MAX };
         let caller = match auth::check(&parts.headers, asked.signed(), skew_max, now_for) {
             Ok(caller) => caller,
             Err(error) => return (String::new(), Err(error)),
         };
-        let answer = match asked {
+        let token = parts.headers.get("x-amz-security-token").and_then(|token| token.to_str().ok()).unwrap_or_default();
+        let now = now_for(&caller.access_key);
+        let known = locked(&self.sessions).check(&caller.access_key, token, now, asked.signed());
+        let answer = known.and_then(|()| match asked {
             Asked::SecretsManager { operation, .. } => self.operate(&caller, *operation, body, stale),
-            Asked::Sts { action } => identity(&caller, action, &self.request_id()),
-        };
+            Asked::Sts { form } => self.sign_in(form, Some(&caller), now),
+        });
         (caller.region, answer)
+    }
+
+    fn sign_in(&self, form: &Form, caller: Option<&Caller>, now: Timestamp) -> Result<String, AwsError> {
+        let settings = locked(&self.state).settings.clone();
+        locked(&self.sessions).perform(form, caller, &settings, now)
     }
 
     fn operate(
@@ -162,28 +188,38 @@ impl SecretsManager {
 /// What a request is after, as far as its headers (and a form's first words) tell.
 enum Asked {
     SecretsManager { operation: Option<Operation>, name: String },
-    Sts { action: String },
+    Sts { form: Form },
+}
+
+/// Which of the two services a request was sent to.
+#[derive(Clone, Copy)]
+enum Door {
+    SecretsManager,
+    Sts,
 }
 
 impl Asked {
-    fn read(parts: &Parts, body: &[u8]) -> Self {
+    fn read(door: Door, parts: &Parts, body: &[u8]) -> Self {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_post = parts.method == axum::http::Method::POST && parts.uri.path() == "/";
-        if header("content-type").starts_with("application/x-www-form-urlencoded") {
-            let form = String::from_utf8_lossy(body);
-            let action = form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("?");
-            return Self::Sts { action: if is_post { action.to_owned() } else { "?".into() } };
+        match door {
+            Door::Sts => {
+                let is_form = header("content-type").starts_with("application/x-www-form-urlencoded");
+                Self::Sts { form: Form::read(if is_post && is_form { body } else { b"Action=?" }) }
+            }
+            Door::SecretsManager => {
+                let is_json = header("content-type") == "application/x-amz-json-1.1";
+                let name = header("x-amz-target").strip_prefix("secretsmanager.").filter(|_| is_post && is_json);
+                let name = name.unwrap_or("?").to_owned();
+                Self::SecretsManager { operation: Operation::named(&name), name }
+            }
         }
-        let is_json = header("content-type") == "application/x-amz-json-1.1";
-        let name = header("x-amz-target").strip_prefix("secretsmanager.").filter(|_| is_post && is_json);
-        let name = name.unwrap_or("?").to_owned();
-        Self::SecretsManager { operation: Operation::named(&name), name }
     }
 
     fn name(&self) -> &str {
         match self {
             Self::SecretsManager { name, .. } => name,
-            Self::Sts { action } => action,
+            Self::Sts { form } => form.get("Action"),
         }
     }
 
@@ -204,28 +240,21 @@ impl Asked {
     fn error_body(&self, error: &AwsError, request_id: &str) -> String {
         match self {
             Self::SecretsManager { .. } => error.body().to_string(),
-            Self::Sts { .. } => {
-                let kind = if error.status >= 500 { "Receiver" } else { "Sender" };
-                format!(
-                    "<ErrorResponse xmlns=\"{STS_NAMESPACE}\"><Error><Type>{kind}</Type><Code>{}</Code><Message>{}\
-                     </Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
-                    escaped(&error.code),
-                    escaped(&error.message),
-                )
-            }
+            Self::Sts { .. } => sts::error_body(error, request_id),
         }
     }
 }
 
 /// The one place where a request comes in, faults strike, and an answer goes out.
 async fn handle(
+    door: Door,
     Shared(service): Shared<Arc<SecretsManager>>,
     ConnectInfo(line): ConnectInfo<Line>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, REQUEST_BYTES_MAX).await.ok();
-    let asked = Asked::read(&parts, body.as_deref().unwrap_or_default());
+    let asked = Asked::read(door, &parts, body.as_deref().unwrap_or_default());
     let Some(body) = body else {
         let error = AwsError::new("RequestEntityTooLargeException", "The request is too large.").with_status(413);
         return service.refuse(&asked, &error);
@@ -320,32 +349,11 @@ fn break_body(service: &SecretsManager, asked: &Asked, broken: Broken, mut answe
     }
 }
 
-const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-
-/// `GetCallerIdentity` (STS API reference), the only action there is.
-fn identity(caller: &Caller, action: &str, request_id: &str) -> Result<String, AwsError> {
-    if action != "GetCallerIdentity" {
-        let text = format!("Could not find operation {action} for version 2011-06-15");
-        return Err(AwsError::new("InvalidAction", text));
-    }
-    let (arn, account) = (settings::user_arn(&caller.access_key), settings::ACCOUNT);
-    Ok(format!(
-        "<GetCallerIdentityResponse xmlns=\"{STS_NAMESPACE}\"><GetCallerIdentityResult><Arn>{arn}</Arn>\
-         <UserId>AIDASANDBOX{:012X}</UserId><Account>{account}</Account></GetCallerIdentityResult>\
-         <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>",
-        state::digest(&caller.access_key) >> 16,
-    ))
-}
-
 fn unknown_operation() -> AwsError {
     AwsError::new(
         "UnknownOperationException",
         "Send POST / with Content-Type: application/x-amz-json-1.1 and X-Amz-Target: secretsmanager.<Operation>.",
     )
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// An HTTP date (RFC 9110, section 5.6.7).

@@ -90,9 +90,9 @@ pub enum Opposite {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deny {
-    /// `PutSecretValue`, `secretsmanager:PutSecretValue` or `*`.
+    /// `PutSecretValue`, `secretsmanager:PutSecretValue` or `*`; `sts:AssumeRole` for taking on a role.
     pub action: String,
-    /// Secrets whose name starts with this; empty for all.
+    /// Secrets whose name, or roles whose ARN, starts with this; empty for all.
     #[serde(default)]
     pub secret_prefix: String,
     /// Only for this access key; all if left out.

@@ -21,7 +21,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::keys::OddKey;
+use super::signin::no_credentials;
 use super::signing::Seen;
 use super::wire::{InTheClear, TooLarge, Unsent};
 use crate::model::fault::{Class, Fault};
@@ -89,7 +89,7 @@ impl Call {
 }
 
 /// Codes of refusals over a quota of requests (AWS SDK reference guide, retry behaviour).
-const THROTTLED: &[&str] = &[
+pub(super) const THROTTLED: &[&str] = &[
     "BandwidthLimitExceeded",
     "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
@@ -256,10 +256,7 @@ fn refused(call: &Call, code: &str, message: &str) -> Fault {
 
 fn by_transport(call: &Call, seen: &Seen, error: &(dyn Error + 'static), timeout: bool) -> Fault {
     if let Some(cause) = chain(error).find_map(|error| error.downcast_ref::<CredentialsError>()) {
-        return no_credentials(call, cause);
-    }
-    if let Some(odd) = chain(error).find_map(|error| error.downcast_ref::<OddKey>()) {
-        return call.fault(Class::Denied, odd.to_string()).with_hint(OddKey::HINT);
+        return no_credentials(call, cause, |name| std::env::var(name).ok());
     }
     if chain(error).any(|error| error.is::<InTheClear>()) {
         return call
@@ -286,63 +283,13 @@ fn by_transport(call: &Call, seen: &Seen, error: &(dyn Error + 'static), timeout
     call.lost(seen, if timeout { "no answer in time" } else { "the connection broke before the answer" })
 }
 
-fn no_credentials(call: &Call, cause: &CredentialsError) -> Fault {
-    let links = || chain(cause);
-    if links().any(|error| error.to_string().contains("cargo feature")) {
-        return call
-            .fault(Class::Denied, "the AWS profile needs a way to sign in that is not built in")
-            .with_hint("build keyferry with `--features sso`, or use keys, a role or a web identity");
-    }
-    let transient = links().any(|error| error.is::<Unsent>()) || matches!(cause, CredentialsError::ProviderTimedOut(_));
-    // The chain ends with instance metadata; that it fails says that nothing before it had any.
-    let at_the_end = links().any(|error| error.to_string().contains("IMDS"));
-    match cause {
-        CredentialsError::CredentialsNotLoaded(_) => {
-            call.fault(Class::Denied, "no AWS credentials found").with_hint(looked_at(|name| std::env::var(name).ok()))
-        }
-        CredentialsError::ProviderError(_) if at_the_end && !transient => call
-            .fault(Class::Denied, "no AWS credentials found, and instance metadata refuses to give any")
-            .with_hint(looked_at(|name| std::env::var(name).ok())),
-        CredentialsError::InvalidConfiguration(_) => call
-            .fault(Class::Denied, "the configuration of the AWS credentials is not valid")
-            .with_hint("check the profile files and the AWS_* environment variables"),
-        _ if transient => call
-            .fault(Class::Retry { after: None }, "no AWS credentials in time")
-            .with_hint(looked_at(|name| std::env::var(name).ok())),
-        _ => call
-            .fault(Class::Denied, "the provider of AWS credentials failed")
-            .with_hint("check the role, its trust policy and the session it is assumed from"),
-    }
-}
-
-/// Where credentials were looked for, in the chain's order, and what to do. Names only: of the
-/// variables just a profile's name is repeated.
-fn looked_at(variable: impl Fn(&str) -> Option<String>) -> String {
-    let set = |name: &str| if variable(name).is_some_and(|value| !value.is_empty()) { "set" } else { "not set" };
-    let profile = variable("AWS_PROFILE").filter(|name| !name.is_empty()).unwrap_or_else(|| "default".into());
-    let metadata = match variable("AWS_EC2_METADATA_DISABLED") {
-        Some(off) if off.eq_ignore_ascii_case("true") => "switched off by AWS_EC2_METADATA_DISABLED",
-        _ => "no role there, or not reachable",
-    };
-    format!(
-        "looked at AWS_ACCESS_KEY_ID ({}), profile `{profile}` in the AWS files, AWS_WEB_IDENTITY_TOKEN_FILE ({}), the \
-         container's AWS_CONTAINER_CREDENTIALS_… ({}), instance metadata ({metadata}); provide one of them",
-        set("AWS_ACCESS_KEY_ID"),
-        set("AWS_WEB_IDENTITY_TOKEN_FILE"),
-        match (set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), set("AWS_CONTAINER_CREDENTIALS_FULL_URI")) {
-            ("not set", "not set") => "not set",
-            _ => "set",
-        },
-    )
-}
-
 /// An error and all that caused it.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// The other side's text goes into messages only in this form.
-fn is_code(text: &str) -> bool {
+pub(super) fn is_code(text: &str) -> bool {
     (1..=80).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
@@ -413,34 +360,5 @@ mod tests {
         let kms = class("x", Effect::Write, 400, Some("AccessDeniedException"), "Access to KMS is not allowed");
         assert_eq!(kms.to_string(), "trying: access to the KMS key is denied (AccessDeniedException)");
         assert!(kms.hint.unwrap().contains("kms:Decrypt"));
-    }
-
-    #[test]
-    fn what_was_looked_at_is_told_without_a_value() {
-        let hint = looked_at(|name| match name {
-            "AWS_PROFILE" => Some("prod".into()),
-            "AWS_ACCESS_KEY_ID" | "AWS_CONTAINER_CREDENTIALS_FULL_URI" => Some("kfcanary".into()),
-            _ => None,
-        });
-        for words in ["AWS_ACCESS_KEY_ID (set)", "profile `prod`", "TOKEN_FILE (not set)", "CREDENTIALS_… (set)"] {
-            assert!(hint.contains(words), "{words}: {hint}");
-        }
-        assert!(!hint.contains("kfcanary"));
-        assert!(looked_at(|_| Some("TRUE".into())).contains("switched off"));
-    }
-
-    #[test]
-    fn missing_credentials_are_denied_late_ones_are_not() {
-        let call = Call::write("x", "trying");
-        let missing = no_credentials(&call, &CredentialsError::not_loaded("no providers in chain"));
-        assert_eq!(missing.class, Class::Denied);
-        let sso = no_credentials(
-            &call,
-            &CredentialsError::invalid_configuration("This behavior requires following cargo feature(s) enabled: sso"),
-        );
-        assert!(sso.class == Class::Denied && sso.hint.unwrap().contains("--features sso"));
-        let late = no_credentials(&call, &CredentialsError::provider_timed_out(Duration::from_secs(5)));
-        assert_eq!(late.class, Class::Retry { after: None });
-        assert!(late.surely_not_applied());
     }
 }

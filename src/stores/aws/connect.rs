@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::StalledStreamProtectionConfig;
@@ -16,6 +15,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::classify::Call;
 use super::keys::Checked;
 use super::pacing::{Pacer, Pacing};
+use super::role::Role;
 use super::time::AwsTime;
 use super::wire::{NoCertificates, Wire, is_loopback};
 use super::{Inner, Store};
@@ -44,10 +44,13 @@ pub struct Target {
     pub account: Option<String>,
     /// The role to take on first.
     pub assume_role: Option<AssumeRole>,
-    /// Where to send requests instead of AWS; plain `http` only on loopback.
+    /// Where Secrets Manager is, instead of where the SDK's own rules find it (environment, profile,
+    /// FIPS, dual-stack); plain `http` only on loopback.
     pub endpoint_url: Option<String>,
     /// Whether that is an emulator elsewhere, which may be spoken to in the clear: with keys that open nothing.
     pub allow_http: bool,
+    /// Where the Security Token Service is, likewise: for the account's number and for `assume_role`.
+    pub sts_endpoint_url: Option<String>,
     /// Where the caller's own credentials come from.
     pub credentials: Credentials,
     /// An HTTP proxy for its calls; `None` for what the environment says. Never used for this
@@ -134,7 +137,7 @@ impl Store {
     ) -> Result<Self, Fault> {
         refuse_leaky_environment()?;
         let opening = Opening { target, over };
-        opening.check_endpoint()?;
+        opening.check_endpoints()?;
         let wire = opening.wire()?;
         let time = AwsTime::new(clock, target.is_loopback());
         let base = opening.base(&time, &wire).await?;
@@ -150,24 +153,21 @@ impl Store {
                     "correct it where it is set: the declaration, AWS_REGION, AWS_DEFAULT_REGION or the profile",
                 ));
         }
-        let base = opening.with_role(base).await;
+        let base = opening.with_role(base);
         let mut secrets = aws_sdk_secretsmanager::config::Builder::from(&base)
             .retry_config(RetryConfig::disabled())
             .disable_clock_skew_correction(true);
-        let mut sts = aws_sdk_sts::config::Builder::from(&base)
-            .retry_config(RetryConfig::disabled())
-            .disable_clock_skew_correction(true);
+        // What is declared for one service is for that one alone, and goes before everything else.
         if let Some(url) = &target.endpoint_url {
-            // Said again here, because a service's own AWS_ENDPOINT_URL_… would win otherwise.
             secrets = secrets.endpoint_url(url);
-            sts = sts.endpoint_url(url);
         }
         Ok(Self(Arc::new(Inner {
             target: target.name.clone(),
             account: target.account.clone(),
             region,
+            has_sts: opening.has_sts(),
             client: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
-            sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            sts: opening.sts(&base),
             time,
             pacer: Pacer::new(target.pacing),
         })))
@@ -179,6 +179,9 @@ impl Store {
     /// `Denied` when AWS does not know us or when it is another account.
     pub async fn identity(&self) -> Result<Identity, Fault> {
         let call = Call::read("sts:GetCallerIdentity", format!("ask AWS who we are for target {}", self.0.target));
+        if !self.0.has_sts {
+            return Err(call.fault(Class::Rejected, NO_STS).with_hint(HINT_STS));
+        }
         let sts = &self.0.sts;
         let (answer, seen) =
             self.read(&call, |probe| sts.get_caller_identity().customize().interceptor(probe).send()).await?;
@@ -207,15 +210,30 @@ impl Opening<'_> {
         Fault::new(class, format!("connect to target {}", self.target.name), answer.to_string())
     }
 
-    fn check_endpoint(&self) -> Result<(), Fault> {
-        let Some(text) = &self.target.endpoint_url else {
-            return match self.target.credentials {
-                Credentials::Chain => Ok(()),
-                Credentials::Sandbox => Err(self.fault(Class::Rejected, "sandbox credentials without an endpoint")),
-            };
-        };
+    /// Whether STS may be asked: the sandbox's keys are nothing that the real one should see.
+    fn has_sts(&self) -> bool {
+        match self.target.credentials {
+            Credentials::Chain => true,
+            Credentials::Sandbox => self.target.sts_endpoint_url.is_some(),
+        }
+    }
+
+    fn check_endpoints(&self) -> Result<(), Fault> {
+        if self.target.credentials == Credentials::Sandbox && self.target.endpoint_url.is_none() {
+            return Err(self.fault(Class::Rejected, "sandbox credentials without an endpoint"));
+        }
+        if self.target.assume_role.is_some() && !self.has_sts() {
+            return Err(self.fault(Class::Rejected, NO_STS).with_hint(HINT_STS));
+        }
         let emulator = self.target.allow_http && self.target.credentials == Credentials::Sandbox;
-        check_endpoint(text, emulator).map_err(|answer| self.fault(Class::Rejected, answer))
+        let declared =
+            [("endpoint_url", &self.target.endpoint_url), ("sts_endpoint_url", &self.target.sts_endpoint_url)];
+        for (key, url) in declared {
+            let Some(text) = url else { continue };
+            check_endpoint(text, emulator)
+                .map_err(|answer| self.fault(Class::Rejected, format!("`{key}`: {answer}")))?;
+        }
+        Ok(())
     }
 
     fn wire(&self) -> Result<Wire, Fault> {
@@ -286,21 +304,52 @@ impl Opening<'_> {
         let keys = config.credentials_provider().map(|keys| SharedCredentialsProvider::new(Checked(keys)));
         let mut config = config.into_builder().stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_credentials_provider(keys);
-        if self.target.endpoint_url.is_some() {
-            config.set_endpoint_url(self.target.endpoint_url.clone());
-        }
         Ok(config.build())
     }
 
-    async fn with_role(&self, base: SdkConfig) -> SdkConfig {
-        let Some(role) = &self.target.assume_role else { return base };
-        let mut builder = AssumeRoleProvider::builder(&role.arn).session_name("keyferry").configure(&base);
-        if let Some(id) = &role.external_id {
-            builder = builder.external_id(id);
+    /// Signs as `base` does. Nothing is retried here either: what asks for it tries again.
+    fn sts(&self, base: &SdkConfig) -> aws_sdk_sts::Client {
+        let mut sts = aws_sdk_sts::config::Builder::from(base)
+            .retry_config(RetryConfig::disabled())
+            .disable_clock_skew_correction(true);
+        if let Some(url) = &self.target.sts_endpoint_url {
+            sts = sts.endpoint_url(url);
         }
-        let provider = builder.build().await;
+        aws_sdk_sts::Client::from_conf(sts.build())
+    }
+
+    /// With the declared role taken on, if there is one.
+    fn with_role(&self, base: SdkConfig) -> SdkConfig {
+        let Some(role) = &self.target.assume_role else { return base };
+        let provider = Role {
+            sts: self.sts(&base),
+            arn: role.arn.clone(),
+            external_id: role.external_id.clone(),
+            session: session_name(),
+        };
         base.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
     }
+}
+
+/// Why STS is not asked.
+const NO_STS: &str = "it is not declared where the sandbox's STS is";
+const HINT_STS: &str =
+    "add `sts_endpoint_url` beside `endpoint_url`; `keyferry sandbox` serves STS at http://127.0.0.1:7709";
+
+/// By which CloudTrail tells one replica's session from another's: the host (on Kubernetes the pod),
+/// and the process.
+fn session_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    session_name_of(&host, std::process::id())
+}
+
+/// STS takes at most 64 of letters, digits and `_+=,.@-`.
+fn session_name_of(host: &str, process: u32) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
+    let host: String = host.trim().chars().filter(plain).collect();
+    // Pods of one set differ in the end of their names.
+    let kept = &host[host.len().saturating_sub(40)..];
+    format!("keyferry-{kept}-{process}")
 }
 
 /// Whether requests may be sent to this URL; the text is never repeated, since it may hold a
@@ -337,6 +386,20 @@ mod tests {
     }
 
     #[test]
+    fn a_session_is_named_for_its_host_and_process() {
+        let pod = "billing-keyferry-deployment-with-a-long-name-7c9f8d6b5-x2x4z";
+        for (host, name) in [
+            ("box-1\n", "keyferry-box-1-7"),
+            ("", "keyferry--7"),
+            ("straße/eins", "keyferry-straeeins-7"),
+            (pod, "keyferry-loyment-with-a-long-name-7c9f8d6b5-x2x4z-7"),
+        ] {
+            assert_eq!(session_name_of(host, 7), name);
+        }
+        assert!(session_name_of(pod, u32::MAX).len() <= 64);
+    }
+
+    #[test]
     fn values_never_travel_in_the_clear() {
         for (endpoint, fine) in [
             (Some("http://127.0.0.1:4566"), true),
@@ -356,12 +419,13 @@ mod tests {
                 assume_role: None,
                 endpoint_url: endpoint.map(Into::into),
                 allow_http: false,
+                sts_endpoint_url: None,
                 credentials: Credentials::Sandbox,
                 proxy: None,
                 ca_file: None,
                 pacing: Pacing::default(),
             };
-            assert_eq!(Opening { target: &target, over: None }.check_endpoint().is_ok(), fine, "{endpoint:?}");
+            assert_eq!(Opening { target: &target, over: None }.check_endpoints().is_ok(), fine, "{endpoint:?}");
             let plain = endpoint.is_some_and(|url| url.starts_with("http:"));
             assert!(!fine || target.is_loopback() == plain, "{endpoint:?}");
         }

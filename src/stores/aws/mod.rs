@@ -13,6 +13,8 @@
 //! | `signing` | when requests are signed; [`Fence`] |
 //! | `time` | which dates of AWS's are believed |
 //! | `classify` | from answers to faults |
+//! | `signin` | why there were no credentials to sign with |
+//! | `role` | the declared role |
 //! | `pacing` | how fast |
 //! | `pipes` | files that the SDK could never finish reading |
 //! | `wire` | how requests travel |
@@ -52,6 +54,8 @@ mod pacing;
 mod pipes;
 pub mod preflight;
 mod proof;
+mod role;
+mod signin;
 mod signing;
 #[cfg(test)]
 mod tests;
@@ -98,6 +102,8 @@ struct Inner {
     target: TargetName,
     account: Option<String>,
     region: String,
+    /// Whether STS may be asked.
+    has_sts: bool,
     client: aws_sdk_secretsmanager::Client,
     sts: aws_sdk_sts::Client,
     time: AwsTime,

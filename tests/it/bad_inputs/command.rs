@@ -36,14 +36,20 @@ impl Folder {
 }
 
 /// A declaration with one credential, for services at these addresses.
-pub fn declaration(aws: &str, keycard: &str) -> String {
+pub fn declaration(aws: &str, sts: &str, keycard: &str) -> String {
     format!(
         "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{aws}\"\n\
-         credentials = \"sandbox\"\n[vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{keycard}\"\n\
+         sts_endpoint_url = \"http://{sts}\"\ncredentials = \"sandbox\"\n[vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{keycard}\"\n\
          zone = \"production\"\nclient_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
          [defaults]\nrotate = \"30d\"\n{}",
         crate::stage::credential("app"),
     )
+}
+
+/// The same, for a running sandbox.
+pub fn declared_for(sandbox: &Sandbox) -> String {
+    let keycard = sandbox.vendor_address("keycard").unwrap();
+    declaration(&sandbox.aws_address().to_string(), &sandbox.sts_address().to_string(), &keycard.to_string())
 }
 
 /// An address where nobody listens.
@@ -52,7 +58,7 @@ const NOBODY: &str = "127.0.0.1:1";
 #[test]
 fn a_declaration_or_command_line_that_is_wrong_is_told_and_ends_with_2() {
     let folder = Folder::new();
-    let good = declaration(NOBODY, NOBODY);
+    let good = declaration(NOBODY, NOBODY, NOBODY);
     let edited = |name: &str, from: &str, to: &str| {
         assert!(good.contains(from), "{from}");
         folder.write(name, good.replace(from, to), 0o644)
@@ -119,10 +125,10 @@ fn a_declaration_or_command_line_that_is_wrong_is_told_and_ends_with_2() {
 #[test]
 fn without_aws_credentials_it_ends_within_seconds_and_names_what_was_tried() {
     let folder = Folder::new();
-    let chain = declaration(NOBODY, NOBODY).replace("credentials = \"sandbox\"\n", "");
+    let chain = declaration(NOBODY, NOBODY, NOBODY).replace("credentials = \"sandbox\"\n", "");
     let region = folder.write("region", chain.replace("region = \"us-east-1\"\n", ""), 0o644);
     let chain = folder.write("chain", chain, 0o644);
-    let nobody = folder.write("nobody", declaration(NOBODY, NOBODY), 0o644);
+    let nobody = folder.write("nobody", declaration(NOBODY, NOBODY, NOBODY), 0o644);
     let tried: &[&str] = &[
         "no AWS credentials",
         "AWS_ACCESS_KEY_ID (not set)",
@@ -190,7 +196,7 @@ async fn an_admin_secret_that_is_not_there_is_told_with_its_place_and_mints_noth
         ("{ systemd_credential = \"absent\" }".into(), &["no file", "LoadCredential=absent:"]),
         ("{ aws_secret = { name = \"admin\", key = \"k\" } }".into(), &["AWS secret admin", "not found", "create it"]),
     ];
-    let good = declaration(&sandbox.aws_address().to_string(), &sandbox.vendor_address("keycard").unwrap().to_string());
+    let good = declared_for(&sandbox);
     for (reference, says) in rows {
         let declared = good.replace("client_secret = { sandbox = true }", &format!("client_secret = {reference}"));
         let path = folder.write("keyferry.toml", declared, 0o600);
@@ -216,7 +222,7 @@ async fn an_admin_secret_that_is_not_there_is_told_with_its_place_and_mints_noth
 async fn the_verbs_agree_with_each_other_and_print_one_document() {
     let sandbox = sandbox().await;
     let folder = Folder::new();
-    let good = declaration(&sandbox.aws_address().to_string(), &sandbox.vendor_address("keycard").unwrap().to_string());
+    let good = declared_for(&sandbox);
     let other = good.replace("[aws]\n", "[aws]\naccount = \"999988887777\"\n");
     let path = folder.write("good.toml", good, 0o600);
     let other = folder.write("other.toml", other, 0o600);

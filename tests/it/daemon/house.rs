@@ -79,10 +79,11 @@ impl House {
     pub fn head(&self) -> String {
         format!(
             "deployment = \"test\"\n[aws]\nregion = \"us-east-1\"\nendpoint_url = \"http://{}\"\n\
-             credentials = \"sandbox\"\n[vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\n\
+             sts_endpoint_url = \"http://{}\"\ncredentials = \"sandbox\"\n[vendors.keycard]\nkind = \"keycard\"\nbase_url = \"http://{}\"\n\
              zone = \"production\"\nclient_id = {{ sandbox = true }}\nclient_secret = {{ sandbox = true }}\n\
              [defaults]\nrotate = \"30d\"\noverlap = \"24h\"\n[defaults.secret]\nname = \"test/{{name}}\"\n",
             self.sandbox.aws_address(),
+            self.sandbox.sts_address(),
             self.sandbox.vendor_address("keycard").unwrap(),
         )
     }

@@ -26,7 +26,8 @@ fn existing(name: &str, tags: &[(&str, &str)], obstacle: Option<Obstacle>) -> Ex
 fn drafted(existing: &[Existing]) -> (Draft, String) {
     let declared = SecretName::new("app/declared").unwrap();
     let draft = Draft::of(existing, "app/", &[&declared]);
-    let heading = Heading { prefix: "app/", account: "111122223333", region: "eu-central-1", endpoint: None };
+    let heading =
+        Heading { prefix: "app/", account: "111122223333", region: "eu-central-1", endpoint: None, sts_endpoint: None };
     let text = draft.text(&heading);
     assert!(text.lines().all(|line| !line.ends_with(' ') && line.len() < 160), "{text}");
     (draft, text)

@@ -18,6 +18,7 @@ use crate::sandbox::{control, line};
 struct Stage {
     service: Arc<SecretsManager>,
     address: String,
+    sts: String,
     control: String,
     clock: Arc<ManualClock>,
     real: Arc<ManualClock>,
@@ -49,10 +50,13 @@ impl Stage {
         let (listener, other) =
             (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let (address, control) = (listener.local_addr().unwrap().to_string(), other.local_addr().unwrap().to_string());
+        let tokens = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sts = tokens.local_addr().unwrap().to_string();
         tokio::spawn(Arc::clone(&service).serve(listener, std::future::pending()));
+        tokio::spawn(line::serve(tokens, Arc::clone(&service).sts_router(), std::future::pending()));
         tokio::spawn(line::serve(other, control::router(Arc::clone(&service)), std::future::pending()));
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { service, address, control, clock, real, client }
+        Self { service, address, sts, control, clock, real, client }
     }
 
     fn headers(&self, key: &str, signed_for: &str, at: Timestamp) -> Vec<(&'static str, String)> {
@@ -66,7 +70,20 @@ impl Stage {
     }
 
     async fn send(&self, headers: Vec<(&str, String)>, body: String) -> Result<Answer, reqwest::Error> {
-        let mut request = self.client.post(format!("http://{}/", self.address)).body(body);
+        self.send_to(&self.address, headers, body).await
+    }
+
+    /// Asks STS, signed with this key for this service.
+    async fn ask_sts(&self, key: &str, signed_for: &str, token: &str, form: &str) -> Answer {
+        let at = if key == "AKID" { self.real.wall() } else { self.clock.wall() };
+        let mut headers = self.headers(key, signed_for, at);
+        headers.push(("content-type", "application/x-www-form-urlencoded; charset=utf-8".into()));
+        headers.push(("x-amz-security-token", token.into()));
+        self.send_to(&self.sts, headers, format!("{form}&Version=2011-06-15")).await.unwrap()
+    }
+
+    async fn send_to(&self, to: &str, headers: Vec<(&str, String)>, body: String) -> Result<Answer, reqwest::Error> {
+        let mut request = self.client.post(format!("http://{to}/")).body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -152,11 +169,8 @@ async fn the_sandbox_key_lives_in_sandbox_time_and_others_in_real_time() {
 #[tokio::test]
 async fn the_token_service_says_who_a_key_is() {
     let stage = Stage::new().await;
-    let ask = async |signed_for: &str, action: &str| {
-        let mut headers = stage.headers("AKID", signed_for, stage.real.wall());
-        headers.push(("content-type", "application/x-www-form-urlencoded; charset=utf-8".into()));
-        stage.send(headers, format!("Action={action}&Version=2011-06-15")).await.unwrap()
-    };
+    let ask =
+        async |signed_for: &str, action: &str| stage.ask_sts("AKID", signed_for, "", &format!("Action={action}")).await;
     let good = ask("sts", "GetCallerIdentity").await;
     assert_eq!((good.status, &good.headers["content-type"]), (200, &"text/xml".parse().unwrap()));
     assert!(good.text.contains("<Arn>arn:aws:iam::111122223333:user/AKID</Arn>"), "{}", good.text);
@@ -167,6 +181,71 @@ async fn the_token_service_says_who_a_key_is() {
         let bad = ask(signed_for, action).await;
         assert_eq!(bad.status, status);
         assert!(bad.text.contains(&format!("<Code>{code}</Code>")), "{}", bad.text);
+    }
+}
+
+#[tokio::test]
+async fn the_secrets_manager_knows_no_call_of_the_token_service() {
+    let stage = Stage::new().await;
+    let mut headers = stage.headers("sandbox", "secretsmanager", stage.clock.wall());
+    headers.push(("content-type", "application/x-www-form-urlencoded; charset=utf-8".into()));
+    let answer = stage.send(headers, "Action=GetCallerIdentity&Version=2011-06-15".into()).await.unwrap();
+    assert_eq!(answer.code(), "UnknownOperationException");
+}
+
+#[tokio::test]
+async fn a_session_ends_and_its_role_can_be_denied() {
+    let stage = Stage::new().await;
+    let role = "RoleArn=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fkeyferry";
+    let assume =
+        async |more: &str| stage.ask_sts("sandbox", "sts", "", &format!("Action=AssumeRole&{role}{more}")).await;
+    let made = assume("&RoleSessionName=replica-1&DurationSeconds=900").await;
+    let field = |name: &str| {
+        let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+        let rest = made.text.split_once(&open).unwrap().1;
+        rest.split_once(&close).unwrap().0.to_owned()
+    };
+    let (key, token) = (field("AccessKeyId"), field("SessionToken"));
+    let list = async |token: &str| {
+        let mut headers = stage.headers(&key, "secretsmanager", stage.clock.wall());
+        headers.push(("content-type", "application/x-amz-json-1.1".into()));
+        headers.push(("x-amz-target", "secretsmanager.ListSecrets".into()));
+        headers.push(("x-amz-security-token", token.into()));
+        stage.send(headers, "{}".into()).await.unwrap().code()
+    };
+    assert_eq!((list(&token).await, list("another").await), ("ok".into(), "UnrecognizedClientException".into()));
+    let who = stage.ask_sts(&key, "sts", &token, "Action=GetCallerIdentity").await;
+    let arn = "<Arn>arn:aws:sts::111122223333:assumed-role/keyferry/replica-1</Arn>";
+    assert!(who.text.contains(arn), "{}", who.text);
+    stage.clock.sleep(Duration::from_secs(900)).await;
+    assert_eq!(list(&token).await, "ExpiredTokenException");
+    let who = stage.ask_sts(&key, "sts", &token, "Action=GetCallerIdentity").await;
+    assert!(who.status == 403 && who.text.contains("<Code>ExpiredToken</Code>"), "{}", who.text);
+
+    for (more, code) in [
+        ("", "ValidationError"),
+        ("&RoleSessionName=a%20b", "ValidationError"),
+        ("&RoleSessionName=fine&DurationSeconds=899", "ValidationError"),
+    ] {
+        let answer = assume(more).await;
+        assert!(answer.text.contains(&format!("<Code>{code}</Code>")), "{more} {}", answer.text);
+    }
+    let deny =
+        json!({ "deny": [{ "action": "sts:AssumeRole", "secret_prefix": "arn:aws:iam::111122223333:role/key" }] });
+    stage.control("POST", "/secrets-manager/settings", deny).await;
+    let denied = assume("&RoleSessionName=fine").await;
+    assert!(denied.status == 403 && denied.text.contains("<Code>AccessDenied</Code>"), "{}", denied.text);
+    let web = async |token: &str| {
+        let form = format!("Action=AssumeRoleWithWebIdentity&{role}x&RoleSessionName=pod&WebIdentityToken={token}");
+        let headers = vec![("content-type", "application/x-www-form-urlencoded".into())];
+        stage.send_to(&stage.sts, headers, form).await.unwrap()
+    };
+    for (token, expected) in
+        [("a.b.c", "denied"), ("expired", "ExpiredTokenException"), ("invalid", "InvalidIdentityToken")]
+    {
+        let answer = web(token).await;
+        let code = if expected == "denied" { "AccessDenied" } else { expected };
+        assert!(answer.text.contains(code), "{token} {}", answer.text);
     }
 }
 

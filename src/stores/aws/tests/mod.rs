@@ -68,6 +68,7 @@ fn target(endpoint_url: &str) -> Target {
         assume_role: None,
         endpoint_url: Some(endpoint_url.into()),
         allow_http: false,
+        sts_endpoint_url: Some(endpoint_url.into()),
         credentials: Credentials::Sandbox,
         proxy: None,
         ca_file: None,
