@@ -150,6 +150,14 @@ impl Keycard {
         self.lock().end_application(zone_slug, slug, self.desk.now());
     }
 
+    /// Somebody deletes a credential by hand; whether it was there.
+    pub fn end_credential(&self, id: &str) -> bool {
+        let now = self.desk.now();
+        let mut state = self.lock();
+        let zone = state.credentials.iter().find(|one| one.id == id).map(|one| one.zone_id.clone());
+        zone.is_some_and(|zone| state.delete(&zone, id, At::fresh(now)).is_ok())
+    }
+
     /// Somebody changes the subject of a `token` credential by hand.
     pub fn change_subject(&self, id: &str, subject: Option<&str>) {
         let mut state = self.lock();

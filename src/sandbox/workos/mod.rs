@@ -125,6 +125,13 @@ impl WorkOs {
         self.lock().delete(ENVIRONMENT, id, self.desk.now()).is_ok()
     }
 
+    /// Somebody renames an application in the dashboard.
+    pub fn rename_application(&self, name: &str, to: &str) {
+        for one in self.lock().applications.iter_mut().filter(|one| one.name == name) {
+            one.name = to.into();
+        }
+    }
+
     /// Every secret ever, oldest first, live and deleted.
     pub fn secrets(&self) -> Vec<SecretFact> {
         let state = self.lock();
