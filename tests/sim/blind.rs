@@ -33,7 +33,7 @@ pub fn plain() -> Plan {
             retire_when: None,
             retired: false,
             fed_by: None,
-            takeover: false,
+            premade: false,
         }],
         by_name: false,
     };

@@ -48,7 +48,8 @@ pub struct One {
     pub retired: bool,
     /// The credential whose client secret is this one's value.
     pub fed_by: Option<String>,
-    pub takeover: bool,
+    /// The secret is there before keyferry is, with a credential that somebody else made.
+    pub premade: bool,
 }
 
 /// A whole declaration.
@@ -119,7 +120,7 @@ impl Draft {
             retire_when,
             retired: false,
             fed_by: None,
-            takeover: false,
+            premade: matches!(kind, Kind::Named | Kind::Exclusive) && dice.usize(..8) == 0,
         }
     }
 
@@ -225,9 +226,6 @@ impl One {
         }
         if self.retired {
             text.push_str("state = \"retired\"\n");
-        }
-        if self.takeover {
-            text.push_str("takeover = \"rotate\"\n");
         }
         if self.kind == Kind::Token {
             text.push_str("[credential.secret]\nvalue = { token = \"{token}\", token_id = \"{token_id}\" }\n");

@@ -56,6 +56,10 @@ pub enum Event {
     Pause(Which, u64),
     /// `keyferry confirm`.
     Confirm(Which),
+    /// A person accepts what is current: `keyferry resume --accept`.
+    Accept(Which),
+    /// A person types `adopt`, for a secret that was there before.
+    Adopt(Which),
 }
 
 /// Labels that people take off.
@@ -113,8 +117,8 @@ fn draw_one(mood: Mood, at: Duration, dice: &mut fastrand::Rng, events: &mut Vec
     let kind = match mood {
         Mood::Quiet => 20 + dice.usize(..6),
         Mood::Faults => dice.usize(..26),
-        Mood::People => 20 + dice.usize(..30),
-        Mood::Wild => dice.usize(..50),
+        Mood::People => 20 + dice.usize(..33),
+        Mood::Wild => dice.usize(..53),
     };
     let event = match kind {
         0..=9 => {
@@ -138,6 +142,7 @@ fn draw_one(mood: Mood, at: Duration, dice: &mut fastrand::Rng, events: &mut Vec
         37 => Event::StripLabel(which, Strip::Open),
         38 => Event::StripLabel(which, Strip::Previous),
         39..=40 => Event::MoveBack(which),
+        48 => Event::Accept(which),
         41 => {
             events.push((at + span(dice), Event::Restore(which)));
             Event::Delete(which)
@@ -145,7 +150,8 @@ fn draw_one(mood: Mood, at: Duration, dice: &mut fastrand::Rng, events: &mut Vec
         42..=43 => Event::EndAtVendor(which, dice.bool()),
         44..=45 => Event::Recreate(which),
         46..=47 => Event::Foreign(which),
-        48 => Event::Pause(which, dice.u64(1..30)),
+        49 => Event::Pause(which, dice.u64(1..30)),
+        50..=51 => Event::Adopt(which),
         _ => Event::Once,
     };
     if matches!(event, Event::Move(..) | Event::Retire(_) | Event::Reschedule(..)) {

@@ -50,7 +50,14 @@ impl World {
             Event::StripTags(which) | Event::Delete(which) | Event::Restore(which) => self.at_console(which, event),
             Event::StripLabel(which, strip) => self.strip_label(which, strip),
             Event::MoveBack(which) => self.move_back(which),
-            Event::Pause(which, _) | Event::Confirm(which) => self.tag(which, event),
+            Event::Pause(which, _) | Event::Confirm(which) | Event::Accept(which) => self.tag(which, event),
+            Event::Adopt(which) => {
+                let one = self.one(which);
+                let key = self.key(which);
+                if one.premade {
+                    self.adopt(key);
+                }
+            }
             Event::EndAtVendor(which, newest) => self.end_at_vendor(which, newest),
             Event::Recreate(which) => self.recreate(which),
             Event::Foreign(which) => self.add_foreign(which),
@@ -179,13 +186,16 @@ impl World {
             Event::Pause(_, hours) => {
                 ("keyferry:pause", now.plus(std::time::Duration::from_secs(hours * 3_600)).seconds().to_string())
             }
-            _ => match holder(&secret, CURRENT) {
-                Some(current) => ("keyferry:confirmed", format!("{}@{}", current.id, now.seconds())),
-                None => return,
-            },
+            _ => {
+                let tag = if matches!(event, Event::Accept(_)) { "keyferry:base" } else { "keyferry:confirmed" };
+                match holder(&secret, CURRENT) {
+                    Some(current) => (tag, format!("{}@{}", current.id, now.seconds())),
+                    None => return,
+                }
+            }
         };
         let body = json!({ "SecretId": key.1, "Tags": [{ "Key": tag, "Value": value }] });
-        // Both are keyferry's own words: nothing is disturbed by them for good.
+        // All are keyferry's own words: nothing is disturbed by them for good.
         if self.net.services.person(&key.0, "TagResource", &body) {
             self.people(&key, false);
         }
@@ -216,6 +226,25 @@ impl World {
             workos.add_application(&one.application, Application::M2m, "org_01SANDBOX");
         }
         self.people(&key, true);
+    }
+
+    /// Makes the secret that somebody had before keyferry came.
+    pub fn premake(&self, one: &One) {
+        let services = &self.net.services;
+        let pair = if let Some(keycard) = services.vendor::<Keycard>(&one.vendor) {
+            keycard.seed_credential(&one.zone, &one.application, None)
+        } else if let Some(workos) = services.vendor::<WorkOs>(&one.vendor) {
+            let made = workos.seed_secret(&one.application);
+            let client = |id: &str| workos.secrets().into_iter().find(|one| one.id == id).map(|one| one.client_id);
+            made.and_then(|(id, value)| Some((client(&id)?, value)))
+        } else {
+            None
+        };
+        let Some((client, secret)) = pair else { return };
+        let value = json!({ "client_id": client, "client_secret": secret }).to_string();
+        let body = json!({ "Name": one.name, "SecretString": value, "ClientRequestToken": "0".repeat(32) });
+        assert!(services.person(&one.target, "CreateSecret", &body), "the secret is new");
+        self.people(&(one.target.clone(), one.name.clone()), true);
     }
 
     fn add_foreign(&mut self, which: usize) {

@@ -42,7 +42,6 @@ pub struct Violation {
 pub struct Credential {
     pub ours: bool,
     pub place: String,
-    pub mark: String,
     pub died: Option<Death>,
     /// Whether AWSCURRENT refers to it.
     pub current: bool,
@@ -245,7 +244,7 @@ impl Judge {
         for id in leased(before).difference(&after) {
             let alive = self.credentials.iter().find(|((_, one), credential)| one == id && credential.died.is_none());
             if let Some(((vendor, _), credential)) = alive {
-                let text = format!("{id} of {} lives at {vendor} {}, and its lease was ended", key.1, credential.place);
+                let text = format!("{id} lives at {vendor} {}, and {} ended its lease", credential.place, key.1);
                 self.violate("lease-ended-alive", text);
             }
         }
@@ -280,7 +279,6 @@ impl Judge {
             self.credentials.entry(key).or_insert_with(|| Credential {
                 ours: by_us && creates,
                 place: fact.place.clone(),
-                mark: fact.mark.clone(),
                 died: None,
                 current: false,
                 ceased: None,

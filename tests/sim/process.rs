@@ -25,9 +25,10 @@ use keyferry::engine::pool::Pool;
 use keyferry::engine::reconcile::{AskVendor, Visit, Visited};
 use keyferry::model::attempt::Cause;
 use keyferry::model::fault::Class;
-use keyferry::model::name::{Name, TargetName};
+use keyferry::model::name::{Name, TargetName, VendorId};
 use keyferry::model::time::{Clock, Timestamp};
 use keyferry::rotation::Step;
+use keyferry::rotation::adopt::Allowed;
 use keyferry::rotation::fleet::Urgency;
 use keyferry::schedule;
 use keyferry::vendors::http::Limits;
@@ -249,7 +250,7 @@ impl Daemon {
     }
 
     async fn reload(&mut self, declaration: Arc<Declaration>) {
-        let next = Arc::new(self.engine.reopen(declaration).await.expect("nothing that opening needs is missing"));
+        let next = Arc::new(self.engine.reopen(declaration).await);
         let before = std::mem::replace(&mut self.engine, next);
         self.pool.forget_waiting();
         before.replaced_by(&self.engine);
@@ -320,6 +321,35 @@ pub async fn once(net: Arc<Net>, process: Process, declaration: Arc<Declaration>
     if tokio::time::timeout(VERB_MAX, all).await.is_err() {
         let text = format!("once has run for {:?}", began.elapsed());
         net.judge.lock().unwrap().violate("verb-without-end", text);
+    }
+}
+
+/// `adopt NAME ID`, with the id of what is current.
+pub async fn adopt(net: Arc<Net>, process: Process, declaration: Arc<Declaration>, key: SecretKey) {
+    let owner = {
+        let mut judge = net.judge.lock().unwrap();
+        let owner = judge.secrets[&key].owners.values().next().cloned();
+        let Some(owner) = owner else { return };
+        // Whatever comes of it, it is keyferry's from now on, if keyferry takes it.
+        if let Some(credential) = judge.credentials.get_mut(&owner) {
+            credential.ours = true;
+        }
+        owner
+    };
+    let (name, id) = (Name::new(&key.1).expect("a declared name"), VendorId::new(&owner.1).expect("a vendor's id"));
+    let all = async {
+        let engine = open(&net, process, &declaration).await;
+        let Some(credential) = engine.declared(&name).cloned() else { return };
+        let adopted = engine.adopt(&credential, &id, Allowed { unproved: true, shape_change: true }).await;
+        let said = match adopted {
+            Ok(Ok(_)) => "done".into(),
+            Ok(Err(refused)) => format!("refused: {refused}"),
+            Err(undone) => format!("undone: {}", undone.fault),
+        };
+        net.note(&format!("p{process} adopt {name}: {said}"));
+    };
+    if tokio::time::timeout(VERB_MAX, all).await.is_err() {
+        net.judge.lock().unwrap().violate("verb-without-end", format!("adopt {}", key.1));
     }
 }
 

@@ -89,7 +89,10 @@ impl Judge {
         let owner = current.as_ref().and_then(|version| known.owners.get(&version.id));
         let credential = owner.and_then(|owner| self.credentials.get(owner));
         let alive = credential.is_some_and(|one| one.died.is_none());
-        let disturbed = known.disturbed;
+        // What one waits for, the other is kept from.
+        let tied = |other: &One| other.fed_by == Some(key.1.clone()) || one.fed_by == Some(other.name.clone());
+        let known_ones = self.secrets.values().filter(|other| other.one.as_ref().is_some_and(tied));
+        let disturbed = known.disturbed || known_ones.into_iter().any(|other| other.disturbed);
         if !disturbed && (loud || current.is_none()) {
             self.violate("not-at-rest", format!("{}: {said}", key.1));
         }

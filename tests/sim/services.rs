@@ -54,8 +54,6 @@ pub struct Services {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fact {
     pub place: String,
-    /// Our mark, or whatever name it has.
-    pub mark: String,
     pub live: bool,
 }
 
@@ -115,17 +113,17 @@ impl Services {
             return all
                 .map(|one| {
                     let place = format!("{}/{}", one.zone, one.application);
-                    (one.id, Fact { place, mark: one.identifier, live: one.deleted.is_none() })
+                    (one.id, Fact { place, live: one.deleted.is_none() })
                 })
                 .collect();
         }
         if let Some(workos) = self.vendor::<WorkOs>(name) {
             let all = workos.secrets().into_iter();
-            let fact = |place: String, live: bool| Fact { place, mark: String::new(), live };
+            let fact = |place: String, live: bool| Fact { place, live };
             return all.map(|one| (one.id, fact(one.application, one.deleted.is_none()))).collect();
         }
         let tokens = self.vendor::<ChatBotKit>(name).map(ChatBotKit::tokens).unwrap_or_default();
-        tokens.into_iter().map(|(id, place, mark)| (id, Fact { place, mark, live: true })).collect()
+        tokens.into_iter().map(|(id, place, _)| (id, Fact { place, live: true })).collect()
     }
 
     /// The credential that a stored value is, at this vendor instance.

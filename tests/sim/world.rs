@@ -93,7 +93,10 @@ impl World {
         if ask.told {
             net.journal.lock().unwrap().lines = Some(Vec::new());
         }
-        Self { net, draft, events, cadence, slots: BTreeMap::new(), verbs: Vec::new(), fallen, process_count: 0 }
+        let world =
+            Self { net, draft, events, cadence, slots: BTreeMap::new(), verbs: Vec::new(), fallen, process_count: 0 };
+        world.draft.credentials.iter().filter(|one| one.premade).for_each(|one| world.premake(one));
+        world
     }
 
     pub async fn live(mut self, ask: &Ask) -> Outcome {
@@ -221,6 +224,11 @@ impl World {
     pub fn once(&mut self) {
         let (net, process, declaration) = (Arc::clone(&self.net), self.next_process(), self.declaration());
         self.verbs.push(tokio::spawn(process::once(net, process, declaration)));
+    }
+
+    pub fn adopt(&mut self, key: SecretKey) {
+        let (net, process, declaration) = (Arc::clone(&self.net), self.next_process(), self.declaration());
+        self.verbs.push(tokio::spawn(process::adopt(net, process, declaration, key)));
     }
 
     pub fn rotate(&mut self, key: SecretKey, leaked: bool) {
