@@ -66,7 +66,11 @@ fn a_vendor_that_does_not_answer_does_not_delay_a_leaked_rotation_at_another() {
     let other = One { name: "other".into(), vendor: "workos-2".into(), ..plan.draft.credentials[0].clone() };
     plan.draft.credentials.push(other);
     // The services in the order of their addresses: the target, then the vendors.
-    let events = [(HOUR, Event::Trouble(2, Trouble::Mute, 2 * HOUR)), (HOUR + MINUTE, Event::Rotate(0, true))];
+    let events = [
+        (HOUR, Event::Trouble(2, Trouble::Mute, 2 * HOUR)),
+        (HOUR + MINUTE, Event::Rotate(0, true)),
+        (5 * HOUR, Event::Once),
+    ];
     assert_eq!(violations(plan, &events), [""; 0]);
 }
 

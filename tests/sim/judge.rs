@@ -42,6 +42,7 @@ pub struct Violation {
 pub struct Credential {
     pub ours: bool,
     pub place: String,
+    pub born: Duration,
     pub died: Option<Death>,
     /// Whether AWSCURRENT refers to it.
     pub current: bool,
@@ -279,6 +280,7 @@ impl Judge {
             self.credentials.entry(key).or_insert_with(|| Credential {
                 ours: by_us && creates,
                 place: fact.place.clone(),
+                born: self.now,
                 died: None,
                 current: false,
                 ceased: None,

@@ -38,7 +38,7 @@ pub enum Trouble {
     Failing,
     /// Many calls are answered 429, "come back in a minute and a half".
     Throttling,
-    /// Every first listing is answered so.
+    /// Every other listing is answered so: each takes that long.
     ThrottledLists,
     /// Reads are answered from an older state.
     Stale,
@@ -95,6 +95,8 @@ pub struct Net {
     dice: Mutex<fastrand::Rng>,
     troubles: Mutex<BTreeMap<String, Trouble>>,
     traps: Mutex<BTreeMap<Process, Trap>>,
+    /// Listings so far at a service that throttles them.
+    turns: Mutex<BTreeMap<String, u64>>,
     /// Processes that ended at a trap.
     fallen: mpsc::UnboundedSender<Process>,
     pub journal: Mutex<Journal>,
@@ -150,6 +152,7 @@ impl Net {
             dice: Mutex::new(fastrand::Rng::with_seed(seed)),
             troubles: Mutex::default(),
             traps: Mutex::default(),
+            turns: Mutex::default(),
             fallen,
             journal: Mutex::default(),
         }
@@ -214,7 +217,12 @@ impl Net {
                 0 => Way::LateBy(ms(&mut dice, 100_000)),
                 _ => Way::Through,
             },
-            Some(Trouble::ThrottledLists) if is_list(what) && dice.bool() => Way::Instead(429, "retry-after", "90"),
+            Some(Trouble::ThrottledLists) if is_list(what) => {
+                let mut turns = self.turns.lock().unwrap();
+                let turn = turns.entry(point.name.clone()).or_default();
+                *turn += 1;
+                if *turn % 2 == 1 { Way::Instead(429, "retry-after", "90") } else { Way::Through }
+            }
             Some(Trouble::LyingDeletes) if what.starts_with("DELETE ") => {
                 let (status, body) = [
                     (200, "<html><body>ok</body></html>"),

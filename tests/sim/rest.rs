@@ -61,11 +61,12 @@ impl Judge {
             let works = [self.works_since(&one.vendor), self.works_since(&one.target), Some(up)];
             let Some(works) = works.into_iter().collect::<Option<Vec<_>>>() else { continue };
             // What a person typed last, too, counts anew.
-            let latest = works.into_iter().chain(self.credentials[&key].ceased).chain(known.people).max();
+            let credential = &self.credentials[&key];
+            let latest = works.into_iter().chain([credential.born]).chain(credential.ceased).chain(known.people).max();
             let bound = Duration::from_secs((one.overlap_h + 2 + evidence_h(&one)) * 3_600) + SLACK;
             let late = latest.filter(|since| self.now.saturating_sub(*since) > bound);
             if let Some(since) = late.filter(|_| status.is_some_and(|status| !is_loud(status))) {
-                let whose = format!("{} at {} {}", key.1, key.0, self.credentials[&key].place);
+                let whose = format!("{} at {} {}", key.1, key.0, credential.place);
                 self.violate("outlived", format!("{whose}: nothing has been in its way since {}", shown(since)));
             }
         }
