@@ -56,7 +56,7 @@ impl Judge {
             live.filter_map(|(key, one)| Some((key.clone(), one.secret.clone()?))).collect();
         for (key, secret) in live {
             let known = &self.secrets[&secret];
-            let Some(one) = known.one.clone().filter(|_| !known.disturbed) else { continue };
+            let Some(one) = known.one.clone().filter(|_| !self.is_disturbed(&secret)) else { continue };
             let status = Name::new(&secret.1).ok().and_then(|name| statuses.get(&name));
             let works = [self.works_since(&one.vendor), self.works_since(&one.target), Some(up)];
             let Some(works) = works.into_iter().collect::<Option<Vec<_>>>() else { continue };
@@ -70,6 +70,18 @@ impl Judge {
                 self.violate("outlived", format!("{whose}: nothing has been in its way since {}", shown(since)));
             }
         }
+    }
+
+    /// Whether somebody interfered with it, or with what it waits for: a source does not end what its
+    /// followers still use.
+    fn is_disturbed(&self, key: &SecretKey) -> bool {
+        self.secrets[key].disturbed || self.is_tied_to_disturbed(key)
+    }
+
+    fn is_tied_to_disturbed(&self, key: &SecretKey) -> bool {
+        let Some(one) = &self.secrets[key].one else { return false };
+        let tied = |other: &One| other.fed_by.as_ref() == Some(&one.name) || one.fed_by.as_ref() == Some(&other.name);
+        self.secrets.values().any(|other| other.disturbed && other.one.as_ref().is_some_and(tied))
     }
 
     fn one_at_rest(&mut self, services: &Services, key: &SecretKey, status: Option<&Status>, loud: bool) {
@@ -90,10 +102,7 @@ impl Judge {
         let owner = current.as_ref().and_then(|version| known.owners.get(&version.id));
         let credential = owner.and_then(|owner| self.credentials.get(owner));
         let alive = credential.is_some_and(|one| one.died.is_none());
-        // What one waits for, the other is kept from.
-        let tied = |other: &One| other.fed_by == Some(key.1.clone()) || one.fed_by == Some(other.name.clone());
-        let known_ones = self.secrets.values().filter(|other| other.one.as_ref().is_some_and(tied));
-        let disturbed = known.disturbed || known_ones.into_iter().any(|other| other.disturbed);
+        let disturbed = self.is_disturbed(key);
         if !disturbed && (loud || current.is_none()) {
             self.violate("not-at-rest", format!("{}: {said}", key.1));
         }
@@ -141,7 +150,8 @@ impl Judge {
         }
         let Some(one) = secrets.first().and_then(|secret| self.secrets[secret].one.clone()) else { return };
         let bound = Duration::from_secs((one.overlap_h + 2 + evidence_h(&one)) * 3_600) + SLACK;
-        let since = if credential.current { None } else { credential.ceased };
+        let waits = secrets.iter().any(|secret| self.is_tied_to_disturbed(secret));
+        let since = if credential.current || waits { None } else { credential.ceased };
         if let Some(since) = since.filter(|since| self.now.saturating_sub(*since) > bound) {
             self.violate("outlived", format!("{whose}: not current since {}", shown(since)));
         }
