@@ -103,7 +103,8 @@ impl Judge {
         let credential = owner.and_then(|owner| self.credentials.get(owner));
         let alive = credential.is_some_and(|one| one.died.is_none());
         let disturbed = self.is_disturbed(key);
-        if !disturbed && (loud || current.is_none()) {
+        let paused = status.is_some_and(|status| status.turn() == Turn::Paused);
+        if !disturbed && !paused && (loud || current.is_none()) {
             self.violate("not-at-rest", format!("{}: {said}", key.1));
         }
         if one.kind == Kind::InPlace {
