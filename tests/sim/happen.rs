@@ -1,5 +1,7 @@
 //! How events happen to a world: what people, vendors and machines do.
 
+use std::time::Duration;
+
 use keyferry::sandbox::keycard::Keycard;
 use keyferry::sandbox::workos::{Kind as Application, WorkOs};
 use serde_json::{Value, json};
@@ -184,7 +186,7 @@ impl World {
         let Some(secret) = self.net.services.secret(&key) else { return };
         let (tag, value) = match event {
             Event::Pause(_, hours) => {
-                ("keyferry:pause", now.plus(std::time::Duration::from_secs(hours * 3_600)).seconds().to_string())
+                ("keyferry:pause", now.plus(Duration::from_secs(hours * 3_600)).seconds().to_string())
             }
             _ => {
                 let tag = if matches!(event, Event::Accept(_)) { "keyferry:base" } else { "keyferry:confirmed" };
@@ -198,6 +200,12 @@ impl World {
         // All are keyferry's own words: nothing is disturbed by them for good.
         if self.net.services.person(&key.0, "TagResource", &body) {
             self.people(&key, false);
+            if let Event::Pause(_, hours) = event {
+                // Until it is over, nothing is ended, and nothing is late.
+                let mut judge = self.net.judge.lock().unwrap();
+                let over = judge.now + Duration::from_secs(hours * 3_600);
+                judge.secrets.get_mut(&key).expect("it was just looked at").people = Some(over);
+            }
         }
     }
 
