@@ -107,7 +107,7 @@ pub fn plan(
     let mut due = Vec::new();
     let mut next: Option<Timestamp> = None;
     for (name, status) in statuses {
-        let Some(date) = status.look_again.filter(|_| status.looked != Timestamp::default()) else { continue };
+        let Some(date) = status.next_look().filter(|_| status.looked != Timestamp::default()) else { continue };
         // A date that was past already when it was given asks for nothing sooner than this.
         let date = date.max(status.looked.plus(LOOK_AGAIN_MIN));
         if busy(name) {
@@ -124,7 +124,7 @@ pub fn plan(
 
 /// How long until the next look is due.
 pub fn until_next(statuses: &BTreeMap<Name, Status>, now: Timestamp) -> Duration {
-    let next = statuses.values().filter_map(|status| status.look_again).min();
+    let next = statuses.values().filter_map(Status::next_look).min();
     next.map_or(IDLE_MAX, |next| next.since(now)).min(IDLE_MAX)
 }
 

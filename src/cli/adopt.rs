@@ -159,15 +159,15 @@ fn age(candidate: &Candidate, credential: &Credential, now: Now) -> String {
 fn next(view: &View, credential: &Credential, now: Now) -> Option<String> {
     let decision = decide(view, &credential.policy, now);
     let overlap = human(credential.policy.overlap);
-    match (&decision.step, decision.reason, decision.look_again) {
-        (Step::Wait, Reason::Healthy | Reason::HealthyManual, _) => None,
-        (Step::Claim { .. }, ..) => {
+    match (decision.step(), decision.reason(), decision.until()) {
+        (None, Reason::Healthy | Reason::HealthyManual, _) => None,
+        (Some(Step::Claim { .. }), ..) => {
             Some(format!("the next pass (`once`, `run`) replaces it, and it ends after the overlap of {overlap}"))
         }
-        (Step::Wait, reason, Some(date)) if date > now.store => {
+        (None, reason, Some(date)) if date > now.store => {
             Some(format!("{reason}; next look {date} (in {})", human(date.since(now.store))))
         }
-        (Step::Wait, reason, _) => Some(reason.to_string()),
-        (step, reason, _) => Some(format!("next, in a pass: {} ({reason})", step.word())),
+        (None, reason, _) => Some(reason.to_string()),
+        (Some(step), reason, _) => Some(format!("next, in a pass: {} ({reason})", step.word())),
     }
 }

@@ -33,7 +33,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
     let credential = select::by_name(&arguments.name, engine.declaration(), "nothing was looked at")?;
     let glance = engine.glance(&credential, AskVendor::Always).await?;
     let checks = checks(&glance.view, &credential.policy, glance.now);
-    let reason = glance.decision.reason;
+    let reason = glance.decision.reason();
     let worst = match reason.turn() {
         Turn::Person => code::PERSON,
         Turn::Cause => code::FAILING,
@@ -59,7 +59,7 @@ fn state(reason: Reason) -> &'static str {
 
 fn sentence(glance: &Glance, credential: &Credential) -> &'static str {
     let in_place = credential.policy.capabilities.marking == Marking::InPlace;
-    match glance.decision.reason {
+    match glance.decision.reason() {
         Reason::InOverlap if in_place => PREVIOUS_KEPT,
         reason => reason.sentence(),
     }
@@ -67,12 +67,12 @@ fn sentence(glance: &Glance, credential: &Credential) -> &'static str {
 
 fn next(glance: &Glance) -> String {
     let now = glance.now.store;
-    match (&glance.decision.step, glance.decision.look_again) {
-        (Step::Wait, None) if glance.decision.reason.turn() == Turn::Person => "nothing, until a person decides".into(),
-        (Step::Wait, None) => "nothing, until something outside changes".into(),
-        (Step::Wait, Some(date)) if date > now => format!("a look at {date} (in {})", human(date.since(now))),
-        (Step::Wait, Some(_)) => "a look, now".into(),
-        (step, _) => format!("{}, now: {}", step.word(), glance.decision.reason),
+    match (glance.decision.step(), glance.decision.until()) {
+        (None, None) if glance.decision.reason().turn() == Turn::Person => "nothing, until a person decides".into(),
+        (None, None) => "nothing, until something outside changes".into(),
+        (None, Some(date)) if date > now => format!("a look at {date} (in {})", human(date.since(now))),
+        (None, Some(_)) => "a look, now".into(),
+        (Some(step), _) => format!("{}, now: {}", step.word(), glance.decision.reason()),
     }
 }
 
@@ -88,7 +88,7 @@ fn because(glance: &Glance) -> Vec<String> {
 }
 
 fn text(glance: &Glance, credential: &Credential, checks: &[Check]) {
-    let reason = glance.decision.reason;
+    let reason = glance.decision.reason();
     say(format_args!("{} ({}): {} [{}]", credential.name, state(reason), sentence(glance, credential), reason.code()));
     say(format_args!("  AWS says it is {}; secret {}", glance.now.store, credential.destination.name));
     if let Some(paused) = glance.secret.as_ref().and_then(|secret| Paused::of(&secret.tags))
@@ -119,7 +119,7 @@ fn text(glance: &Glance, credential: &Credential, checks: &[Check]) {
 }
 
 fn document(glance: &Glance, credential: &Credential, checks: &[Check], worst: u8) -> Value {
-    let reason = glance.decision.reason;
+    let reason = glance.decision.reason();
     let row = |check: &Check| {
         let stops = check.stops.map(Reason::code);
         json!({ "check": check.what, "found": check.found, "stops": stops })
@@ -134,8 +134,8 @@ fn document(glance: &Glance, credential: &Credential, checks: &[Check], worst: u
         "secret": credential.destination.name.as_str(),
         "because": because(glance),
         "now": glance.now.store.to_string(),
-        "step": glance.decision.step.word(),
-        "next": glance.decision.look_again.map(|date| date.to_string()),
+        "step": glance.decision.step().map_or("wait", Step::word),
+        "next": glance.decision.until().map(|date| date.to_string()),
         "checks": checks.iter().map(row).collect::<Vec<_>>(),
         "held": held.map(|reason| held::facts(reason, glance, credential)),
         "not_seen": glance.unseen.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -222,7 +222,7 @@ fn sentence(one: &Counted, place: &Place, shown: &Shown) -> String {
             let at = place.residents.iter().position(|resident| resident.name == *credential);
             let glance = at.map(|at| &shown.glances[at]);
             let parked = glance
-                .map(|glance| glance.decision.reason)
+                .map(|glance| glance.decision.reason())
                 .filter(|reason| matches!(reason.turn(), Turn::Person | Turn::Cause | Turn::Paused));
             let when = glance
                 .filter(|glance| *date > glance.now.store)
@@ -250,7 +250,7 @@ fn sentence(one: &Counted, place: &Place, shown: &Shown) -> String {
 /// keyferry's, and nothing else that the vendor lists could be in it.
 fn adopts<'a>(one: &Counted, place: &'a Place, shown: &Shown) -> Option<(&'a Name, &'a SecretName)> {
     let mut there = place.residents.iter().zip(&shown.glances).filter(|(_, glance)| {
-        matches!(glance.decision.reason, Reason::NotOurs | Reason::ForeignCurrent)
+        matches!(glance.decision.reason(), Reason::NotOurs | Reason::ForeignCurrent)
             && glance.view.secret.as_ref().and_then(|secret| adopt::only(secret, &shown.listing)) == Some(&one.id)
     });
     let (resident, _) = there.next().filter(|_| there.next().is_none())?;

@@ -13,7 +13,7 @@ use crate::engine::snapshot::Status;
 use crate::model::fault::Fault;
 use crate::model::name::{Name, TargetName};
 use crate::model::time::Timestamp;
-use crate::rotation::{Decision, Step};
+use crate::rotation::Decision;
 use crate::stores::aws::Identity;
 
 /// Options of `plan`.
@@ -101,7 +101,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
 
 /// The word of the step that a visit would begin with. What could not be looked at may have one.
 fn would(planned: Option<&Decision>, status: &Status) -> &'static str {
-    match planned.map(|decision| &decision.step).filter(|step| **step != Step::Wait) {
+    match planned.and_then(Decision::step) {
         Some(step) => step.word(),
         None if status.fault.is_some() => "unknown",
         None => "nothing",

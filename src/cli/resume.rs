@@ -106,14 +106,14 @@ fn next(outcome: Outcome, glance: &Glance, credential: &Credential, accepted: bo
         secret.accepted = held::accepted(secret, glance.now.store);
     }
     let decision = crate::rotation::decide(&after, &credential.policy, glance.now);
-    let when = match decision.look_again {
-        _ if decision.step != crate::rotation::Step::Wait => format!("next, now: {}", decision.reason),
+    let when = match decision.until() {
+        _ if decision.step().is_some() => format!("next, now: {}", decision.reason()),
         Some(date) if date > glance.now.store => {
-            format!("{}; next look {date} (in {})", decision.reason, human(date.since(glance.now.store)))
+            format!("{}; next look {date} (in {})", decision.reason(), human(date.since(glance.now.store)))
         }
-        Some(_) | None => decision.reason.to_string(),
+        Some(_) | None => decision.reason().to_string(),
     };
-    let next = decision.look_again.map(|date| date.to_string());
+    let next = decision.until().map(|date| date.to_string());
     let message = format!("{}\n  {when}", outcome.message);
-    Outcome { message, ..outcome }.fact("reason", json!(decision.reason.code())).fact("next", json!(next))
+    Outcome { message, ..outcome }.fact("reason", json!(decision.reason().code())).fact("next", json!(next))
 }

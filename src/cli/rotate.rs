@@ -130,7 +130,7 @@ fn few_enough(arguments: &Arguments, count: usize, declaration: &Arc<Declaration
 
 /// Whether a new value was published in this visit.
 fn rotated(visited: &Visited) -> bool {
-    let publishes = |step: &Step| matches!(step, Step::Promote { .. } | Step::MintFirst { .. });
+    let publishes = |step: &Step| matches!(step, Step::Promote { .. } | Step::Mint { first: true, .. });
     visited.status.fault.is_none() && visited.steps.iter().any(|(step, _)| publishes(step))
 }
 

@@ -8,7 +8,7 @@ use crate::engine::{Engine, perform, place};
 use crate::model::capability::Marking;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, TAG_BASE, TAG_CREDENTIAL, TAG_UNPROVED};
+use crate::model::label::{Label, TAG_BASE, TAG_COMPARED, TAG_CREDENTIAL, TAG_UNPROVED};
 use crate::model::name::{Name, VendorId};
 use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::payload::Fit;
@@ -16,7 +16,7 @@ use crate::model::time::Now;
 use crate::rotation::adopt::{
     self, Allowed, Candidate, Found, Holder, Judged, Login, Look, Proof, Refused, Shape, Write,
 };
-use crate::rotation::view::{View, seen};
+use crate::rotation::view::{Compared, Known, View, seen};
 use crate::stores::aws::{Adoptable, Fence};
 use crate::vendors::Verdict;
 
@@ -88,7 +88,11 @@ impl Engine {
             self.write(credential, &glance, write).await.map_err(|fault| Undone { fault, written })?;
         }
         let mut view = adopt::after(&glance.view, &writes, policy, glance.now.store);
-        view.listing = Some(seen(&listing, view.secret.as_ref().map(|secret| &secret.arn)));
+        let what = seen(&listing, view.secret.as_ref().map(|secret| &secret.arn));
+        let at = glance.now.store;
+        view.facts.listing = Known::Found { what, at };
+        // As far as the next rotation can know: a login was just made, or nobody needs one.
+        view.facts.provable = Known::Found { what: true, at };
         let now = Now { vendor: Some(listing.at), ..glance.now };
         let terraformed = glance.secret.as_ref().is_some_and(|secret| adopt::terraformed(&secret.tags));
         Ok(Ok(Adopted::Now { candidate, judged, writes: writes.len(), terraformed, view: Box::new(view), now }))
@@ -158,8 +162,14 @@ impl Engine {
             }
             Write::Own { base } => {
                 let mut tags = perform::owner_tags(credential);
-                tags.extend(base.as_ref().map(|base| (TAG_BASE, format!("{base}@{}", glance.now.store.seconds()))));
-                store.tag(arn, &perform::as_pairs(&tags), fence).await
+                // The vendor's listing was just looked at.
+                let compared = Compared { at: glance.now.store, missing: None };
+                tags.push((TAG_COMPARED.to_owned(), compared.to_tag()));
+                tags.extend(
+                    base.as_ref().map(|base| (TAG_BASE.to_owned(), format!("{base}@{}", glance.now.store.seconds()))),
+                );
+                let pairs: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                store.tag(arn, &pairs, fence).await
             }
         }
         .map(drop)

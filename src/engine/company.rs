@@ -34,14 +34,14 @@ impl Engine {
 }
 
 impl Run<'_> {
-    /// Who else is made where this one is. Asked only where the rules tell leftovers by elimination.
-    pub(super) async fn company(&self) -> Result<Company, Fault> {
+    /// Who else is made where this one is; `None` where not all of them could be told.
+    pub(super) async fn company(&self) -> Result<Option<Company>, Fault> {
         let policy = &self.credential.policy;
         if policy.capabilities.marking != Marking::Unnamed || policy.ownership != Ownership::Exclusive {
-            return Ok(Company::Untold);
+            return Ok(None);
         }
         // Where one text means one place, `check` has refused a second one.
-        let Some(own) = self.engine.whereabouts(self.credential).await? else { return Ok(Company::Alone) };
+        let Some(own) = self.engine.whereabouts(self.credential).await? else { return Ok(Some(Company::Alone)) };
         let (mut others, mut untold) = (Vec::new(), false);
         let kind = self.engine.kind_of(self.credential);
         for other in &self.engine.declaration().credentials {
@@ -61,15 +61,15 @@ impl Run<'_> {
             }
         }
         let company = match (others.is_empty(), untold) {
-            (false, _) => Company::Others,
-            (true, true) => Company::Untold,
-            (true, false) => Company::Alone,
+            (false, _) => Some(Company::Others),
+            (true, true) => None,
+            (true, false) => Some(Company::Alone),
         };
         let mut crowds = self.engine.crowds.lock().unwrap_or_else(PoisonError::into_inner);
         match company {
-            Company::Others => drop(crowds.insert(self.credential.name.clone(), others)),
-            Company::Alone => drop(crowds.remove(&self.credential.name)),
-            Company::Untold => {}
+            Some(Company::Others) => drop(crowds.insert(self.credential.name.clone(), others)),
+            Some(Company::Alone) => drop(crowds.remove(&self.credential.name)),
+            None => {}
         }
         Ok(company)
     }

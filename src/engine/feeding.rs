@@ -11,10 +11,9 @@ use crate::model::fault::Fault;
 use crate::model::label::Label;
 use crate::model::name::{Name, VersionId};
 use crate::model::payload::Outputs;
-use crate::model::policy::Wanted;
 use crate::model::source::Source;
-use crate::rotation::view::{self, Feeding, View};
-use crate::rotation::{Decision, Reason, Step};
+use crate::rotation::Step;
+use crate::rotation::view::{self, View};
 
 /// The credentials that feed this one, each once.
 pub(super) fn sources(credential: &Credential) -> Vec<&Name> {
@@ -24,10 +23,10 @@ pub(super) fn sources(credential: &Credential) -> Vec<&Name> {
     names
 }
 
-/// Whether the previous credential is about to end in the ordinary way.
-pub(super) fn ends_previous(decision: &Decision) -> bool {
-    matches!(decision.step, Step::Detach { label: Label::Previous, .. })
-        && matches!(decision.reason, Reason::OverlapOver | Reason::EvidenceOverdue)
+/// The secret and its current version, where keyferry stored it.
+fn stored(view: &View) -> Option<(&view::Secret, &view::Version)> {
+    let secret = view.secret.as_ref()?;
+    Some((secret, secret.with(&Label::Current).filter(|current| current.slot().is_some())?))
 }
 
 /// Source, its output, and the output here that it becomes.
@@ -47,36 +46,37 @@ impl Engine {
 
     /// Those that `name` feeds, where a visit of it published a value: they are out of step now.
     pub fn followers_after(&self, name: &Name, visited: &Visited) -> Vec<Arc<Credential>> {
-        let publishes = |(step, _): &(Step, _)| matches!(step, Step::Promote { .. } | Step::MintFirst { .. });
+        let publishes = |(step, _): &(Step, _)| matches!(step, Step::Promote { .. } | Step::Mint { first: true, .. });
         if visited.steps.iter().any(publishes) { self.followers(name) } else { Vec::new() }
     }
 }
 
 impl Run<'_> {
-    /// How it stands with this credential's sources and followers, as far as the decision depends on
-    /// it. What can't be read is told, and counts as: not moved, not followed.
-    pub(super) async fn feeding(&mut self, view: &View, decision: &Decision) -> Feeding {
-        let mut feeding = Feeding::default();
-        let Some(secret) = &view.secret else { return feeding };
-        let Some(current) = secret.with(&Label::Current).filter(|current| current.slot().is_some()) else {
-            return feeding;
-        };
-        let retires = matches!(decision.step, Step::Detach { label: Label::Previous, .. });
-        if ends_previous(decision) {
-            let followers = self.engine.followers(&self.credential.name);
-            if !followers.is_empty() {
-                feeding.followers_wait = !self.followed(secret, current, &followers).await;
-            }
+    /// Whether other credentials feed this one.
+    pub(super) fn has_sources(&self) -> bool {
+        fed(self.credential).next().is_some()
+    }
+
+    /// Whether this one feeds others.
+    pub(super) fn has_followers(&self) -> bool {
+        !self.engine.followers(&self.credential.name).is_empty()
+    }
+
+    /// Whether the current value is made of others than its sources publish now.
+    pub(super) async fn sources_moved(&mut self, view: &View) -> Result<bool, Fault> {
+        match stored(view) {
+            Some((secret, current)) => self.moved(secret, current).await,
+            None => Ok(false),
         }
-        let wanted = self.credential.policy.wanted == Wanted::Present;
-        let idle = wanted && (decision.step == Step::Wait || retires);
-        if idle && fed(self.credential).next().is_some() {
-            match self.moved(secret, current).await {
-                Ok(moved) => feeding.source_moved = moved,
-                Err(fault) => self.unread = Some(fault),
-            }
+    }
+
+    /// Whether one that this credential feeds does not hold its current value yet.
+    pub(super) async fn followers_wait(&mut self, view: &View) -> Result<bool, Fault> {
+        let followers = self.engine.followers(&self.credential.name);
+        match stored(view) {
+            Some((secret, current)) => Ok(!self.followed(secret, current, &followers).await?),
+            None => Ok(false),
         }
-        feeding
     }
 
     /// Whether AWSCURRENT is made of other values than its sources publish now.
@@ -107,26 +107,15 @@ impl Run<'_> {
         secret: &view::Secret,
         current: &view::Version,
         followers: &[Arc<Credential>],
-    ) -> bool {
+    ) -> Result<bool, Fault> {
         let doing = format!("looking whether those that `{}` feeds have followed", self.credential.name);
-        let own = match self.published_outputs(secret, current, &doing).await {
-            Ok(own) => own,
-            Err(fault) => {
-                self.unread = Some(fault);
-                return false;
-            }
-        };
+        let own = self.published_outputs(secret, current, &doing).await?;
         for follower in followers {
-            match self.follows(follower, &own, &doing).await {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(fault) => {
-                    self.unread = Some(fault);
-                    return false;
-                }
+            if !self.follows(follower, &own, &doing).await? {
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
     async fn follows(&self, follower: &Credential, own: &Outputs, doing: &str) -> Result<bool, Fault> {

@@ -6,6 +6,7 @@
 //! | `company` | which credentials are made in one place, where only the vendor can tell |
 //! | `look` | one look: what AWS and the vendor show, and what is decided on it |
 //! | `perform` | one step as calls; the only place where a value passes from a vendor to the store |
+//! | `fresh` | a fresh value: made, and stored or ended, whatever happens meanwhile |
 //! | `pass` | the whole fleet: which names need a look, and the look, a few at a time |
 //! | `in_place` | the steps of vendors that keep a value of ours: supply it, store it, set it |
 //! | `supply` | where such values come from |
@@ -52,6 +53,7 @@ pub use open::Unopened;
 pub mod adopt;
 mod company;
 mod feeding;
+mod fresh;
 pub mod here;
 mod identity;
 mod in_place;

@@ -238,7 +238,7 @@ impl Engine {
             for (name, one) in visited.iter_mut() {
                 if let Some(decision) = one.planned.take() {
                     let decision = brake.apply(name, false, decision);
-                    one.status.reason = decision.reason;
+                    one.status.reason = decision.reason();
                     one.planned = Some(decision);
                 }
             }
@@ -357,7 +357,8 @@ impl Engine {
             false => (Reason::NotAlone, Some(same_place(&others))),
         };
         let look_again = earlier(until, retry);
-        let status = Status { reason, fault, look_again, published, dead, foreign, detail, ..blank(now) };
+        let compare_at = fleet::compares(summary, &credential.policy);
+        let status = Status { reason, fault, look_again, compare_at, published, dead, foreign, detail, ..blank(now) };
         self.board().set(&credential.name, status);
     }
 
@@ -416,6 +417,7 @@ fn blank(looked: Timestamp) -> Status {
         fault: None,
         looked,
         look_again: None,
+        compare_at: None,
         published: None,
         dead: false,
         foreign: 0,

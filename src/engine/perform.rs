@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::engine::reconcile::{Run, Seen};
-use crate::engine::{Former, place};
+use crate::engine::look::Look;
+use crate::engine::place;
+use crate::engine::reconcile::Run;
 use crate::model::attempt::{Attempt, Cause, Mark, Note};
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{
-    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_NOTE, TAG_PLACE, TAG_RETIRING,
-    TAG_UNPROVED, Tracked,
+    Label, TAG_AT, TAG_ATTEMPT, TAG_COMPARED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_NOTE, TAG_PLACE,
+    TAG_RETIRING, TAG_UNPROVED, Tracked,
 };
 use crate::model::name::{Arn, VendorId, VersionId};
 use crate::model::observed::{self, Claim};
@@ -20,12 +21,12 @@ use crate::model::payload::Outputs;
 use crate::model::place::At;
 use crate::model::secret::SecretValue;
 use crate::model::time::Timestamp;
-use crate::rotation::decide::FRESH_MAX;
-use crate::rotation::own::{self, Answer, Next, Own};
-use crate::rotation::tags::{Bootstrap, Ending, Noted, Retiring};
-use crate::rotation::view::{Dwelling, Fit, Hand};
+use crate::rotation::decide::{FRESH_MAX, Site, TagChange};
+use crate::rotation::own;
+use crate::rotation::tags::{Bootstrap, Compared, Ending, Noted, Retiring};
+use crate::rotation::view::{Dwelling, Hand};
 use crate::rotation::{Reason, Step};
-use crate::stores::aws::{Fence, Owner, Published, Removable, Unpublished};
+use crate::stores::aws::{Fence, Owner, Published, Removable};
 use crate::vendors::{Ended, Grounds, Minted, Verdict};
 
 /// Wait before a candidate that the vendor refused is tried again.
@@ -33,42 +34,33 @@ const VERIFY_PAUSE: Duration = Duration::from_secs(5);
 /// A bootstrap's put is signed with the date in the tag, and a signature lives for five minutes:
 /// no proof is sought after this.
 const FIRST_PROOF_MAX: Duration = Duration::from_secs(240);
-/// How long AWS accepts a signature.
-pub(super) const SIGNATURE_MAX: Duration = Duration::from_secs(300);
 /// First and longest wait between sends of a put.
-const RESEND_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+pub(super) const RESEND_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// A claim whose answer was lost is sent again this often: same bytes, same id, so AWS answers
 /// what it did the first time.
 const CLAIM_SENDS_MAX: usize = 3;
 
 impl Run<'_> {
     /// Performs `step`; gives what this process now holds in its hand.
-    pub(super) async fn perform(&self, seen: &Seen, step: &Step, hand: &Hand) -> Result<Hand, Fault> {
-        if self.in_place() && matches!(step, Step::CreateSecret { .. } | Step::Tag { .. } | Step::Claim { .. }) {
+    pub(super) async fn perform(&self, look: &Look, step: &Step) -> Result<Hand, Fault> {
+        let begins = matches!(step, Step::CreateSecret { .. } | Step::Claim { .. })
+            || matches!(step, Step::Tag(TagChange::Attempt { .. }));
+        if self.in_place() && begins {
             // A value that can't be had or used is told before anything is written.
             self.prepare().await?;
         }
         if let Step::CreateSecret { before } = step {
             return self.create_secret(before).await;
         }
-        let Some(secret) = &seen.secret else {
+        let Some(secret) = &look.secret else {
             return Err(self.fault("taking a step", "the secret is not there any more"));
         };
         let arn = &secret.arn;
         // From here on this process may hold a value that nobody else can store or end.
-        let holds = matches!(step, Step::Mint { .. } | Step::MintFirst { .. });
-        let _hold = holds.then(|| self.engine.hold(&self.credential.name));
+        let _hold = matches!(step, Step::Mint { .. }).then(|| self.engine.hold(&self.credential.name));
         match step {
-            Step::Wait | Step::CreateSecret { .. } => Ok(Hand::Empty),
-            Step::TakeOver => {
-                self.store.tag(arn, &as_pairs(&owner_tags(self.credential)), seen.fence()).await.map(|_| Hand::Empty)
-            }
-            Step::Move { from } => self.move_from(seen, arn, from.clone()).await,
-            Step::Arrive { left } => {
-                self.store.untag(arn, &[left.key().as_str()], seen.fence()).await.map(|_| Hand::Empty)
-            }
-            Step::Tag { number, before } => self.tag(seen, arn, *number, before).await,
-            Step::Untag => self.store.untag(arn, &[TAG_ATTEMPT], seen.fence()).await.map(|_| Hand::Empty),
+            Step::CreateSecret { .. } => Ok(Hand::Empty),
+            Step::Tag(change) => self.change_tags(arn, change, look.fence()).await,
             Step::Claim { attempt, base, number, cause, before } => {
                 let claim = Claim {
                     attempt: *attempt,
@@ -80,55 +72,67 @@ impl Run<'_> {
                 };
                 self.claim_attempt(secret, &claim).await
             }
-            Step::Mint { attempt, since } if self.in_place() => self.supply_into(secret, *attempt, *since).await,
-            Step::MintFirst { attempt, since } if self.in_place() => self.supply_first(secret, *attempt, *since).await,
-            Step::Mint { attempt, since } => self.mint(secret, *attempt, *since).await,
-            Step::MintFirst { attempt, since } => self.mint_first(secret, *attempt, *since).await,
-            Step::Verify { version } => self.verify(arn, version, hand).await,
-            Step::Promote { version, from, proved } => {
-                if self.store_now()?.since(*proved) >= FRESH_MAX {
-                    // Slept since the proof: prove it again.
-                    return Ok(Hand::Empty);
-                }
-                let fence = Fence { signed_at: *proved };
-                if matches!(hand, Hand::Untold { .. }) {
-                    self.say_unproved(arn, version, fence).await?;
-                }
-                self.store.promote(arn, version, from.as_ref(), fence).await.map(|_| Hand::Empty)
-            }
+            Step::Mint { attempt, since, first } => self.mint(secret, *attempt, *since, *first).await,
+            Step::Prove { version } if self.in_place() => self.apply(look, arn, version).await,
+            Step::Prove { version } => self.verify(arn, version, &look.view.hand).await,
+            Step::Restore { version } => self.restore(look, arn, version).await,
+            Step::Promote { version, from, proved } => self.promote(look, arn, version, from.as_ref(), *proved).await,
             Step::Detach { label, version } => {
                 if let Label::Open(attempt) = label {
-                    self.keep_note(secret, *attempt, seen.fence()).await?;
+                    self.keep_note(secret, *attempt, look.fence()).await?;
                 }
-                self.detach(seen, arn, label, version).await
+                self.detach(look, arn, label, version).await
             }
             Step::Close { attempt } => {
                 let published = self.published(secret)?;
                 self.store.put_tombstone(&published, *attempt).await.map(|_| Hand::Empty)
             }
-            Step::Apply { version } => self.apply(seen, arn, version, hand).await,
-            Step::Restore { version } => self.restore(seen, arn, version).await,
-            Step::Revoke { id, tracked } => self.revoke(seen, id, *tracked).await,
-            Step::MarkRetiring => self.mark(seen, arn, Retiring { since: self.store_now()?, ending: None }).await,
-            Step::MarkEnding { version, since } => {
-                let ending = Ending { at: self.store_now()?, version: version.clone() };
-                self.mark(seen, arn, Retiring { since: *since, ending: Some(ending) }).await
-            }
-            Step::UnmarkRetiring => self.store.untag(arn, &[TAG_RETIRING], seen.fence()).await.map(|_| Hand::Empty),
-            Step::DeleteSecret => self.store.delete_secret(arn, seen.fence()).await.map(|_| Hand::Empty),
+            Step::Revoke { id, tracked, sites, home } => self.revoke(id, *tracked, sites, *home).await,
+            Step::DeleteSecret => self.store.delete_secret(arn, look.fence()).await.map(|_| Hand::Empty),
         }
     }
 
-    async fn move_from(&self, seen: &Seen, arn: &Arn, from: Dwelling) -> Result<Hand, Fault> {
+    /// One change of tags, signed with the date of the look that it was decided on.
+    async fn change_tags(&self, arn: &Arn, change: &TagChange, fence: Fence) -> Result<Hand, Fault> {
+        let now = self.store_now()?;
+        let set = |tags: Vec<(String, String)>| async move {
+            let pairs: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            self.store.tag(arn, &pairs, fence).await.map(|_| Hand::Empty)
+        };
+        let one = |key: &str, value: String| vec![(key.to_owned(), value)];
+        match change {
+            TagChange::TakeOver => set(owner_tags(self.credential)).await,
+            TagChange::Move { from } => set(self.tags_of_move(from, now)).await,
+            TagChange::Attempt { number, before } => {
+                let bootstrap = self.bootstrap(*number, before)?;
+                let mut tags = owner_tags(self.credential);
+                tags.extend(one(TAG_ATTEMPT, bootstrap.to_tag()));
+                tagged(set(tags).await.map(drop), bootstrap)
+            }
+            TagChange::Retiring => set(one(TAG_RETIRING, Retiring { since: now, ending: None }.to_tag())).await,
+            TagChange::Ending { version, since } => {
+                let ending = Some(Ending { at: now, version: version.clone() });
+                set(one(TAG_RETIRING, Retiring { since: *since, ending }.to_tag())).await
+            }
+            TagChange::Compared { missing } => {
+                let compared = Compared { at: now, missing: missing.clone() };
+                set(one(TAG_COMPARED, compared.to_tag())).await
+            }
+            TagChange::Arrive { left } => {
+                self.store.untag(arn, &[left.key().as_str()], fence).await.map(|_| Hand::Empty)
+            }
+            TagChange::AttemptDone => self.store.untag(arn, &[TAG_ATTEMPT], fence).await.map(|_| Hand::Empty),
+            TagChange::NotRetiring => self.store.untag(arn, &[TAG_RETIRING], fence).await.map(|_| Hand::Empty),
+        }
+    }
+
+    fn tags_of_move(&self, from: &Dwelling, now: Timestamp) -> Vec<(String, String)> {
         let policy = &self.credential.policy;
         let to = policy.at.clone().map(|at| Dwelling { place: policy.place.clone(), at });
-        let dwellings = [Some(from), to].into_iter().flatten();
-        let dwellings: Vec<_> = dwellings.map(|one| (one.key(), one.at.to_tag())).collect();
-        let mut own = owner_tags(self.credential);
-        own.push((TAG_MOVED, self.store_now()?.seconds().to_string()));
-        let mut tags = as_pairs(&own);
-        tags.extend(dwellings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        self.store.tag(arn, &tags, seen.fence()).await.map(|_| Hand::Empty)
+        let mut tags = owner_tags(self.credential);
+        tags.push((TAG_MOVED.to_owned(), now.seconds().to_string()));
+        tags.extend([Some(from), to.as_ref()].into_iter().flatten().map(|one| (one.key(), one.at.to_tag())));
+        tags
     }
 
     /// The bootstrap tag of a new try, and its nonce.
@@ -148,17 +152,6 @@ impl Run<'_> {
         };
         let created = self.store.create_secret(&self.credential.destination, owner, &bootstrap.to_tag()).await;
         tagged(created.map(|_| ()), bootstrap)
-    }
-
-    async fn tag(&self, seen: &Seen, arn: &Arn, number: u32, before: &[String]) -> Result<Hand, Fault> {
-        let bootstrap = self.bootstrap(number, before)?;
-        let mut tags = owner_tags(self.credential);
-        tags.push((TAG_ATTEMPT, bootstrap.to_tag()));
-        tagged(self.store.tag(arn, &as_pairs(&tags), seen.fence()).await.map(|_| ()), bootstrap)
-    }
-
-    async fn mark(&self, seen: &Seen, arn: &Arn, retiring: Retiring) -> Result<Hand, Fault> {
-        self.store.tag(arn, &[(TAG_RETIRING, &retiring.to_tag())], seen.fence()).await.map(|_| Hand::Empty)
     }
 
     pub(super) fn published(&self, secret: &observed::Secret) -> Result<Published, Fault> {
@@ -212,93 +205,26 @@ impl Run<'_> {
         }
     }
 
-    /// Creates the credential and stores it as a candidate. Once the vendor has answered, nothing
-    /// here may return before the credential is stored, ended, or left for others to finish.
-    async fn mint(&self, secret: &observed::Secret, attempt: Attempt, since: Timestamp) -> Result<Hand, Fault> {
-        let published = self.published(secret)?;
-        let minted = match self.create(&secret.arn, attempt, since).await {
-            Ok(minted) => minted,
-            Err(fault) if fault.surely_not_applied() => {
-                // Nothing was created: close the attempt, so that the next one need not wait.
-                let closed = self.store.put_tombstone(&published, attempt).await;
-                tracing::debug!(credential = %self.credential.name, closed = closed.is_ok(), "the vendor refused");
-                return Err(fault);
-            }
-            Err(fault) => return Err(fault),
-        };
-        let lease = Lease { since, tracked: Tracked::of(&minted.id) };
-        let value = self.render(&minted.outputs);
-        let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: true };
-        let mut answer = if value.is_ok() { Answer::NotSent } else { Answer::Refused };
-        let mut told = value.as_ref().err().cloned();
-        let mut sends = 0;
-        loop {
-            let now = self.store_now()?;
-            match own::next(&mut own, answer, now, self.engine.must_finish(&self.credential.name)) {
-                Next::Put => {
-                    self.pause_before_send(sends, told.as_ref()).await;
-                    sends += 1;
-                    let Ok(value) = &value else { return Err(self.fault("storing a candidate", "it has no value")) };
-                    let put = self.store.put_slot(&published, attempt, Some(&lease), value).await;
-                    (answer, told) = answered(put.map(|_| ()));
-                }
-                Next::Close => {
-                    let closed = self.store.put_tombstone(&published, attempt).await;
-                    answer = if closed.is_ok() { Answer::Closed } else { Answer::NotClosed };
-                }
-                Next::Revoke => {
-                    let ended = self.end_own(&minted.id).await;
-                    return told.map_or(Ok(Hand::Empty), |fault| Err(undone(fault, ended)));
-                }
-                Next::Leave => {
-                    return if answer == Answer::Stored { Ok(Hand::Empty) } else { told.map_or(Ok(Hand::Empty), Err) };
-                }
-            }
+    /// Moves AWSCURRENT, unless this process has slept since the proof: then it is proved again.
+    async fn promote(
+        &self,
+        look: &Look,
+        arn: &Arn,
+        version: &VersionId,
+        from: Option<&VersionId>,
+        proved: Timestamp,
+    ) -> Result<Hand, Fault> {
+        if self.store_now()?.since(proved) >= FRESH_MAX {
+            return Ok(Hand::Empty);
         }
+        let fence = Fence { signed_at: proved };
+        if matches!(look.view.hand, Hand::Untold { .. }) {
+            self.say_unproved(arn, version, fence).await?;
+        }
+        self.store.promote(arn, version, from, fence).await.map(|_| Hand::Empty)
     }
 
-    /// Creates, proves and publishes a secret's first version, in this order: AWS makes the first
-    /// version current at once, so it must work before it is stored.
-    async fn mint_first(&self, secret: &observed::Secret, attempt: Attempt, since: Timestamp) -> Result<Hand, Fault> {
-        let Some(unpublished) = Unpublished::of(secret) else {
-            return Err(self.fault("writing the first version", "the secret has a version already"));
-        };
-        let minted = self.create(&secret.arn, attempt, since).await?;
-        let lease = Lease { since, tracked: Tracked::of(&minted.id) };
-        let proved = match self.render(&minted.outputs) {
-            Ok(value) => self.prove_first(&secret.arn, attempt, &minted, since).await.map(|()| value),
-            Err(fault) => Err(fault),
-        };
-        let mut own = Own { since: self.store_now()?, in_doubt: false, can_close: false };
-        let mut answer = if proved.is_ok() { Answer::NotSent } else { Answer::Refused };
-        let mut told = proved.as_ref().err().cloned();
-        let mut sends = 0;
-        loop {
-            match own::next(&mut own, answer, self.store_now()?, self.engine.must_finish(&self.credential.name)) {
-                Next::Put => {
-                    self.pause_before_send(sends, told.as_ref()).await;
-                    sends += 1;
-                    let Ok(value) = &proved else { return Err(self.fault("publishing", "it has no value")) };
-                    let fence = Fence { signed_at: since };
-                    let put = self.store.put_first(&unpublished, attempt, Some(&lease), value, fence).await;
-                    (answer, told) = answered(put.map(|_| ()));
-                    // The signature is the fence: past its life nothing sent from here can land.
-                    if answer == Answer::Throttled && self.store_now()?.since(since) > SIGNATURE_MAX {
-                        answer = Answer::Refused;
-                    }
-                }
-                Next::Revoke => {
-                    let ended = self.end_own(&minted.id).await;
-                    return told.map_or(Ok(Hand::Empty), |fault| Err(undone(fault, ended)));
-                }
-                Next::Close | Next::Leave => {
-                    return if answer == Answer::Stored { Ok(Hand::Empty) } else { told.map_or(Ok(Hand::Empty), Err) };
-                }
-            }
-        }
-    }
-
-    async fn create(&self, arn: &Arn, attempt: Attempt, since: Timestamp) -> Result<Minted, Fault> {
+    pub(super) async fn create(&self, arn: &Arn, attempt: Attempt, since: Timestamp) -> Result<Minted, Fault> {
         // Asked again right before the send: the process may have slept since the decision.
         if self.store_now()?.since(since) >= FRESH_MAX {
             return Err(self.fault("creating a credential", "the claim is over a minute old: left to be closed"));
@@ -315,7 +241,13 @@ impl Run<'_> {
     }
 
     /// Logs in until the vendor accepts; a fresh credential may take a moment to reach all of it.
-    async fn prove_first(&self, arn: &Arn, attempt: Attempt, minted: &Minted, since: Timestamp) -> Result<(), Fault> {
+    pub(super) async fn prove_first(
+        &self,
+        arn: &Arn,
+        attempt: Attempt,
+        minted: &Minted,
+        since: Timestamp,
+    ) -> Result<(), Fault> {
         loop {
             let fault = match self.vendor.verify(place(self.credential), &minted.outputs).await {
                 Ok(Verdict::Good) => return Ok(()),
@@ -343,17 +275,6 @@ impl Run<'_> {
     async fn say_unproved(&self, arn: &Arn, version: &VersionId, fence: Fence) -> Result<(), Fault> {
         tracing::warn!(credential = %self.credential.name, "published unverified: no login can tell whether it works");
         self.store.tag(arn, &[(TAG_UNPROVED, version.as_str())], fence).await.map(|_| ())
-    }
-
-    /// Ends what this process made and nothing can refer to. If that fails, the sweep does it.
-    async fn end_own(&self, id: &VendorId) -> bool {
-        match self.vendor.revoke(place(self.credential), id, Grounds::Tracked).await {
-            Ok(ended) => ended == Ended::Confirmed,
-            Err(fault) => {
-                tracing::warn!(credential = %self.credential.name, "{fault}; the sweep will end it");
-                false
-            }
-        }
     }
 
     async fn verify(&self, arn: &Arn, version: &VersionId, hand: &Hand) -> Result<Hand, Fault> {
@@ -396,82 +317,62 @@ impl Run<'_> {
         Some(*since)
     }
 
-    async fn detach(&self, seen: &Seen, arn: &Arn, label: &Label, version: &VersionId) -> Result<Hand, Fault> {
+    async fn detach(&self, look: &Look, arn: &Arn, label: &Label, version: &VersionId) -> Result<Hand, Fault> {
         let removable =
             Removable::of(label).ok_or_else(|| self.fault("taking a label off", "it is not ours to take off"))?;
-        self.store.detach(arn, &removable, version, seen.fence()).await?;
+        self.store.detach(arn, &removable, version, look.fence()).await?;
         Ok(match removable {
             Removable::Previous => Hand::Retired { version: version.clone() },
             Removable::Pending | Removable::Open(_) | Removable::Cred(_) | Removable::Closed => Hand::Empty,
         })
     }
 
-    async fn revoke(&self, seen: &Seen, id: &VendorId, tracked: bool) -> Result<Hand, Fault> {
+    /// Asks the vendor to end a credential, in each place in turn where it may be.
+    async fn revoke(&self, id: &VendorId, tracked: bool, sites: &[Site], home: bool) -> Result<Hand, Fault> {
         let lease = Tracked::of(id);
         let grounds = if tracked { Grounds::Tracked } else { Grounds::Listed };
-        match self.end(seen, id, grounds).await? {
-            Ended::Confirmed if tracked => Ok(Hand::Ended { tracked: lease }),
-            Ended::UnknownToVendor | Ended::NotListed if tracked => Ok(Hand::Unknown { tracked: lease }),
-            Ended::Confirmed | Ended::UnknownToVendor | Ended::NotListed => Ok(Hand::Empty),
-        }
-    }
-
-    /// Ends a credential where it was seen; one that was seen nowhere is ended wherever it may be.
-    async fn end(&self, seen: &Seen, id: &VendorId, grounds: Grounds) -> Result<Ended, Fault> {
-        let fit = seen.view.listing.iter().flatten().find(|one| one.id == *id).map(|one| one.fit);
-        let here = (!matches!(fit, Some(Fit::Away { .. }))).then(|| place(self.credential));
-        let formers = match fit {
-            Some(Fit::Declared | Fit::Differs) => Vec::new(),
-            Some(Fit::Away { .. }) | None => self.formers(seen.view.secret.as_ref())?,
-        };
-        let mut ended = Err(self.fault("ending what lives elsewhere", "no tag says any more where"));
-        for place in here.into_iter().chain(formers.iter().map(Former::place)) {
-            ended = match self.vendor.revoke(place, id, grounds).await {
-                // A place that was ended took its credentials with it.
-                Err(fault) if fault.class == Class::Gone => Ok(Ended::NotListed),
-                ended => ended,
-            };
-            if !matches!(ended, Ok(Ended::UnknownToVendor | Ended::NotListed)) {
-                break;
+        let mut elsewhere = None;
+        for site in sites {
+            match self.end_at(site, id, grounds).await {
+                Ok(Ended::Confirmed) if tracked => return Ok(Hand::Ended { tracked: lease }),
+                Ok(Ended::Confirmed) => return Ok(Hand::Empty),
+                // The vendor's own word, where it was made.
+                Ok(Ended::UnknownToVendor) if tracked && home => return Ok(Hand::Unknown { tracked: lease }),
+                Ok(Ended::UnknownToVendor | Ended::NotListed) => {}
+                Err(fault) => elsewhere = Some(fault),
             }
         }
-        ended
+        match elsewhere {
+            Some(fault) => Err(fault),
+            None if tracked => Err(self
+                .fault("ending a credential", "the vendor does not list it here, and nothing tells where it was made")
+                .with_hint(
+                    "tags of the secret (`keyferry:place`, `keyferry:at`, `keyferry:dwelling:…`) were taken off by \
+                     another tool: it may still work at the vendor, and keyferry goes on tracking it. Revoke it at \
+                     the vendor; then take its `kf-cred` label off",
+                )),
+            None => Ok(Hand::Empty),
+        }
     }
 
-    pub(super) async fn pause_before_send(&self, sends: u32, told: Option<&Fault>) {
-        if sends == 0 {
-            return;
+    async fn end_at(&self, site: &Site, id: &VendorId, grounds: Grounds) -> Result<Ended, Fault> {
+        match site {
+            Site::Declared => self.vendor.revoke(place(self.credential), id, grounds).await,
+            Site::Former(one) => self.vendor.revoke(self.former(one)?.place(), id, grounds).await,
         }
-        let asked = match told.map(|fault| fault.class) {
-            Some(Class::Retry { after }) => after,
-            _ => None,
-        };
-        let (first, longest) = RESEND_PAUSE;
-        let own = first.saturating_mul(1 << sends.min(6)).min(longest);
-        self.engine.clock.sleep(asked.map_or(own, |asked| asked.clamp(own, longest))).await;
     }
 }
 
 /// The tags that say whose the secret is, and where its credentials are made.
-pub(super) fn owner_tags(credential: &Credential) -> Vec<(&'static str, String)> {
+pub(super) fn owner_tags(credential: &Credential) -> Vec<(String, String)> {
     let policy = &credential.policy;
     let mut tags = vec![
-        (TAG_DEPLOYMENT, credential.deployment.to_string()),
-        (TAG_CREDENTIAL, credential.name.to_string()),
-        (TAG_PLACE, policy.place.clone()),
+        (TAG_DEPLOYMENT.to_owned(), credential.deployment.to_string()),
+        (TAG_CREDENTIAL.to_owned(), credential.name.to_string()),
+        (TAG_PLACE.to_owned(), policy.place.clone()),
     ];
-    tags.extend(policy.at.as_ref().map(|at| (TAG_AT, at.to_tag())));
+    tags.extend(policy.at.as_ref().map(|at| (TAG_AT.to_owned(), at.to_tag())));
     tags
-}
-
-pub(super) fn as_pairs<'a>(tags: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    tags.iter().map(|(key, value)| (*key, value.as_str())).collect()
-}
-
-/// Why a fresh credential could not be used, and what became of it.
-fn undone(fault: Fault, ended: bool) -> Fault {
-    let end = if ended { "was revoked again" } else { "could not be revoked yet and will be" };
-    Fault { doing: format!("{} (the credential just made for it {end})", fault.doing), ..fault }
 }
 
 /// Whoever reads back its own nonce goes on; a lost reply changes nothing about that.
@@ -480,20 +381,5 @@ fn tagged(sent: Result<(), Fault>, bootstrap: Bootstrap) -> Result<Hand, Fault> 
         Ok(()) => Ok(Hand::Tagged { nonce: bootstrap.nonce }),
         Err(fault) if fault.class == Class::InDoubt => Ok(Hand::Tagged { nonce: bootstrap.nonce }),
         Err(fault) => Err(fault),
-    }
-}
-
-pub(super) fn answered(put: Result<(), Fault>) -> (Answer, Option<Fault>) {
-    match put {
-        Ok(()) => (Answer::Stored, None),
-        Err(fault) => {
-            let answer = match fault.class {
-                Class::Taken => Answer::Taken,
-                Class::Retry { .. } => Answer::Throttled,
-                Class::InDoubt => Answer::InDoubt,
-                Class::Denied | Class::Rejected | Class::Gone | Class::Bug => Answer::Refused,
-            };
-            (answer, Some(fault))
-        }
     }
 }

@@ -86,14 +86,8 @@ impl Engine {
         let mut memory = Memory::default();
         let visit = Visit { vendor, dry: true, request: None };
         let mut run = Run::new(self, credential, (store, self.vendor(credential)?.as_ref()), &mut memory, visit);
-        let (seen, decision, silent) = match run.look(Hand::Empty).await {
-            Ok((seen, decision)) => (seen, decision, None),
-            Err(fault) => match run.glimpse.take() {
-                Some((seen, decision)) => (seen, decision, Some(fault)),
-                None => return Err(fault),
-            },
-        };
-        let unseen = run.unread.take().into_iter().chain(silent).collect();
+        let (seen, decision) = run.look(Hand::Empty).await?;
+        let unseen = run.unread.take().into_iter().collect();
         Ok(Glance { secret: seen.secret, view: seen.view, listing: seen.listing, now: seen.now, decision, unseen })
     }
 

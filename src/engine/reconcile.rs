@@ -7,24 +7,25 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::engine::Engine;
+use crate::engine::look::Look;
 use crate::engine::snapshot::{Paused, Published, Status};
 use crate::model::attempt::{Cause, Note};
 use crate::model::capability::Marking;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, Lease, TAG_UNPROVED};
+use crate::model::label::{Label, TAG_UNPROVED};
 use crate::model::name::{Name, VendorId, VersionId};
-use crate::model::observed::{self, Claim, Listing};
-use crate::model::policy::{Policy, Wanted};
-use crate::model::time::{Now, Timestamp};
-use crate::rotation::decide::FRESH_MAX;
+use crate::model::observed::{self, Claim};
+use crate::model::policy::Policy;
+use crate::model::time::Timestamp;
+use crate::rotation::decide::{FRESH_MAX, next_compare};
 use crate::rotation::guard::guard;
 use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::reason::earlier;
 use crate::rotation::tags::Unproved;
-use crate::rotation::view::{self, Hand, Marked, View};
-use crate::rotation::{Decision, Reason, Step, adopt, decide, own, sweep};
-use crate::stores::aws::{Fence, Store};
+use crate::rotation::view::{self, Hand, Known, Marked, View};
+use crate::rotation::{Decision, Reason, Step, adopt, danger, own, sweep};
+use crate::stores::aws::Store;
 use crate::vendors::Vendor;
 
 /// Most steps of one visit: a rotation takes seven; more means that something undoes them.
@@ -35,6 +36,8 @@ const RETRY_COUNT_MAX: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Looks at what AWS does not show yet of what this visit wrote.
 const LAG_COUNT_MAX: u32 = 5;
+/// Steps given up because the look they followed had become too old, before the visit ends.
+const LATE_COUNT_MAX: u32 = 3;
 /// Wait after a visit that came to nothing at all.
 const FAILED_PAUSE: Duration = Duration::from_secs(60);
 /// Longest wait between visits to a credential that keeps failing.
@@ -162,30 +165,27 @@ pub(super) struct Run<'a> {
     /// What a person asked for, until a claim for it is won.
     pub(super) request: Option<Cause>,
     steps: Vec<(Step, Reason)>,
-    /// Leftovers that this visit ended; a vendor may go on listing them for a while.
-    pub(super) ended: Vec<VendorId>,
-    /// Why a claim could not be read.
+    /// What the vendor was asked to end in this visit. A listing may lag behind that.
+    revoked: Vec<VendorId>,
+    /// Why a claim, or a fact that was needed, could not be had.
     pub(super) unread: Option<Fault>,
     /// How many strangers the last listing of this visit showed.
     strangers: Option<usize>,
-    /// What AWS showed before the vendor failed to answer.
-    pub(super) glimpse: Option<(Seen, Decision)>,
 }
 
-/// What one look at AWS and the vendor gave.
-pub(super) struct Seen {
-    pub(super) secret: Option<observed::Secret>,
-    pub(super) view: View,
-    pub(super) listing: Option<Listing>,
-    /// The dates by which it is judged: those at which the look began.
-    pub(super) now: Now,
+/// What became of a step that was decided on.
+enum Taken {
+    /// It was taken; the process holds this now.
+    Done(Hand),
+    /// Nothing was done, because the look it followed had become too old.
+    Late,
 }
 
-impl Seen {
-    /// For a write that knows no compare: it may be sent only soon after the look.
-    pub(super) fn fence(&self) -> Fence {
-        Fence { signed_at: self.now.store }
-    }
+/// How often this visit may still look again without having done anything.
+struct Patience {
+    retries: u32,
+    lags: u32,
+    lates: u32,
 }
 
 impl<'a> Run<'a> {
@@ -206,10 +206,9 @@ impl<'a> Run<'a> {
             visit,
             request: visit.request,
             steps: Vec::new(),
-            ended: Vec::new(),
+            revoked: Vec::new(),
             unread: None,
             strangers: None,
-            glimpse: None,
         }
     }
 }
@@ -217,78 +216,101 @@ impl<'a> Run<'a> {
 impl Run<'_> {
     async fn visit(&mut self) -> Visited {
         let mut hand = Hand::Empty;
-        let mut retries = 0;
-        let mut lags = 0;
-        let mut last: Option<(Seen, Decision)> = None;
+        let mut patience = Patience { retries: RETRY_COUNT_MAX, lags: LAG_COUNT_MAX, lates: LATE_COUNT_MAX };
+        let mut last: Option<(Look, Decision)> = None;
         // What stopped a step; stands until another step succeeds.
         let mut trouble = None;
-        // What the vendor was asked to end in this visit. A listing may lag behind that.
-        let mut revoked = Vec::new();
         let fault = loop {
             if self.steps.len() > STEP_COUNT_MAX {
                 break Some(self.fault("going on", "more steps than any rotation takes: something undoes them"));
             }
-            let step = match self.look(hand.clone()).await {
-                Err(fault) => {
-                    last = self.glimpse.take().or(last);
-                    Err(fault)
-                }
-                Ok((seen, decision)) => {
-                    let again = matches!(&decision.step, Step::Revoke { id, .. } if revoked.contains(id));
-                    let waits =
-                        self.visit.dry || again || decision.step == Step::Wait || self.must_stop(&decision.step);
-                    let may_lag = !self.steps.is_empty() && decision.reason == Reason::AttemptOpen;
-                    let secret = seen.view.secret.as_ref();
-                    let marking = self.credential.policy.capabilities.marking;
-                    let count = |listing: &Vec<_>| listing.iter().filter(|one| foreign(one, secret, marking)).count();
-                    self.strangers = seen.view.listing.as_ref().map(count).or(self.strangers);
-                    let seen = last.insert((seen, decision));
-                    if again {
-                        seen.1.look_again = self.store.now().map(|now| now.plus(self.credential.policy.settle));
-                    }
-                    if waits && may_lag && lags < LAG_COUNT_MAX && !self.engine.stopping() {
-                        // AWS may not show yet what this visit wrote.
-                        lags += 1;
+            let taken = match self.look(hand.clone()).await {
+                Err(fault) => Err(fault),
+                Ok((look, decision)) => {
+                    self.count_strangers(&look.view);
+                    let (look, decision) = last.insert((look, decision));
+                    if let Some(step) = self.next_step(decision) {
+                        self.take(look, &step, decision.reason()).await
+                    } else if self.lags(decision, &mut patience) {
                         self.engine.clock.sleep(RETRY_PAUSE).await;
                         continue;
+                    } else {
+                        let stuck = decision.reason() == Reason::VendorSilent;
+                        match stuck.then(|| self.unread.take()).flatten() {
+                            // Nothing can go on without it: tried again, as any call that failed.
+                            Some(fault) => Err(fault),
+                            None => break trouble,
+                        }
                     }
-                    if waits {
-                        break trouble;
-                    }
-                    let done = self.take(&seen.0, &seen.1, hand.clone()).await;
-                    if let (Ok(_), Step::Revoke { id, .. }) = (&done, &seen.1.step) {
-                        revoked.push(id.clone());
-                    }
-                    done
                 }
             };
-            if step.is_err() && matches!(hand, Hand::Claimed { .. } | Hand::Tagged { .. }) {
+            if taken.is_err() && matches!(hand, Hand::Claimed { .. } | Hand::Tagged { .. }) {
                 // A won claim or tag is good for one create, whatever became of it.
                 hand = Hand::Empty;
             }
-            match step {
-                Ok(after) => {
+            match taken {
+                Ok(Taken::Done(after)) => {
                     trouble = None;
-                    retries = 0;
+                    patience.retries = RETRY_COUNT_MAX;
                     hand = after;
                 }
-                Err(fault) if fault.heals_by_itself() && retries < RETRY_COUNT_MAX && !self.visit.dry => {
-                    retries += 1;
-                    let told = match fault.class {
-                        Class::Retry { after: Some(after) } if after > RETRY_PAUSE * 10 => break Some(fault),
-                        Class::Retry { after: Some(after) } => after,
-                        _ => RETRY_PAUSE,
-                    };
-                    tracing::debug!(credential = %self.credential.name, "{fault}; trying again");
-                    // Another replica was faster: nothing is wrong, look again.
-                    trouble = Some(fault).filter(|fault| fault.class != Class::Taken);
-                    self.engine.clock.sleep(told).await;
-                }
-                Err(fault) => break Some(fault),
+                Ok(Taken::Late) if patience.lates > 0 => patience.lates -= 1,
+                Ok(Taken::Late) => break Some(self.too_late()),
+                Err(fault) => match self.pause_after(&fault, &mut patience) {
+                    Some(pause) => {
+                        tracing::debug!(credential = %self.credential.name, "{fault}; trying again");
+                        // Another replica was faster: nothing is wrong, look again.
+                        trouble = Some(fault).filter(|fault| fault.class != Class::Taken);
+                        self.engine.clock.sleep(pause).await;
+                    }
+                    None => break Some(fault),
+                },
             }
         };
         let fault = fault.or(self.unread.take());
         self.close(last, fault)
+    }
+
+    /// The step that is taken now; `None` where there is none, or it is not this visit's.
+    fn next_step(&self, decision: &Decision) -> Option<Step> {
+        let step = decision.step().filter(|step| !self.visit.dry && !self.must_stop(step))?;
+        (!self.asked_already(step)).then(|| step.clone())
+    }
+
+    /// Whether the vendor was asked to end that credential in this very visit.
+    fn asked_already(&self, step: &Step) -> bool {
+        matches!(step, Step::Revoke { id, .. } if self.revoked.contains(id))
+    }
+
+    /// Whether AWS may not show yet what this visit wrote.
+    fn lags(&self, decision: &Decision, patience: &mut Patience) -> bool {
+        let may_lag = !self.steps.is_empty() && decision.reason() == Reason::AttemptOpen;
+        let lags = may_lag && decision.step().is_none() && patience.lags > 0 && !self.engine.stopping();
+        patience.lags -= u32::from(lags);
+        lags
+    }
+
+    /// How long to wait before looking again after a call that failed; `None` where this visit ends.
+    fn pause_after(&self, fault: &Fault, patience: &mut Patience) -> Option<Duration> {
+        if !fault.heals_by_itself() || patience.retries == 0 || self.visit.dry {
+            return None;
+        }
+        patience.retries -= 1;
+        match fault.class {
+            Class::Retry { after: Some(after) } => Some(after).filter(|after| *after <= RETRY_PAUSE * 10),
+            _ => Some(RETRY_PAUSE),
+        }
+    }
+
+    fn too_late(&self) -> Fault {
+        let answer = "each time, the look it would have followed was over a minute old; nothing was done";
+        Fault { class: Class::Retry { after: None }, ..self.fault("taking a step", answer) }
+    }
+
+    fn count_strangers(&mut self, view: &View) {
+        let (secret, marking) = (view.secret.as_ref(), self.credential.policy.capabilities.marking);
+        let count = |all: &[_]| all.iter().filter(|one| foreign(one, secret, marking)).count();
+        self.strangers = view.listing().map(count).or(self.strangers);
     }
 
     /// Who is about to leave a credential begins nothing new, but finishes what only it can finish.
@@ -303,51 +325,61 @@ impl Run<'_> {
         self.store.now().ok_or_else(|| self.fault("telling the time", "AWS has not answered with a date yet"))
     }
 
-    /// Performs a decision, and then those that need no new look because this very process holds
-    /// what they need: claim then mint, prove then promote.
-    async fn take(&mut self, seen: &Seen, decision: &Decision, hand: Hand) -> Result<Hand, Fault> {
-        let mut decision = decision.clone();
-        let mut view = View { hand, ..seen.view.clone() };
+    /// Takes a step, and then those that need no new look at AWS because this very process holds what
+    /// they need: claim then mint, prove then promote, revoke then end the lease.
+    async fn take(&mut self, look: &mut Look, step: &Step, reason: Reason) -> Result<Taken, Fault> {
+        let (mut step, mut reason) = (step.clone(), reason);
         loop {
-            if let Err(violation) = guard(&view, &decision.step, &self.credential.policy, seen.now) {
-                tracing::error!(credential = %self.credential.name, step = ?decision.step, "{violation}");
+            if let Err(violation) = guard(&look.view, &step, &self.credential.policy, look.now) {
+                tracing::error!(credential = %self.credential.name, ?step, "{violation}");
                 let fault = self.fault("checking a step before taking it", &format!("refused: {violation}"));
                 let hint = "this is a bug of keyferry: this one secret is left alone; please report it";
                 return Err(Fault { class: Class::Bug, ..fault }.with_hint(hint));
             }
             // What follows a look must follow it soon: somebody may have paused it, or taken the
             // candidate back, while this process slept.
-            if decision.step.irrevocable() && self.store_now()?.since(seen.now.store) > FRESH_MAX {
-                return Ok(view.hand);
+            if step.irrevocable() && self.store_now()?.since(look.now.store) > FRESH_MAX {
+                return Ok(if self.goes_on_from(&look.view.hand) {
+                    Taken::Done(look.view.hand.clone())
+                } else {
+                    Taken::Late
+                });
             }
-            let (step, reason) = (decision.step.word(), decision.reason.code());
             let because = self.because().map(tracing::field::display);
-            tracing::info!(credential = %self.credential.name, step, reason, because);
-            self.steps.push((decision.step.clone(), decision.reason));
-            let hand = self.perform(seen, &decision.step, &view.hand).await?;
-            match &decision.step {
-                // A first value is as fresh as any: what was asked for is done with it.
-                Step::Claim { .. } | Step::MintFirst { .. } => self.request = None,
-                Step::Revoke { id, tracked: false } => self.ended.push(id.clone()),
-                _ => {}
+            tracing::info!(credential = %self.credential.name, step = step.word(), reason = reason.code(), because);
+            self.steps.push((step.clone(), reason));
+            let hand = self.perform(look, &step).await?;
+            self.taken(look, &step);
+            if !self.goes_on_from(&hand) {
+                return Ok(Taken::Done(hand));
             }
-            match hand {
-                Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Untold { .. } | Hand::Ended { .. } => {
-                    view.hand = hand;
-                    decision = decide(&view, &self.credential.policy, seen.now);
-                    let goes_on = matches!(
-                        (&view.hand, &decision.step),
-                        (Hand::Claimed { .. }, Step::Mint { .. })
-                            | (Hand::Proved { .. } | Hand::Untold { .. }, Step::Promote { .. })
-                            | (Hand::Ended { .. }, Step::Detach { .. })
-                    );
-                    if !goes_on {
-                        return Ok(view.hand);
-                    }
-                }
-                hand => return Ok(hand),
+            look.view.hand = hand;
+            let decision = self.ask(look).await;
+            match decision.step().filter(|next| goes_on(&look.view.hand, next)) {
+                Some(next) => (step, reason) = (next.clone(), decision.reason()),
+                None => return Ok(Taken::Done(look.view.hand.clone())),
             }
         }
+    }
+
+    /// Whether what this process holds may be gone on with on the same look.
+    fn goes_on_from(&self, hand: &Hand) -> bool {
+        matches!(hand, Hand::Claimed { .. } | Hand::Proved { .. } | Hand::Untold { .. } | Hand::Ended { .. })
+    }
+
+    /// What a step that was taken changes for the rest of the visit.
+    fn taken(&mut self, look: &mut Look, step: &Step) {
+        match step {
+            // A first value is as fresh as any: what was asked for is done with it.
+            Step::Claim { .. } | Step::Mint { first: true, .. } => self.request = None,
+            Step::Revoke { id, .. } => {
+                self.revoked.push(id.clone());
+                // What the vendor listed before says nothing any more.
+                look.view.facts.listing = Known::NotAsked;
+            }
+            _ => {}
+        }
+        look.view.request = self.request;
     }
 
     /// What a person said of why, where this visit or an open claim knows.
@@ -360,7 +392,7 @@ impl Run<'_> {
         Fault::new(Class::Rejected, format!("{doing} for `{}`", self.credential.name), answer)
     }
 
-    fn close(&mut self, last: Option<(Seen, Decision)>, fault: Option<Fault>) -> Visited {
+    fn close(&mut self, last: Option<(Look, Decision)>, fault: Option<Fault>) -> Visited {
         let looked = self.store.now().unwrap_or_default();
         self.memory.failed = if fault.is_some() { self.memory.failed.saturating_add(1) } else { 0 };
         let steps = std::mem::take(&mut self.steps);
@@ -370,6 +402,7 @@ impl Run<'_> {
             status.look_again = Some(looked.plus(self.visit_pause()));
             return Visited { status, planned: None, steps, leaked: None };
         };
+        let settle = self.credential.policy.settle;
         let secret = seen.view.secret.as_ref();
         let current = secret.and_then(|secret| secret.with(&Label::Current));
         let lease = current.and_then(view::Version::lease);
@@ -389,22 +422,11 @@ impl Run<'_> {
         // Without a listing, what the last one showed of the same credential stands.
         let before = self.engine.board.get(&self.credential.name).filter(|before| before.publishes_as(&published));
         let (dead_before, foreign_before) = before.map_or((false, 0), |before| (before.dead, before.foreign));
-        let (dead, foreign) = match &seen.listing {
-            None => (dead_before, self.strangers.unwrap_or(foreign_before)),
-            Some(listing) => {
-                // A vendor may take a while to list what it just made.
-                let grown = |lease: &&Lease| looked.since(lease.since) > self.credential.policy.settle;
-                let listed = |lease: &Lease| listing.credentials.iter().any(|one| lease.tracked.is(&one.id));
-                let marking = self.credential.policy.capabilities.marking;
-                let strange = seen.view.listing.iter().flatten().filter(|one| foreign(one, secret, marking)).count();
-                (lease.filter(grown).is_some_and(|lease| !listed(lease)), strange)
-            }
-        };
-        // What the declaration retires is dead on purpose.
-        let ending = secret.zip(current).is_some_and(|(secret, current)| secret.ending(&current.id));
-        let dead = dead && !(ending && self.credential.policy.wanted == Wanted::Retired);
+        let dead = danger::consumers_may_fail(&seen.view, &self.credential.policy, decision.reason(), seen.now);
+        let dead = dead.unwrap_or(dead_before);
+        let foreign = self.strangers.unwrap_or(foreign_before);
         let status = Status {
-            reason: decision.reason,
+            reason: decision.reason(),
             looked,
             look_again: match &fault {
                 Some(Fault { class: Class::Retry { after: Some(told) }, .. }) => {
@@ -412,11 +434,14 @@ impl Run<'_> {
                 }
                 // A date that is past asks for nothing sooner than the next try.
                 Some(_) => {
-                    let date = decision.look_again.filter(|date| *date > looked);
+                    let date = decision.until().filter(|date| *date > looked);
                     earlier(date, Some(looked.plus(self.visit_pause())))
                 }
-                None => decision.look_again,
+                // The listing lags behind what the vendor was asked to end.
+                None if decision.step().is_some_and(|step| self.asked_already(step)) => Some(looked.plus(settle)),
+                None => decision.until(),
             },
+            compare_at: self.compare_at(&seen.view, looked),
             published,
             dead,
             foreign,
@@ -434,10 +459,17 @@ impl Run<'_> {
         Visited { status, planned, steps, leaked }
     }
 
+    /// When to compare next. Where it is due and was not written down, because the vendor did not
+    /// answer or a write would delay something, a while later.
+    fn compare_at(&self, view: &View, looked: Timestamp) -> Option<Timestamp> {
+        let next = next_compare(view, &self.credential.policy)?;
+        Some(if next > looked { next } else { looked.plus(self.credential.policy.settle) })
+    }
+
     /// Who is made in the same place, where that is what stops it.
     fn crowded(&self, decision: &Decision) -> Option<String> {
         let others = self.engine.crowd(&self.credential.name);
-        (decision.reason == Reason::NotAlone && !others.is_empty()).then(|| same_place(&others))
+        (decision.reason() == Reason::NotAlone && !others.is_empty()).then(|| same_place(&others))
     }
 
     fn visit_pause(&self) -> Duration {
@@ -453,8 +485,8 @@ pub(super) fn same_place(others: &[Name]) -> String {
 }
 
 /// The numbers behind `NoRoom`: who has how many.
-fn room(decision: &Decision, seen: &Seen, secret: Option<&view::Secret>, policy: &Policy) -> Option<String> {
-    let listing = seen.view.listing.as_ref().filter(|_| decision.reason == Reason::NoRoom)?;
+fn room(decision: &Decision, seen: &Look, secret: Option<&view::Secret>, policy: &Policy) -> Option<String> {
+    let listing = seen.view.listing().filter(|_| decision.reason() == Reason::NoRoom)?;
     let ours = listing.iter().filter(|one| !foreign(one, secret, policy.capabilities.marking)).count();
     let (count, others) = (listing.len(), listing.len() - ours);
     Some(match policy.capabilities.live_max {
@@ -465,8 +497,8 @@ fn room(decision: &Decision, seen: &Seen, secret: Option<&view::Secret>, policy:
 
 /// How to go on from a value that is there already, where the vendor lists but one credential that
 /// it may be of.
-fn adoptable(decision: &Decision, seen: &Seen, name: &Name) -> Option<String> {
-    if !matches!(decision.reason, Reason::NotOurs | Reason::ForeignCurrent) {
+fn adoptable(decision: &Decision, seen: &Look, name: &Name) -> Option<String> {
+    if !matches!(decision.reason(), Reason::NotOurs | Reason::ForeignCurrent) {
         return None;
     }
     let id = adopt::only(seen.view.secret.as_ref()?, seen.listing.as_ref()?)?;
@@ -476,6 +508,16 @@ fn adoptable(decision: &Decision, seen: &Seen, name: &Name) -> Option<String> {
 /// Whether nothing proves a version.
 fn untold(secret: &Option<observed::Secret>, version: &VersionId) -> Option<Unproved> {
     Unproved::of(secret.as_ref()?.tags.get(TAG_UNPROVED)?, version)
+}
+
+/// Whether a step may follow at once what this process just did.
+fn goes_on(hand: &Hand, next: &Step) -> bool {
+    matches!(
+        (hand, next),
+        (Hand::Claimed { .. }, Step::Mint { .. })
+            | (Hand::Proved { .. } | Hand::Untold { .. }, Step::Promote { .. })
+            | (Hand::Ended { .. }, Step::Detach { .. })
+    )
 }
 
 fn foreign(seen: &view::Seen, secret: Option<&view::Secret>, marking: Marking) -> bool {

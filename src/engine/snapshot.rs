@@ -9,7 +9,7 @@ use crate::model::fault::{Class, Fault};
 use crate::model::label::{TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
 use crate::model::name::{Name, TargetName, VendorId, VersionId};
 use crate::model::time::Timestamp;
-use crate::rotation::reason::PREVIOUS_KEPT;
+use crate::rotation::reason::{PREVIOUS_KEPT, earlier};
 use crate::rotation::tags::{Unproved, date};
 use crate::rotation::{Reason, Turn};
 
@@ -24,6 +24,9 @@ pub struct Status {
     pub looked: Timestamp,
     /// AWS's date of the next one; `None` when only an outside change can make a difference.
     pub look_again: Option<Timestamp>,
+    /// AWS's date at which what is published is compared with the vendor's listing next; `None` where
+    /// that tells nothing.
+    pub compare_at: Option<Timestamp>,
     /// What is published.
     pub published: Option<Published>,
     /// Whether a consumer may be reading a dead value: the vendor no longer lists what AWSCURRENT
@@ -100,6 +103,7 @@ impl Status {
             fault: Some(fault),
             looked,
             look_again: None,
+            compare_at: None,
             published: None,
             dead: false,
             foreign: 0,
@@ -107,6 +111,11 @@ impl Status {
             stripped: false,
             detail: None,
         }
+    }
+
+    /// When it is looked at next: for the next thing to do, or to compare.
+    pub fn next_look(&self) -> Option<Timestamp> {
+        earlier(self.look_again, self.compare_at)
     }
 
     /// Whether it shows the same published credential.

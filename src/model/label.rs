@@ -3,11 +3,14 @@
 //! | label or tag | means | removed |
 //! |---|---|---|
 //! | `kf-open:<attempt>` on a claim | the attempt is unresolved | when no leftover can exist |
-//! | `kf-cred:<t>:<vendor id>` on a slot | this credential is live and ours: the lease | only after the vendor confirmed the revoke |
+//! | `kf-cred:<t>.<p>:<vendor id>` on a slot | this credential is live and ours: the lease | only after the vendor confirmed the revoke |
 //! | `kf-closed` on the newest tombstone | the slot is closed | moves on |
 //! | AWSPENDING, AWSCURRENT, AWSPREVIOUS | as in AWS | by the steps |
 //!
-//! `t` is AWS's date of the claim's answer in whole seconds, base 36. A vendor id that a label
+//! `t` is AWS's date of the claim's answer in whole seconds, base 36. `p` says where at the vendor the
+//! credential was made: the first eight hex digits of what `keyferry:place` said then. Tags can be
+//! taken off by other tools, labels stay; so what ended is never judged by the wrong place. Releases
+//! before wrote `kf-cred:<t>:<vendor id>`, which is read as well. A vendor id that a label
 //! can't hold (over 128 characters, or others than `[A-Za-z0-9_.:-]`) stands as `~<sha256 hex>` and
 //! is found again in the vendor's listing.
 
@@ -58,6 +61,9 @@ pub const TAG_NOTE: &str = "keyferry:rotate-reason";
 /// Tag: since when the declaration says `state = "retired"`, `<seconds>`; once the end of the
 /// current credential has begun, `<seconds>:<seconds of that>:<version>`.
 pub const TAG_RETIRING: &str = "keyferry:retiring";
+/// Tag: when what is published was last compared with the vendor's listing, `<seconds>`; where the
+/// vendor did not list it, `<seconds>:<version>`.
+pub const TAG_COMPARED: &str = "keyferry:compared";
 /// Tag: this is a throw-away secret of a preflight, and of which run. Such a secret has none of the
 /// tags above, so that no daemon takes it for one of its own.
 pub const TAG_PREFLIGHT: &str = "keyferry:preflight";
@@ -118,6 +124,37 @@ pub struct Lease {
     pub since: Timestamp,
     /// The vendor's id.
     pub tracked: Tracked,
+    /// Where at the vendor it was made; `None` in a label that does not say so.
+    pub made_in: Option<PlaceKey>,
+}
+
+/// A place at a vendor, as a label says it: the first eight hex digits of the value of
+/// `keyferry:place`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PlaceKey(u32);
+
+impl PlaceKey {
+    /// Digits of it in a label.
+    const DIGITS: usize = 8;
+
+    /// The key of the place that `keyferry:place` calls so; a text of another form is hashed first.
+    pub fn of(place: &str) -> Self {
+        Self::parse(place.get(..Self::DIGITS).unwrap_or_default())
+            .or_else(|| Self::parse(&hex(place)[..Self::DIGITS]))
+            .expect("a SHA-256 digest begins with hex digits")
+    }
+
+    /// Reads exactly eight lower-case hex digits.
+    fn parse(text: &str) -> Option<Self> {
+        let plain = text.len() == Self::DIGITS && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        u32::from_str_radix(text, 16).ok().filter(|_| plain).map(Self)
+    }
+}
+
+impl fmt::Display for PlaceKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:08x}", self.0)
+    }
 }
 
 /// A staging label, read.
@@ -157,12 +194,16 @@ impl Label {
             return Attempt::parse(attempt).map(Self::Open);
         }
         let (since, id) = text.strip_prefix("kf-cred:")?.split_once(':')?;
+        let (since, made_in) = match since.split_once('.') {
+            Some((since, place)) => (since, Some(PlaceKey::parse(place)?)),
+            None => (since, None),
+        };
         let since = Timestamp::from_seconds(i64::from_str_radix(since, 36).ok()?);
         let tracked = match id.strip_prefix('~') {
             Some(digest) => Tracked::Hashed(digest.into()),
             None => Tracked::Plain(VendorId::new(id).ok()?),
         };
-        Some(Self::Cred(Lease { since, tracked }))
+        Some(Self::Cred(Lease { since, tracked, made_in }))
     }
 }
 
@@ -174,7 +215,13 @@ impl fmt::Display for Label {
             Self::Pending => out.write_str("AWSPENDING"),
             Self::Closed => out.write_str("kf-closed"),
             Self::Open(attempt) => write!(out, "kf-open:{attempt}"),
-            Self::Cred(lease) => write!(out, "kf-cred:{}:{}", base36(lease.since.seconds()), lease.tracked),
+            Self::Cred(lease) => {
+                write!(out, "kf-cred:{}", base36(lease.since.seconds()))?;
+                if let Some(place) = &lease.made_in {
+                    write!(out, ".{place}")?;
+                }
+                write!(out, ":{}", lease.tracked)
+            }
             Self::Foreign(text) => out.write_str(text),
         }
     }
@@ -201,7 +248,8 @@ mod tests {
     fn a_label_is_read_back_as_written_or_is_foreign() {
         let lease = |id: &str| {
             let tracked = Tracked::of(&VendorId::new(id).unwrap());
-            Label::Cred(Lease { since: Timestamp::from_seconds(1_795_000_000), tracked })
+            let made_in = id.starts_with('a').then(|| PlaceKey::of("0123456789abcdef"));
+            Label::Cred(Lease { since: Timestamp::from_seconds(1_795_000_000), tracked, made_in })
         };
         let attempt = Attempt::parse("fbb22bfd-a33b-526d-9168-43ed2e9adb56").unwrap();
         let strange = "x/../".repeat(60);
@@ -214,11 +262,18 @@ mod tests {
             "kf-open:x",
             "kf-cred:zz",
             "kf-cred:!:x",
+            "kf-cred:1.:x",
+            "kf-cred:1.0123456:x",
+            "kf-cred:1.0123456G:x",
+            "kf-cred:1.01234567.1:x",
             "kf-cred:00a:x",
             "kf-open:FBB22BFD-a33b-526d-9168-43ed2e9adb56",
         ] {
             assert_eq!(Label::parse(foreign), Label::Foreign(foreign.into()), "{foreign}");
         }
+        assert_eq!(lease("a:b").to_string(), "kf-cred:toorls.01234567:a:b".replace("toorls", &base36(1_795_000_000)));
+        assert_eq!(PlaceKey::of("01234567"), PlaceKey::of("0123456789abcdef"));
+        assert_ne!(PlaceKey::of("app"), PlaceKey::of("other"));
         let Label::Cred(Lease { tracked, .. }) = lease(&strange) else { unreachable!() };
         assert!(tracked.is(&VendorId::new(&strange).unwrap()));
         assert!(!tracked.is(&VendorId::new("other").unwrap()));

@@ -10,13 +10,14 @@ use std::time::Duration;
 use crate::model::attempt::Attempt;
 use crate::model::capability::Marking;
 use crate::model::label::Label;
+use crate::model::name::VendorId;
 use crate::model::policy::{Policy, Verify, Wanted};
 use crate::model::time::Now;
 use crate::rotation::calendar;
-use crate::rotation::decide::{Decision, FRESH_MAX, Step, over};
+use crate::rotation::decide::{Decision, FRESH_MAX, Site, Step, TagChange, over};
 use crate::rotation::reason::Reason;
 use crate::rotation::sweep::{self, Sweep};
-use crate::rotation::view::{Bootstrap, Company, Hand, Retiring, Secret, Seen, View, short};
+use crate::rotation::view::{Bootstrap, Company, Hand, Known, Retiring, Secret, Seen, View, short};
 
 /// There is no secret of that name.
 pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
@@ -30,7 +31,7 @@ pub fn without_secret(view: &View, policy: &Policy, now: Now) -> Decision {
         // We created it a moment ago; this read is older than that.
         return Decision::wait(Reason::AttemptOpen, Some(now.store.plus(policy.settle)));
     }
-    match &view.listing {
+    match view.listing() {
         // A vendor that does not answer now would not mint either: create nothing.
         None => Decision::wait(Reason::VendorSilent, None),
         Some(listing) => match refusal(view, listing, policy) {
@@ -47,23 +48,26 @@ pub fn without_current(secret: &Secret, view: &View, policy: &Policy, now: Now) 
     }
     match (policy.wanted, &secret.retiring) {
         (Wanted::Present, None) => {}
-        (Wanted::Present, Some(_)) => return Decision::act(Step::UnmarkRetiring, Reason::PresentAgain),
-        (Wanted::Retired, None) => return Decision::act(Step::MarkRetiring, Reason::Retiring),
+        (Wanted::Present, Some(_)) => return Decision::tag(TagChange::NotRetiring, Reason::PresentAgain),
+        (Wanted::Retired, None) => return Decision::tag(TagChange::Retiring, Reason::Retiring),
         (Wanted::Retired, Some(tag)) => return retired(secret, tag, view, policy, now),
     }
     let Some(tag) = &secret.bootstrap else {
-        return match &view.listing {
+        return match view.listing() {
             None => Decision::wait(Reason::VendorSilent, None),
             Some(listing) => match refusal(view, listing, policy) {
                 Some(reason) => Decision::wait(reason, None),
-                None => Decision::act(Step::Tag { number: 1, before: before(listing, policy) }, Reason::SecretEmpty),
+                None => {
+                    let first = TagChange::Attempt { number: 1, before: before(listing, policy) };
+                    Decision::tag(first, Reason::SecretEmpty)
+                }
             },
         };
     };
     let age = now.store.since(tag.at);
     if matches!(&view.hand, Hand::Tagged { nonce } if *nonce == tag.nonce) && age < FRESH_MAX {
         let attempt = Attempt::derive(&secret.arn, &None, tag.number);
-        return Decision::act(Step::MintFirst { attempt, since: tag.at }, Reason::ClaimWon);
+        return Decision::act(Step::Mint { attempt, since: tag.at, first: true }, Reason::ClaimWon);
     }
     if age <= policy.settle {
         return Decision::wait(Reason::AttemptOpen, Some(tag.at.plus(policy.settle)));
@@ -79,11 +83,11 @@ fn retired(secret: &Secret, tag: &Retiring, view: &View, policy: &Policy, now: N
     if now.store <= from {
         return wait(Some(from.plus(Duration::from_secs(1))));
     }
-    if view.listing.is_none() {
+    if view.listing().is_none() {
         return Decision::wait(Reason::VendorSilent, None);
     }
     match (sweep::sweep(secret, None, view, policy, now), sweep::next(secret, view, policy, now)) {
-        (Sweep::Revoke(id), _) => Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover),
+        (Sweep::Revoke(id, sites), _) => leftover(id, sites),
         (Sweep::TooMany, _) => Decision::wait(Reason::TooManyLeftovers, None),
         (Sweep::Nothing, Some(young)) => wait(Some(young)),
         (Sweep::Nothing, None) if policy.create_secret => Decision::act(Step::DeleteSecret, Reason::Retiring),
@@ -92,9 +96,9 @@ fn retired(secret: &Secret, tag: &Retiring, view: &View, policy: &Policy, now: N
 }
 
 fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now: Now) -> Decision {
-    let Some(listing) = &view.listing else { return Decision::wait(Reason::VendorSilent, None) };
+    let Some(listing) = view.listing() else { return Decision::wait(Reason::VendorSilent, None) };
     match sweep::sweep(secret, None, view, policy, now) {
-        Sweep::Revoke(id) => return Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover),
+        Sweep::Revoke(id, sites) => return leftover(id, sites),
         Sweep::TooMany => return Decision::wait(Reason::TooManyLeftovers, None),
         Sweep::Nothing => {}
     }
@@ -106,7 +110,11 @@ fn next_try(secret: &Secret, tag: &Bootstrap, view: &View, policy: &Policy, now:
         return Decision::wait(Reason::BackingOff, Some(over));
     }
     // What was listed before the first try stays what leftovers are told from.
-    Decision::act(Step::Tag { number: tag.number + 1, before: tag.before.clone() }, Reason::SecretEmpty)
+    Decision::tag(TagChange::Attempt { number: tag.number + 1, before: tag.before.clone() }, Reason::SecretEmpty)
+}
+
+fn leftover(id: VendorId, sites: Vec<Site>) -> Decision {
+    Decision::act(Step::Revoke { id, tracked: false, sites, home: true }, Reason::Leftover)
 }
 
 /// There are versions and none is current: the first put did not publish, or someone took the
@@ -128,10 +136,7 @@ fn without_label(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Dec
                 Verify::Required => Decision::wait(Reason::Unprovable, None),
             }
         }
-        _ if policy.capabilities.marking == Marking::InPlace => {
-            Decision::act(Step::Apply { version }, Reason::CandidateUnproved)
-        }
-        _ => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
+        _ => Decision::act(Step::Prove { version }, Reason::CandidateUnproved),
     }
 }
 
@@ -139,12 +144,16 @@ fn without_label(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Dec
 /// proved and must be, or the vendor holds as many as it takes.
 fn refusal(view: &View, listing: &[Seen], policy: &Policy) -> Option<Reason> {
     let full = policy.capabilities.live_max.is_some_and(|max| listing.len() >= usize::from(max.get()));
-    if view.company == Company::Others {
+    if view.facts.company.found() == Some(&Company::Others) {
         Some(Reason::NotAlone)
-    } else if view.unprovable && policy.verify == Verify::Required {
-        Some(Reason::Unprovable)
     } else {
-        full.then_some(Reason::NoRoom)
+        match (&view.facts.provable, policy.verify) {
+            (Known::Found { what: false, .. }, Verify::Required) => Some(Reason::Unprovable),
+            (Known::Failed, Verify::Required) => Some(Reason::VendorSilent),
+            (Known::Found { .. } | Known::NotAsked, Verify::Required) | (_, Verify::BestEffort) => {
+                full.then_some(Reason::NoRoom)
+            }
+        }
     }
 }
 

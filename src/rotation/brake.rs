@@ -12,9 +12,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::attempt::Cause;
 use crate::model::name::Name;
 use crate::model::policy::Policy;
 use crate::model::time::Timestamp;
+use crate::rotation::decide::TagChange;
 use crate::rotation::{Decision, Reason, Step, calendar};
 
 /// Which replacements may begin, and which wait for a person.
@@ -23,13 +25,15 @@ pub struct Brake {
     most: usize,
     let_through: BTreeSet<Name>,
     held: BTreeSet<Name>,
+    /// Those that the vendor does not list any more and that are being replaced for it.
+    missing: BTreeSet<Name>,
 }
 
 impl Brake {
     /// At most `most` replacements may begin.
     pub fn new(most: u32) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Self { most, let_through: BTreeSet::new(), held: BTreeSet::new() }
+        Self { most, let_through: BTreeSet::new(), held: BTreeSet::new(), missing: BTreeSet::new() }
     }
 
     /// Judges what would be replaced: all of it may begin, or none. What was judged before stays as
@@ -54,20 +58,42 @@ impl Brake {
     }
 
     /// What is to be done about a credential after `decision` was made on it: a replacement that
-    /// nobody asked for does not begin while its name is held. What has begun goes on.
-    pub fn apply(&self, name: &Name, asked: bool, decision: Decision) -> Decision {
-        let begins = matches!(decision.step, Step::Claim { .. } | Step::TakeOver | Step::Move { .. });
-        if begins && !asked && self.holds(name) {
-            return Decision::wait(Reason::TooManyReplacements, None);
+    /// nobody asked for does not begin while its name is held. What has begun goes on, and so does
+    /// what a person asked for once and stands in a claim since: a leaked value is never held.
+    pub fn apply(&mut self, name: &Name, asked: bool, decision: Decision) -> Decision {
+        if matches!(
+            decision,
+            Decision::Wait { reason: Reason::Healthy | Reason::HealthyManual | Reason::InOverlap, .. }
+        ) {
+            self.missing.remove(name);
         }
-        decision
+        let begins = match decision.step() {
+            Some(Step::Claim { cause, .. }) => *cause == Cause::Due,
+            Some(Step::Tag(TagChange::TakeOver | TagChange::Move { .. })) => true,
+            _ => false,
+        };
+        let held = begins && !asked && (self.holds(name) || !self.admits(name, decision.reason()));
+        if held { Decision::wait(Reason::TooManyReplacements, None) } else { decision }
+    }
+
+    /// Whether it may be replaced because the vendor does not list it any more. That so many vanish at
+    /// once may as well be the listing's fault.
+    fn admits(&mut self, name: &Name, reason: Reason) -> bool {
+        if reason != Reason::Missing {
+            return true;
+        }
+        let room = self.missing.len() < self.most;
+        if room {
+            self.missing.insert(name.clone());
+        }
+        room || self.missing.contains(name)
     }
 }
 
 /// Whether a decision begins to replace what keyferry did not publish from this declaration. What
 /// the calendar asks for is no replacement in this sense, and neither is a secret's first value.
 pub fn replaces(decision: &Decision) -> bool {
-    matches!(decision.step, Step::TakeOver | Step::Move { .. })
+    matches!(decision.step(), Some(Step::Tag(TagChange::TakeOver | TagChange::Move { .. })))
 }
 
 /// Whether an edit makes a credential begin now that could not begin under the policy before.
@@ -129,29 +155,52 @@ mod tests {
         let attempt = Attempt::derive(&arn, &None, 1);
         let cause = Cause::Due;
         let claim = || Step::Claim { attempt, base: None, number: 1, cause, before: Vec::new() };
+        // Asked for before a reload, and gone on with after an attempt that failed.
+        let leaked = || Step::Claim { attempt, base: None, number: 2, cause: Cause::Leaked, before: Vec::new() };
         let at =
             At::new(&["v", "keycard", "named"], "password", [("zone", "z")].into_iter(), Ownership::Shared).unwrap();
         let from = Dwelling { place: "p".into(), at };
-        let moves = || Step::Move { from: from.clone() };
+        let moves = || Step::Tag(TagChange::Move { from: from.clone() });
         // (name, asked for, step, held)
         let rows = [
             ("app", false, claim(), true),
-            ("app", false, Step::TakeOver, true),
+            ("app", false, Step::Tag(TagChange::TakeOver), true),
             ("app", false, moves(), true),
             ("app", true, moves(), false),
             ("app", true, claim(), false),
             ("app", false, Step::Close { attempt }, false),
-            ("app", false, Step::Wait, false),
+            ("app", false, leaked(), false),
             ("other", false, claim(), false),
         ];
         for (name, asked, step, held) in rows {
             let decision = Decision::act(step, Reason::Due);
             let name = Name::new(name).unwrap();
-            let reason = brake.apply(&name, asked, decision.clone()).reason;
+            let reason = brake.apply(&name, asked, decision.clone()).reason();
             let expected = if held { Reason::TooManyReplacements } else { Reason::Due };
             assert_eq!(reason, expected, "{name} {decision:?}");
-            assert_eq!(replaces(&decision), decision.step == Step::TakeOver || decision.step == moves());
+            let step = decision.step();
+            assert_eq!(replaces(&decision), step == Some(&Step::Tag(TagChange::TakeOver)) || step == Some(&moves()));
         }
+    }
+
+    #[test]
+    fn so_many_that_the_vendor_does_not_list_are_a_persons_to_judge() {
+        let mut brake = Brake::new(2);
+        let arn = Arn::new("arn:aws:secretsmanager:eu-central-1:111122223333:secret:app-a1b2c3").unwrap();
+        let attempt = Attempt::derive(&arn, &None, 1);
+        let claim = Step::Claim { attempt, base: None, number: 1, cause: Cause::Due, before: Vec::new() };
+        let mut reason = |name: &str, asked, reason| {
+            brake.apply(&Name::new(name).unwrap(), asked, Decision::act(claim.clone(), reason)).reason()
+        };
+        assert_eq!(reason("a", false, Reason::Missing), Reason::Missing);
+        assert_eq!(reason("b", false, Reason::Missing), Reason::Missing);
+        assert_eq!(reason("a", false, Reason::Missing), Reason::Missing, "once more, after a failed attempt");
+        assert_eq!(reason("c", false, Reason::Missing), Reason::TooManyReplacements);
+        assert_eq!(reason("c", true, Reason::Asked), Reason::Asked);
+        brake.apply(&Name::new("a").unwrap(), false, Decision::wait(Reason::InOverlap, None));
+        let again = Decision::act(claim, Reason::Missing);
+        let replaced = brake.apply(&Name::new("c").unwrap(), false, again).reason();
+        assert_eq!(replaced, Reason::Missing, "one of the two was replaced");
     }
 
     #[test]

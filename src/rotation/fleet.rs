@@ -6,16 +6,17 @@ use std::time::Duration;
 use crate::model::attempt::Cause;
 use crate::model::capability::Marking;
 use crate::model::label::{
-    Label, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_DWELLING, TAG_PAUSE, TAG_PLACE,
-    TAG_RETIRING,
+    Label, TAG_ATTEMPT, TAG_BASE, TAG_COMPARED, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_DWELLING, TAG_PAUSE,
+    TAG_PLACE, TAG_RETIRING,
 };
 use crate::model::name::{Deployment, Name};
 use crate::model::observed::Summary;
 use crate::model::policy::{Policy, RetireWhen, Wanted};
 use crate::model::time::Timestamp;
 use crate::rotation::calendar;
-use crate::rotation::decide::{LOOK_EVERY, LOOK_FOR};
-use crate::rotation::tags::Accepted;
+use crate::rotation::decide::{LOOK_EVERY, LOOK_FOR, compare_due};
+use crate::rotation::reason::earlier;
+use crate::rotation::tags::{Accepted, Compared};
 
 /// What a listing says about one secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +112,25 @@ fn quiet_until(
     let confirmed = tag(TAG_CONFIRMED).and_then(Accepted::parse).is_some_and(|one| current_id == Some(&one.version));
     let retire = overlap.then(|| retires(policy, since, confirmed, now));
     let due = calendar::due(policy, since).and_then(|due| calendar::opens(policy, due));
-    Some(crate::rotation::reason::earlier(retire, due).map_or(Look::Never, Look::At))
+    let compared = tag(TAG_COMPARED).and_then(Compared::parse);
+    if compared.as_ref().and_then(|one| one.missing.as_ref()).is_some_and(|missing| Some(missing) == current_id) {
+        return None;
+    }
+    if compare_due(compared.as_ref(), since, policy).is_some_and(|due| due <= now) {
+        return None;
+    }
+    Some(earlier(retire, due).map_or(Look::Never, Look::At))
+}
+
+/// When what is current is compared with the vendor's listing next, as far as a listing of secrets tells.
+pub fn compares(summary: &Summary, policy: &Policy) -> Option<Timestamp> {
+    let current = summary.labels.values().find(|labels| labels.contains(&Label::Current))?;
+    let lease = current.iter().find_map(|label| match label {
+        Label::Cred(lease) => Some(lease),
+        _ => None,
+    })?;
+    let compared = summary.tags.get(TAG_COMPARED).and_then(|text| Compared::parse(text));
+    compare_due(compared.as_ref(), lease.since, policy)
 }
 
 /// When AWSPREVIOUS may come off, as far as a listing of secrets tells. Use at the vendor it does
@@ -168,13 +187,14 @@ mod tests {
 
     /// In overlap since a rotation that was claimed so many minutes ago.
     fn overlap(minutes: u64) -> Summary {
-        let lease = |minutes, id| Label::Cred(Lease { since: ago(minutes), tracked: tracked(id) });
+        let lease = |minutes, id| Label::Cred(Lease { since: ago(minutes), tracked: tracked(id), made_in: None });
         let version = |digit: &str| VersionId::new(&digit.repeat(32)).unwrap();
         let labels = BTreeMap::from([
             (version("a"), vec![Label::Previous, lease(10 * DAY, "old")]),
             (version("b"), vec![Label::Current, lease(minutes, "new")]),
         ]);
-        let own = [(TAG_DEPLOYMENT, "prod"), (TAG_CREDENTIAL, "app")];
+        let compared = NOW.seconds().to_string();
+        let own = [(TAG_DEPLOYMENT, "prod"), (TAG_CREDENTIAL, "app"), (TAG_COMPARED, compared.as_str())];
         let tags = own.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let name = SecretName::new("app").unwrap();
         Summary { arn: arn(), name, labels, tags, changed: ago(minutes), obstacle: None }
@@ -212,6 +232,18 @@ mod tests {
                 in_minutes(6 * DAY),
             ),
             ("overdue", overlap(7 * DAY + 60), confirmed, Look::Now),
+            (
+                "compared six hours ago",
+                with(overlap(7 * 60), TAG_COMPARED, &ago(360).seconds().to_string()),
+                RetireWhen::OverlapOver,
+                Look::Now,
+            ),
+            (
+                "not listed at the vendor",
+                with(overlap(60), TAG_COMPARED, &format!("{}:{}", NOW.seconds(), "b".repeat(32))),
+                RetireWhen::OverlapOver,
+                Look::Now,
+            ),
             ("retiring, and wanted again", with(overlap(60), TAG_RETIRING, "1"), RetireWhen::OverlapOver, Look::Now),
         ] {
             let mut policy = healthy().policy;

@@ -9,7 +9,7 @@ use std::fmt;
 use crate::model::label::Label;
 use crate::model::policy::{Policy, RetireWhen};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::decide::{self, Step};
+use crate::rotation::decide;
 use crate::rotation::view::{Hand, View};
 use crate::rotation::{Reason, calendar};
 
@@ -72,7 +72,7 @@ pub fn outlook(view: &View, policy: &Policy, now: Now) -> Outlook {
         exposed: asked,
         live: 0,
         safe_at: None,
-        because: decision.reason,
+        because: decision.reason(),
         skipped: Vec::new(),
         kept: Vec::new(),
     };
@@ -95,9 +95,9 @@ pub fn outlook(view: &View, policy: &Policy, now: Now) -> Outlook {
     if let Some(opens) = calendar::opens(policy, now.store).filter(|opens| *opens > now.store) {
         outlook.skipped.push((Wait::Calendar, opens));
     }
-    let acts = decision.step != Step::Wait;
-    outlook.safe_at = if acts || (!asked && older_live == 0) { Some(now.store) } else { decision.look_again };
-    let kept = match decision.reason {
+    let acts = decision.step().is_some();
+    outlook.safe_at = if acts || (!asked && older_live == 0) { Some(now.store) } else { decision.until() };
+    let kept = match decision.reason() {
         Reason::BackingOff => Some(Wait::Backoff),
         Reason::AttemptOpen | Reason::Settling => Some(Wait::Attempt),
         _ if !asked && older_live > 0 => Some(Wait::Settle),

@@ -2,9 +2,10 @@
 //! clock, no randomness; names only `model`.
 //!
 //! ```text
-//!   observe ──▶ view ──▶ decide(view, policy, now) ──▶ one step, a reason, when to look again
-//!      ▲                                                       │
-//!      └───────────────────── perform ◀────────────────────────┘
+//!   observe ──▶ view ──▶ decide(view, policy, now) ──▶ act: one step │ wait, until when │ need a fact
+//!      ▲                    ▲                                 │                              │
+//!      │                    └──────────── fetch it ◀──────────│──────────────────────────────┘
+//!      └───────────────────── perform ◀───────────────────────┘
 //! ```
 //!
 //! There is no recovery code: every start, tick and error goes back to *observe*. The log of a
@@ -15,13 +16,14 @@
 //! |---|---|
 //! | `adopt` | whether what somebody else made may be taken under management as it is |
 //! | `view` | turns what was observed into what the rules speak of |
-//! | `feeding` | how it stands with credentials that feed one another |
+//! | `facts` | what a decision may ask for besides the secret |
 //! | `tags` | reads what the secret's tags say |
 //! | `seen` | the same of what the vendor listed |
 //! | `decide` | the one next step of one secret |
 //! | `bootstrap` | the same while the secret has no version yet |
 //! | `sweep` | which leftovers at the vendor are provably ours |
 //! | `census` | what each credential listed in one place is: owned, orphan or foreign |
+//! | `danger` | whether consumers may be reading a value that does not work |
 //! | `own` | what the process that holds a fresh credential does with it |
 //! | `calendar` | when a credential is due |
 //! | `brake` | how much one edit may replace unasked |
@@ -36,8 +38,9 @@ pub mod bootstrap;
 pub mod brake;
 pub mod calendar;
 pub mod census;
+pub mod danger;
 pub mod decide;
-pub mod feeding;
+pub mod facts;
 pub mod fleet;
 pub mod guard;
 pub mod leaked;

@@ -18,6 +18,7 @@ use crate::model::label::Label;
 use crate::model::policy::{Policy, Verify};
 use crate::model::time::Timestamp;
 use crate::rotation::Step;
+use crate::rotation::decide::TagChange;
 
 /// How long a throttled or unanswered put is sent again.
 const RESEND_MAX: Duration = Duration::from_secs(600);
@@ -117,28 +118,19 @@ pub fn takes(step: &Step, leaving: Leaving) -> bool {
     match leaving {
         Leaving::No => true,
         // The right to create is this process's alone, for a minute.
-        Leaving::Ends => matches!(step, Step::Mint { .. } | Step::MintFirst { .. }),
+        Leaving::Ends => matches!(step, Step::Mint { .. }),
         Leaving::Replaced => match step {
             Step::Mint { .. }
-            | Step::MintFirst { .. }
-            | Step::Verify { .. }
-            | Step::Apply { .. }
+            | Step::Prove { .. }
             | Step::Restore { .. }
             | Step::Promote { .. }
             | Step::Close { .. }
-            | Step::Untag => true,
+            | Step::Tag(TagChange::AttemptDone) => true,
             Step::Detach { label, .. } => *label != Label::Previous,
-            Step::Wait
-            | Step::CreateSecret { .. }
-            | Step::TakeOver
-            | Step::Tag { .. }
-            | Step::Move { .. }
-            | Step::Arrive { .. }
+            Step::CreateSecret { .. }
+            | Step::Tag(_)
             | Step::Claim { .. }
             | Step::Revoke { .. }
-            | Step::MarkRetiring
-            | Step::MarkEnding { .. }
-            | Step::UnmarkRetiring
             | Step::DeleteSecret => false,
         },
     }
@@ -160,23 +152,24 @@ mod tests {
         // (step, taken by one that ends, taken under a declaration that was replaced)
         let rows = [
             (Step::CreateSecret { before: Vec::new() }, false, false),
-            (Step::TakeOver, false, false),
-            (Step::Tag { number: 1, before: Vec::new() }, false, false),
+            (Step::Tag(TagChange::TakeOver), false, false),
+            (Step::Tag(TagChange::Attempt { number: 1, before: Vec::new() }), false, false),
             (Step::Claim { attempt, base: None, number: 1, cause: Cause::Due, before: Vec::new() }, false, false),
-            (Step::Mint { attempt, since }, true, true),
-            (Step::MintFirst { attempt, since }, true, true),
-            (Step::Verify { version: version.clone() }, false, true),
+            (Step::Mint { attempt, since, first: false }, true, true),
+            (Step::Mint { attempt, since, first: true }, true, true),
+            (Step::Prove { version: version.clone() }, false, true),
             (Step::Promote { version: version.clone(), from: None, proved: since }, false, true),
             (detach(Label::Pending), false, true),
             (detach(Label::Open(attempt)), false, true),
             (detach(Label::Previous), false, false),
             (Step::Close { attempt }, false, true),
-            (Step::Revoke { id: id.clone(), tracked: true }, false, false),
-            (Step::Revoke { id, tracked: false }, false, false),
-            (Step::Untag, false, true),
-            (Step::MarkRetiring, false, false),
-            (Step::MarkEnding { version, since }, false, false),
-            (Step::UnmarkRetiring, false, false),
+            (Step::Revoke { id: id.clone(), tracked: true, sites: Vec::new(), home: true }, false, false),
+            (Step::Revoke { id, tracked: false, sites: Vec::new(), home: true }, false, false),
+            (Step::Tag(TagChange::AttemptDone), false, true),
+            (Step::Tag(TagChange::Retiring), false, false),
+            (Step::Tag(TagChange::Ending { version, since }), false, false),
+            (Step::Tag(TagChange::NotRetiring), false, false),
+            (Step::Tag(TagChange::Compared { missing: None }), false, false),
             (Step::DeleteSecret, false, false),
         ];
         for (step, ends, replaced) in rows {

@@ -169,7 +169,7 @@ pub fn touchable<'a>(secret: Option<&'a Secret>, policy: &Policy) -> Result<&'a 
     // Without a pause, what stands in the way does so at any date.
     match parked(&unpaused(secret), policy, Timestamp::default()) {
         None => Ok(secret),
-        Some(decision) => Err(Refusal::Parked(decision.reason)),
+        Some(decision) => Err(Refusal::Parked(decision.reason())),
     }
 }
 
@@ -181,7 +181,7 @@ pub fn unpaused(secret: &Secret) -> Secret {
 /// Whether a person's word is waited for, a pause apart.
 pub fn held(view: &View, policy: &Policy, now: Now) -> Option<Reason> {
     let view = View { secret: view.secret.as_ref().map(unpaused), ..view.clone() };
-    let reason = decide(&view, policy, now).reason;
+    let reason = decide(&view, policy, now).reason();
     (reason.turn() == Turn::Person).then_some(reason)
 }
 

@@ -80,6 +80,10 @@ pub enum Reason {
     Moved,
     /// The vendor shows the current credential elsewhere, or otherwise, than declared.
     Strays,
+    /// The vendor does not list the current credential any more where it was made.
+    Missing,
+    /// What is published was compared with the vendor's listing.
+    Compared,
     /// Nothing of ours is left in a former place.
     Arrived,
     /// The secret moved less than settle ago.
@@ -200,6 +204,8 @@ impl Reason {
             | Self::LeakedEnding
             | Self::Moved
             | Self::Strays
+            | Self::Missing
+            | Self::Compared
             | Self::Arrived
             | Self::MovedLately
             | Self::AttemptOpen
@@ -356,6 +362,11 @@ impl Reason {
             Self::PresentAgain => ("present-again", "the declaration wants it again, after it was retired"),
             Self::Moved => ("moved", "the declaration changed where the credential is made, or what it is there"),
             Self::Strays => ("strays", "the current credential is not where, or what, the declaration says"),
+            Self::Missing => (
+                "missing-at-vendor",
+                "the vendor does not list the current credential any more: consumers may be failing",
+            ),
+            Self::Compared => ("compared", "what is published was compared with the vendor's listing"),
             Self::Arrived => ("arrived", "nothing is left where the credential was made before"),
             Self::MovedLately => {
                 ("moved-lately", "it moved a moment ago, and another replica may still go by the declaration before")

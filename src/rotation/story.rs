@@ -9,8 +9,9 @@ use crate::model::name::{Arn, VendorId};
 use crate::model::observed::Claim;
 use crate::model::policy::{Ownership, Policy, Rotate};
 use crate::model::time::{Now, Timestamp};
+use crate::rotation::decide::TagChange;
 use crate::rotation::view::{
-    Bootstrap, Company, Feeding, Fit, Hand, Marked, Owner, Role, Secret, Seen, Try, Version, View,
+    Bootstrap, Company, Compared, Facts, Fit, Hand, Known, Marked, Owner, Role, Secret, Seen, Try, Version, View,
 };
 use crate::rotation::{Decision, Step, Violation, decide, guard};
 
@@ -71,17 +72,23 @@ pub(super) fn healthy() -> Told {
         paused_until: None,
         confirmed: None,
         retiring: None,
+        compared: Some(Compared { at: NOW, missing: None }),
         claims: Vec::new(),
     };
     let told = Told {
         view: View {
             secret: Some(secret),
-            listing: Some(Vec::new()),
-            unprovable: false,
-            company: Company::Alone,
+            facts: Facts {
+                listing: found(Vec::new()),
+                company: found(Company::Alone),
+                provable: found(true),
+                sources_moved: found(false),
+                followers_wait: found(false),
+            },
+            compare: false,
+            records: true,
             request: None,
             hand: Hand::Empty,
-            feeding: Feeding::default(),
         },
         policy: Policy::standard(Rotate::Manual, Duration::from_secs(86_400), capabilities),
         vendor_now: NOW,
@@ -94,7 +101,7 @@ pub(super) fn unnamed() -> Told {
     let mut told = healthy();
     told.policy.capabilities.marking = Marking::Unnamed;
     told.policy.ownership = Ownership::Exclusive;
-    for seen in told.view.listing.iter_mut().flatten() {
+    for seen in told.listed() {
         seen.marked = Marked::No;
         seen.last_used = Some(NOW);
     }
@@ -112,7 +119,7 @@ pub(super) fn in_place() -> Told {
 /// No version yet; a bootstrap tag of so many minutes ago.
 pub(super) fn tagged(number: u32, minutes: u64) -> Told {
     let mut told = healthy();
-    told.view.listing = Some(Vec::new());
+    told.listed().clear();
     let secret = told.secret();
     secret.versions.clear();
     secret.changed = ago(minutes);
@@ -123,6 +130,23 @@ pub(super) fn tagged(number: u32, minutes: u64) -> Told {
 impl Told {
     pub(super) fn secret(&mut self) -> &mut Secret {
         self.view.secret.as_mut().unwrap()
+    }
+
+    /// What the vendor lists.
+    pub(super) fn listed(&mut self) -> &mut Vec<Seen> {
+        if self.view.facts.listing.found().is_none() {
+            self.view.facts.listing = found(Vec::new());
+        }
+        self.view.facts.listing.found_mut().unwrap()
+    }
+
+    /// The vendor was asked and did not answer.
+    pub(super) fn silent(&mut self) {
+        self.view.facts.listing = Known::Failed;
+    }
+
+    pub(super) fn company(&mut self, company: Known<Company>) {
+        self.view.facts.company = company;
     }
 
     pub(super) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
@@ -176,7 +200,7 @@ impl Told {
 
     /// A credential lives at the vendor, and a slot tracks it.
     pub(super) fn leased(self, of: Attempt, vendor_id: &str, minutes: u64) -> Self {
-        let lease = Label::Cred(Lease { since: ago(minutes), tracked: tracked(vendor_id) });
+        let lease = Label::Cred(Lease { since: ago(minutes), tracked: tracked(vendor_id), made_in: None });
         let marked = if of == first() { Marked::First(of) } else { Marked::Ours(of) };
         self.with(|told| {
             let slot = told.secret().versions.iter_mut().find(|version| version.id == of.slot_id()).unwrap();
@@ -189,18 +213,18 @@ impl Told {
     pub(super) fn lives(mut self, vendor_id: &str, marked: Marked, minutes: u64) -> Self {
         let marked = if self.policy.capabilities.marking == Marking::Unnamed { Marked::No } else { marked };
         let seen = Seen { id: id(vendor_id), marked, created: ago(minutes), last_used: None, fit: Fit::Declared };
-        self.view.listing.get_or_insert_default().push(seen);
+        self.listed().push(seen);
         self
     }
 
     pub(super) fn dead(self, vendor_id: &str) -> Self {
-        self.with(|told| told.view.listing.as_mut().unwrap().retain(|seen| seen.id != id(vendor_id)))
+        self.with(|told| told.listed().retain(|seen| seen.id != id(vendor_id)))
     }
 
     /// In place: the one record.
     pub(super) fn record(mut self, marked: Marked) -> Self {
-        self.view.listing =
-            Some(vec![Seen { id: id("record"), marked, created: ago(10 * DAY), last_used: None, fit: Fit::Declared }]);
+        let record = Seen { id: id("record"), marked, created: ago(10 * DAY), last_used: None, fit: Fit::Declared };
+        *self.listed() = vec![record];
         self
     }
 
@@ -236,37 +260,64 @@ impl Told {
     pub(super) fn decide(&self) -> Decision {
         let now = Now { store: NOW, vendor: Some(self.vendor_now) };
         let decision = decide(&self.view, &self.policy, now);
-        assert_eq!(guard(&self.view, &decision.step, &self.policy, now), Ok(()), "{decision:?}");
+        if let Some(step) = decision.step() {
+            assert_eq!(guard(&self.view, step, &self.policy, now), Ok(()), "{decision:?}");
+        }
         decision
     }
 }
 
-/// A step in a few words.
-pub(super) fn told(step: &Step) -> String {
+/// Found a moment ago.
+pub(super) fn found<T>(what: T) -> Known<T> {
+    Known::Found { what, at: NOW }
+}
+
+/// The same view, its facts found at that date.
+pub(super) fn found_at(mut view: View, date: Timestamp) -> View {
+    fn redate<T>(known: &mut Known<T>, date: Timestamp) {
+        if let Known::Found { at, .. } = known {
+            *at = date;
+        }
+    }
+    redate(&mut view.facts.listing, date);
+    redate(&mut view.facts.sources_moved, date);
+    redate(&mut view.facts.followers_wait, date);
+    view
+}
+
+/// A decision in a few words.
+pub(super) fn told(decision: &Decision) -> String {
+    match decision {
+        Decision::Wait { .. } => "wait".into(),
+        Decision::Need(fact) => format!("need {fact:?}"),
+        Decision::Act { step, .. } => told_step(step),
+    }
+}
+
+fn told_step(step: &Step) -> String {
     match step {
-        Step::Wait => "wait".into(),
         Step::CreateSecret { .. } => "create secret".into(),
-        Step::TakeOver => "take over".into(),
-        Step::Move { .. } => "move".into(),
-        Step::Arrive { .. } => "arrive".into(),
-        Step::Tag { number, .. } => format!("tag {number}"),
+        Step::Tag(TagChange::TakeOver) => "take over".into(),
+        Step::Tag(TagChange::Move { .. }) => "move".into(),
+        Step::Tag(TagChange::Arrive { .. }) => "arrive".into(),
+        Step::Tag(TagChange::Attempt { number, .. }) => format!("tag {number}"),
         Step::Claim { number, .. } => format!("claim {number}"),
-        Step::Mint { .. } => "mint".into(),
-        Step::MintFirst { .. } => "mint first".into(),
-        Step::Verify { .. } => "verify".into(),
-        Step::Apply { .. } => "apply".into(),
+        Step::Mint { first: false, .. } => "mint".into(),
+        Step::Mint { first: true, .. } => "mint first".into(),
+        Step::Prove { .. } => "prove".into(),
         Step::Restore { .. } => "restore".into(),
         Step::Promote { .. } => "promote".into(),
         Step::Detach { label: Label::Open(_), .. } => "detach kf-open".into(),
         Step::Detach { label: Label::Cred(lease), .. } => format!("detach kf-cred {}", lease.tracked),
         Step::Detach { label, .. } => format!("detach {label}"),
         Step::Close { .. } => "close".into(),
-        Step::Revoke { id, tracked: true } => format!("revoke {id}"),
-        Step::Revoke { id, tracked: false } => format!("revoke leftover {id}"),
-        Step::Untag => "untag".into(),
-        Step::MarkRetiring => "mark retiring".into(),
-        Step::MarkEnding { .. } => "mark ending".into(),
-        Step::UnmarkRetiring => "unmark retiring".into(),
+        Step::Revoke { id, tracked: true, .. } => format!("revoke {id}"),
+        Step::Revoke { id, tracked: false, .. } => format!("revoke leftover {id}"),
+        Step::Tag(TagChange::AttemptDone) => "untag".into(),
+        Step::Tag(TagChange::Retiring) => "mark retiring".into(),
+        Step::Tag(TagChange::Ending { .. }) => "mark ending".into(),
+        Step::Tag(TagChange::NotRetiring) => "unmark retiring".into(),
+        Step::Tag(TagChange::Compared { missing }) => format!("compared, {} missing", usize::from(missing.is_some())),
         Step::DeleteSecret => "delete secret".into(),
     }
 }

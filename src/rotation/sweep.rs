@@ -9,6 +9,13 @@
 //!   window and was **never used** (nobody can use a secret that was lost; a first credential is
 //!   proved before it is stored, so its maker's own login counts for nothing).
 //!
+//! What was made for a version that AWSCURRENT, AWSPENDING or AWSPREVIOUS is on is no leftover, lease or
+//! no lease: people and tools take labels off.
+//!
+//! More than three at once are a person's to judge. There is no rule about their share of what is
+//! listed: by a mark each is proved for itself, and without marks no more than one attempt is ever
+//! unresolved, while in a small place one leftover is half of what is listed.
+//!
 //! Everything else is foreign: reported, never touched.
 
 use std::time::Duration;
@@ -19,6 +26,7 @@ use crate::model::label::Label;
 use crate::model::name::VendorId;
 use crate::model::policy::{Ownership, Policy};
 use crate::model::time::{Now, Timestamp};
+use crate::rotation::decide::Site;
 use crate::rotation::reason::earlier;
 use crate::rotation::view::{Bootstrap, Company, Fit, Marked, Secret, Seen, Version, View, short};
 
@@ -30,15 +38,15 @@ const LEFTOVERS_MAX: usize = 3;
 pub enum Sweep {
     /// Nothing to do now.
     Nothing,
-    /// A leftover to revoke.
-    Revoke(VendorId),
+    /// A leftover to revoke, and where the vendor is asked.
+    Revoke(VendorId, Vec<Site>),
     /// More than keyferry revokes unasked.
     TooMany,
 }
 
 /// Looks for a leftover that may be revoked now.
 pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &Policy, now: Now) -> Sweep {
-    let Some(listing) = &view.listing else { return Sweep::Nothing };
+    let Some(listing) = view.listing() else { return Sweep::Nothing };
     let Some(vendor_now) = now.vendor else { return Sweep::Nothing };
     let judge = Judge { secret, current, policy, now };
     let leftovers: Vec<&Seen> = listing
@@ -49,7 +57,7 @@ pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &P
     match leftovers.first() {
         None => Sweep::Nothing,
         Some(_) if leftovers.len() > LEFTOVERS_MAX => Sweep::TooMany,
-        Some(first) => Sweep::Revoke(first.id.clone()),
+        Some(first) => Sweep::Revoke(first.id.clone(), sites(first, secret)),
     }
 }
 
@@ -57,13 +65,21 @@ pub fn sweep(secret: &Secret, current: Option<&Version>, view: &View, policy: &P
 pub fn next(secret: &Secret, view: &View, policy: &Policy, now: Now) -> Option<Timestamp> {
     let vendor_now = now.vendor?;
     let judge = Judge { secret, current: secret.with(&Label::Current), policy, now };
-    let listed = view.listing.iter().flatten().filter(|seen| told_apart(seen, view, policy));
+    let listed = view.listing().into_iter().flatten().filter(|seen| told_apart(seen, view, policy));
     let young = listed.filter(|seen| judge.closed_leftover(seen));
     young
         .map(|seen| {
             now.store.plus((policy.settle * 2 + Duration::from_secs(1)).saturating_sub(vendor_now.since(seen.created)))
         })
         .fold(None, |soonest, date| earlier(soonest, Some(date)))
+}
+
+/// Where a listed credential is ended: where it was seen.
+fn sites(seen: &Seen, secret: &Secret) -> Vec<Site> {
+    match seen.fit {
+        Fit::Declared | Fit::Differs => vec![Site::Declared],
+        Fit::Away { .. } => secret.formers().map(|one| Site::Former(one.clone())).collect(),
+    }
 }
 
 /// What becomes of a listed credential that no lease tracks.
@@ -119,13 +135,13 @@ pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy
         // stays until nothing is left of the earlier ones, so that every pass looks for them.
         Marking::Named if tag.number <= 1 => true,
         Marking::Named => {
-            let Some(listing) = &view.listing else { return false };
+            let Some(listing) = view.listing() else { return false };
             let left = |seen: &Seen| matches!(seen.marked, Marked::First(_)) && !secret.tracks(&seen.id);
             !listing.iter().any(left) && now.store.since(tag.at) > policy.settle
         }
         Marking::Unnamed if policy.ownership == Ownership::Shared || !policy.capabilities.last_used => true,
         Marking::Unnamed => {
-            let Some(listing) = &view.listing else { return false };
+            let Some(listing) = view.listing() else { return false };
             let left = listing.iter().any(|seen| !secret.tracks(&seen.id) && first_unmarked(seen, tag, policy));
             !left && now.store.since(tag.at) > policy.settle * 2
         }
@@ -136,7 +152,7 @@ pub fn first_done(tag: &Bootstrap, secret: &Secret, view: &View, policy: &Policy
 /// the declared place; what is said of a former one stands for itself.
 fn told_apart(seen: &Seen, view: &View, policy: &Policy) -> bool {
     let away = matches!(seen.fit, Fit::Away { .. });
-    policy.capabilities.marking != Marking::Unnamed || away || view.company == Company::Alone
+    policy.capabilities.marking != Marking::Unnamed || away || view.facts.company.found() == Some(&Company::Alone)
 }
 
 /// Whether an unmarked credential may be told by elimination: nobody else makes any where it lives.
@@ -179,7 +195,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// Whether it is a leftover of a closed attempt, its age apart.
     fn closed_leftover(&self, seen: &Seen) -> bool {
-        if self.secret.tracks(&seen.id) {
+        if self.secret.tracks(&seen.id) || self.sheltered(seen) {
             return false;
         }
         match self.policy.capabilities.marking {
@@ -191,6 +207,27 @@ impl Judge<'_> {
             },
             Marking::Unnamed => exclusive(seen, self.policy) && self.unmarked_leftover(seen),
         }
+    }
+
+    /// Whether a label that readers or a promotion may follow is on a version that this credential may
+    /// be in, although no lease says so: people and tools take labels off. By a mark it is told which;
+    /// without marks it may be any.
+    fn sheltered(&self, seen: &Seen) -> bool {
+        let mut bare = self.secret.shelters().filter_map(|version| Some(version.slot()?.attempt));
+        match (&seen.marked, self.policy.capabilities.marking) {
+            (Marked::Ours(attempt) | Marked::First(attempt), _) => {
+                bare.any(|sheltering| sheltering == *attempt) || self.unsettled(*attempt)
+            }
+            (Marked::No, Marking::Unnamed) => bare.next().is_some(),
+            (Marked::No, Marking::Named | Marking::InPlace) => false,
+        }
+    }
+
+    /// Whether the slot of an attempt has no lease, and labels of the secret moved a moment ago: a label
+    /// that was just taken off that version may be put back.
+    fn unsettled(&self, attempt: Attempt) -> bool {
+        let bare = self.secret.slot_of(attempt).is_some_and(|slot| slot.lease().is_none() && !slot.has(&Label::Closed));
+        bare && self.now.store.since(self.secret.changed) <= self.policy.settle
     }
 
     /// Attempts at a first version have no claim: closed by another content of the slot, or by

@@ -170,6 +170,34 @@ impl Retiring {
     }
 }
 
+/// When what is published was last compared with the vendor's listing.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Compared {
+    /// AWS's date of it.
+    pub at: Timestamp,
+    /// The version whose credential the vendor did not list, if it did not.
+    pub missing: Option<VersionId>,
+}
+
+impl Compared {
+    /// As it stands in the tag: `<seconds>`, or `<seconds>:<version>`.
+    pub fn to_tag(&self) -> String {
+        match &self.missing {
+            None => self.at.seconds().to_string(),
+            Some(version) => format!("{}:{version}", self.at.seconds()),
+        }
+    }
+
+    /// What can't be read counts as not there: it is compared anew.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, missing) = match text.split_once(':') {
+            None => (text, None),
+            Some((at, version)) => (at, Some(VersionId::new(version).ok()?)),
+        };
+        Some(Self { at: Timestamp::from_seconds(at.parse().ok()?), missing })
+    }
+}
+
 /// A date as it stands in a tag: seconds since the epoch, or RFC 3339.
 pub fn date(text: &str) -> Option<Timestamp> {
     text.parse().ok().map(Timestamp::from_seconds).or_else(|| Timestamp::parse_rfc3339(text))

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::model::attempt::{Attempt, Base, Cause};
 use crate::model::label::{
-    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT, TAG_MOVED, TAG_PAUSE,
-    TAG_PLACE, TAG_RETIRING, Tracked,
+    Label, Lease, PlaceKey, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_COMPARED, TAG_CONFIRMED, TAG_CREDENTIAL, TAG_DEPLOYMENT,
+    TAG_MOVED, TAG_PAUSE, TAG_PLACE, TAG_RETIRING, Tracked,
 };
 use crate::model::name::{Arn, Deployment, Name, VendorId, VersionId};
 use crate::model::observed::{self, Claim, Obstacle};
@@ -19,9 +19,9 @@ use crate::model::place::At;
 use crate::model::time::Timestamp;
 use crate::rotation::tags;
 
-pub use crate::rotation::feeding::Feeding;
+pub use crate::rotation::facts::{Company, Fact, Facts, Known};
 pub use crate::rotation::seen::{Fit, Marked, Seen, add_away, seen};
-pub use crate::rotation::tags::{Accepted, Bootstrap, Dwelling, FOR_EVER, Retiring};
+pub use crate::rotation::tags::{Accepted, Bootstrap, Compared, Dwelling, FOR_EVER, Retiring};
 
 /// Further numbers looked at beyond the last attempt found on a base. AWS prunes old versions
 /// oldest first, so the numbers still listed may start high.
@@ -126,6 +126,17 @@ pub enum Owner {
     },
 }
 
+/// Where a leased credential was made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Home<'a> {
+    /// Where the declaration says.
+    Declared,
+    /// Where the secret's credentials were made before.
+    Former(&'a Dwelling),
+    /// Nobody knows.
+    Unknown,
+}
+
 /// The AWS secret.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Secret {
@@ -157,6 +168,8 @@ pub struct Secret {
     pub confirmed: Option<Accepted>,
     /// The retiring tag.
     pub retiring: Option<Retiring>,
+    /// When the vendor's listing was last compared with what is published, and what was found.
+    pub compared: Option<Compared>,
     /// What the claims that still carry `kf-open` say, as far as they could be read.
     pub claims: Vec<Claim>,
 }
@@ -185,6 +198,7 @@ impl Secret {
             paused_until: secret.tags.get(TAG_PAUSE).map(|text| tags::date(text).unwrap_or(FOR_EVER)),
             confirmed: secret.tags.get(TAG_CONFIRMED).and_then(|text| Accepted::parse(text)),
             retiring: secret.tags.get(TAG_RETIRING).and_then(|text| Retiring::parse(text)),
+            compared: secret.tags.get(TAG_COMPARED).and_then(|text| Compared::parse(text)),
             at: secret.tags.get(TAG_AT).and_then(|text| At::parse(text)),
             moved: secret.tags.get(TAG_MOVED).and_then(|text| tags::date(text)),
             dwellings: secret.tags.iter().filter_map(|(key, text)| Dwelling::parse(key, text)).collect(),
@@ -227,6 +241,33 @@ impl Secret {
         let current = self.with(&Label::Current);
         let unmarked = current.filter(|current| current.slot().is_none() && current.lease().is_none());
         unmarked.is_some_and(|current| self.accepted.as_ref().is_some_and(|one| one.version == current.id))
+    }
+
+    /// The stored version that may become current: AWSPENDING is on it, and AWSCURRENT is not.
+    pub fn candidate(&self) -> Option<&Version> {
+        self.with(&Label::Pending).filter(|pending| !pending.has(&Label::Current) && pending.slot().is_some())
+    }
+
+    /// Where a leased credential was made: in the declared place, in one that the secret has left, or
+    /// nobody knows, because other tools took the tags off that would say so.
+    pub fn home(&self, lease: &Lease, declared: &str) -> Home<'_> {
+        match lease.made_in {
+            Some(key) if key == PlaceKey::of(declared) => Home::Declared,
+            Some(key) => {
+                let former = self.dwellings.iter().find(|one| PlaceKey::of(&one.place) == key);
+                former.map_or(Home::Unknown, Home::Former)
+            }
+            // An older keyferry wrote the label: its place is known while the tags never told of two.
+            None if self.place.as_deref() == Some(declared) && self.formers().next().is_none() => Home::Declared,
+            None => Home::Unknown,
+        }
+    }
+
+    /// Whether a reader or a promotion may come upon a version of ours whose lease was taken off: what
+    /// was made for it may be in use although nothing tracks it.
+    pub fn shelters(&self) -> impl Iterator<Item = &Version> {
+        let bare = |version: &&Version| version.referenced() && version.lease().is_none() && version.slot().is_some();
+        self.versions.iter().filter(bare)
     }
 
     /// Whether the end of this version's credential has begun because the declaration retired it:
@@ -378,37 +419,33 @@ pub enum Hand {
     },
 }
 
-/// Whether another declared credential is made in the same place, at a vendor that keeps no marks and
-/// where the declaration says that none is. Names may differ where the place is one: an application
-/// has ids, and a name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Company {
-    /// Nobody asked, or the vendor could not tell of every other one: nothing is told by elimination.
-    #[default]
-    Untold,
-    /// None is.
-    Alone,
-    /// At least one is.
-    Others,
-}
-
 /// Everything a decision is made from, besides the policy and the date.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct View {
     /// The secret; `None` when there is none of that name.
     pub secret: Option<Secret>,
-    /// What the vendor listed; `None` when it was not asked or did not answer.
-    pub listing: Option<Vec<Seen>>,
-    /// The vendor was asked, and no login there would tell whether a credential works.
-    pub unprovable: bool,
-    /// Who else is made there, where that matters.
-    pub company: Company,
+    /// What else is known.
+    pub facts: Facts,
+    /// Whether the vendor's listing is wanted in any case: somebody compares.
+    pub compare: bool,
+    /// Whether what is found may be written down; not by a look that changes nothing.
+    pub records: bool,
     /// What a person asked for.
     pub request: Option<Cause>,
     /// What this process did a moment ago.
     pub hand: Hand,
-    /// How it stands with credentials that feed this one, and with those that it feeds.
-    pub feeding: Feeding,
+}
+
+impl View {
+    /// What the vendor listed; `None` where it was not asked, or did not answer.
+    pub fn listing(&self) -> Option<&[Seen]> {
+        self.facts.listing.found().map(Vec::as_slice)
+    }
+
+    /// One listed credential.
+    pub fn listed(&self, id: &VendorId) -> Option<&Seen> {
+        self.listing()?.iter().find(|seen| seen.id == *id)
+    }
 }
 
 #[cfg(test)]

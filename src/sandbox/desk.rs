@@ -162,6 +162,9 @@ pub fn under<S>(
             answer
         }
         Some(Effect::Refuse { status, code }) => refuse(state, Refused::With { status: *status, code }),
+        Some(Effect::Pretend { status, body }) => {
+            Reply { status: *status, headers: Vec::new(), body: Bytes::from(body.clone()) }
+        }
         Some(Effect::DropBefore) => return None,
         Some(Effect::DropAfter) => {
             apply(state);

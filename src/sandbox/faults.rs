@@ -20,6 +20,14 @@ pub enum Effect {
         /// Error code in the service's own error shape.
         code: String,
     },
+    /// Not applied, and answered with this: what something in front of the service may say in its
+    /// place.
+    Pretend {
+        /// HTTP status.
+        status: u16,
+        /// The body.
+        body: String,
+    },
     /// Connection dropped before anything was applied.
     DropBefore,
     /// Applied, then the connection is dropped: the reply is lost.

@@ -11,6 +11,7 @@ mod faults;
 mod keycard;
 mod order;
 mod preflight;
+mod ring;
 mod sandbox;
 mod sign_in;
 mod stage;

@@ -258,7 +258,12 @@ impl World {
         let since = if first { 0 } else { aws.claims[usize::from(row)].map_or(0, |claim| claim.age) };
         let leased = self.config.vendor != Vendor::InPlace && self.config.weak != Some(Weakening::NoLease);
         let alone = aws.empty();
-        aws.slots[usize::from(row)] = Some(SlotV { cred, age: 0, lease: leased.then_some(since) });
+        aws.slots[usize::from(row)] = Some(SlotV {
+            cred,
+            age: 0,
+            lease: leased.then_some(since),
+            there: self.places.get(state.place).cred(cred).there,
+        });
         aws.pending = slot_code(row);
         if alone {
             aws.current = slot_code(row);
@@ -283,7 +288,7 @@ impl World {
         if aws.empty() {
             return Err("a tombstone becomes the first version (invariant 8)".into());
         }
-        aws.slots[usize::from(row)] = Some(SlotV { cred: NONE, age: 0, lease: None });
+        aws.slots[usize::from(row)] = Some(SlotV { cred: NONE, age: 0, lease: None, there: false });
         aws.changed = 0;
         self.set_aws(state, aws);
         Ok(Reply::Done)

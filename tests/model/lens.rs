@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keyferry::model::attempt::{Attempt, Cause};
-use keyferry::model::label::{Label, Lease, Tracked};
+use keyferry::model::label::{Label, Lease, PlaceKey, Tracked};
 use keyferry::model::name::{Deployment, Name, SecretName, VendorId, VersionId};
 use keyferry::model::observed::{self, Claim, Obstacle};
 use keyferry::model::place::At;
 use keyferry::model::policy::Policy;
 use keyferry::model::time::{Now, Timestamp};
+use keyferry::rotation::decide::{Site, TagChange};
 use keyferry::rotation::tags::{Ending, Retiring};
 use keyferry::rotation::view::{
-    Accepted, Bootstrap, Company, Dwelling, Feeding, Fit, Hand as RealHand, Marked, Owner, Role, Secret, Seen, Try,
-    Version, View, open_claims, short,
+    Accepted, Bootstrap, Company, Compared, Dwelling, Fact, Facts, Fit, Hand as RealHand, Known, Marked, Owner, Role,
+    Secret, Seen, Try, Version, View, open_claims, short,
 };
-use keyferry::rotation::{Reason, Step, decide, guard};
+use keyferry::rotation::{Decision, Reason, Step, decide, guard};
 
 use crate::config::{Age, Config, Declared, EVIDENCE_MAX, Evidence, Said, Vendor, at, site};
 use crate::names::{Code, Names, claim_code, is_slot, row_of, slot_code};
@@ -75,24 +76,24 @@ impl Lens {
 
     /// Asks the shipping `decide`, and `guard` whether it agrees.
     pub fn decide(&self, aws: &Aws, place: Option<&Place>, ask: Ask) -> Result<Answer, String> {
-        let view = self.view(aws, place, ask);
-        let now = Now { store: NOW, vendor: place.map(|_| NOW.plus(VENDOR_AHEAD)) };
+        let mut view = self.view(aws, ask);
         let policy = self.policy(ask.said);
-        let decision = decide(&view, policy, now);
+        let (decision, now) = self.settle(&mut view, aws, place, ask, policy);
         if self.config.weak.is_none()
-            && let Err(violation) = guard(&view, &decision.step, policy, now)
+            && let Some(step) = decision.step()
+            && let Err(violation) = guard(&view, step, policy, now)
         {
-            return Err(format!("guard refuses {:?}: {violation}", decision.step));
+            return Err(format!("guard refuses {step:?}: {violation}"));
         }
-        let mut act = self.act(&decision.step, &view, ask.said);
+        let mut act = self.act(decision.step(), ask.said);
         let mut decision = decision;
         if act == Act::Beyond {
             // No room for another try: as if the last one were a moment ago.
             let patience = Duration::from_secs(1 << 40);
             let policy = Policy { backoff_first: patience, backoff_max: patience, ..policy.clone() };
-            let patient = decide(&view, &policy, now);
-            if patient.step != Step::Wait {
-                act = self.act(&patient.step, &view, ask.said);
+            let (patient, _) = self.settle(&mut view, aws, place, ask, &policy);
+            if patient.step().is_some() {
+                act = self.act(patient.step(), ask.said);
                 decision = patient;
             }
         }
@@ -100,10 +101,32 @@ impl Lens {
         if ask.hand == Hand::Empty && aws.paused && !matches!(act, Act::Wait | Act::Beyond) {
             return Err(format!("\"{act}\" although paused (invariant 13)"));
         }
-        self.judge(aws, act, decision.reason, ask.request)?;
+        self.judge(aws, act, decision.reason(), ask.request)?;
         self.judge_evidence(aws, place, act, ask.request)?;
         self.judge_retired(aws, act, ask.said)?;
-        Ok(Answer { act, reason: decision.reason })
+        Ok(Answer { act, reason: decision.reason() })
+    }
+
+    /// Fetches every fact that `decide` asks for, as the engine does.
+    fn settle(&self, view: &mut View, aws: &Aws, place: Option<&Place>, ask: Ask, policy: &Policy) -> (Decision, Now) {
+        fn found<T>(what: T) -> Known<T> {
+            Known::Found { what, at: NOW }
+        }
+        loop {
+            let listed = view.listing().is_some();
+            let now = Now { store: NOW, vendor: listed.then(|| NOW.plus(VENDOR_AHEAD)) };
+            match decide(view, policy, now) {
+                Decision::Need(Fact::Listing) => {
+                    let listing = place.map(|place| self.listing(place, aws, ask.said));
+                    view.facts.listing = listing.map_or(Known::Failed, found);
+                }
+                Decision::Need(Fact::Company) => view.facts.company = found(Company::Alone),
+                Decision::Need(Fact::Proof) => view.facts.provable = found(true),
+                Decision::Need(Fact::Sources) => view.facts.sources_moved = found(false),
+                Decision::Need(Fact::Followers) => view.facts.followers_wait = found(false),
+                decision => return (decision, now),
+            }
+        }
     }
 
     /// What no decision may be, judged by what really happened: the overlap is over, or nothing is
@@ -203,15 +226,14 @@ impl Lens {
     }
 
     /// The view that `decide` gets.
-    pub fn view(&self, aws: &Aws, place: Option<&Place>, ask: Ask) -> View {
+    pub fn view(&self, aws: &Aws, ask: Ask) -> View {
         let mut view = View {
             secret: aws.exists.then(|| self.secret(aws)),
-            listing: place.map(|place| self.listing(place, aws, ask.said)),
-            unprovable: false,
-            company: Company::Alone,
+            facts: Facts::default(),
+            compare: false,
+            records: true,
             request: ask.request,
             hand: self.hand(ask.hand),
-            feeding: Feeding::default(),
         };
         if !ask.read
             && let Some(secret) = &mut view.secret
@@ -294,6 +316,8 @@ impl Lens {
                 since: self.date(tag.since),
                 ending: tag.ending.map(|(code, age)| Ending { at: self.date(age), version: self.id(code) }),
             }),
+            // When it was compared is no part of the state: the date moves nothing else.
+            compared: Some(Compared { at: NOW, missing: None }),
             claims,
         }
     }
@@ -335,7 +359,7 @@ impl Lens {
         let holders = [(aws.current, Label::Current), (aws.previous, Label::Previous), (aws.pending, Label::Pending)];
         let mut labels: Vec<Label> =
             holders.into_iter().filter(|(holder, _)| *holder == code).map(|(_, label)| label).collect();
-        labels.extend(slot.lease.map(|age| Label::Cred(self.lease(age, slot.cred))));
+        labels.extend(slot.lease.map(|age| Label::Cred(self.lease(age, slot))));
         labels.extend((aws.newest_tombstone() == Some(code)).then_some(Label::Closed));
         labels
     }
@@ -344,8 +368,9 @@ impl Lens {
         short(&self.names.creds[cred])
     }
 
-    fn lease(&self, age: Age, cred: u8) -> Lease {
-        Lease { since: self.date(age), tracked: self.tracked(cred) }
+    fn lease(&self, age: Age, slot: SlotV) -> Lease {
+        let made_in = self.config.declared.moves().then(|| PlaceKey::of(site(slot.there)));
+        Lease { since: self.date(age), tracked: self.tracked(slot.cred), made_in }
     }
 
     fn tracked(&self, cred: u8) -> Tracked {
@@ -418,7 +443,8 @@ impl Lens {
         self.names.find(attempt)
     }
 
-    fn act(&self, step: &Step, view: &View, said: Said) -> Act {
+    fn act(&self, step: Option<&Step>, said: Said) -> Act {
+        let Some(step) = step else { return Act::Wait };
         let there = said == Said::There;
         let firsts = self.names.rows.iter().filter(|row| row.base == NONE && !row.stranger).count() as u8;
         // Only where leftovers are told by elimination does it matter what was there before.
@@ -436,30 +462,33 @@ impl Lens {
                 .fold(0, |mask, cred| mask | 1 << cred)
         };
         match step {
-            Step::Wait => Act::Wait,
             Step::CreateSecret { before } => Act::CreateSecret { before: known(before), there },
-            Step::TakeOver => Act::TakeOver { there },
-            Step::Move { from } => Act::Move { from: from.at == self.at(true), there },
-            Step::Arrive { left } => Act::Arrive { left: left.at == self.at(true) },
-            Step::Tag { number, .. } if *number > u32::from(firsts) => Act::Beyond,
-            Step::Tag { number, before } => Act::Tag { number: *number as u8, before: known(before) },
-            Step::Untag => Act::Untag,
-            Step::MarkRetiring => Act::MarkRetiring,
-            Step::MarkEnding { version, since } => {
-                Act::MarkEnding { code: self.code(version), since: self.age(*since) }
-            }
-            Step::UnmarkRetiring => Act::UnmarkRetiring,
+            Step::Tag(change) => match change {
+                TagChange::TakeOver => Act::TakeOver { there },
+                TagChange::Move { from } => Act::Move { from: from.at == self.at(true), there },
+                TagChange::Arrive { left } => Act::Arrive { left: left.at == self.at(true) },
+                TagChange::Attempt { number, .. } if *number > u32::from(firsts) => Act::Beyond,
+                TagChange::Attempt { number, before } => Act::Tag { number: *number as u8, before: known(before) },
+                TagChange::AttemptDone => Act::Untag,
+                TagChange::Retiring => Act::MarkRetiring,
+                TagChange::Ending { version, since } => {
+                    Act::MarkEnding { code: self.code(version), since: self.age(*since) }
+                }
+                TagChange::NotRetiring => Act::UnmarkRetiring,
+                TagChange::Compared { .. } => Act::Wait,
+            },
             Step::DeleteSecret => Act::DeleteSecret,
             Step::Claim { attempt, cause, before, .. } => match self.row(*attempt) {
                 Some(row) => Act::Claim { row, leak: *cause == Cause::Leaked, before: listed(before) },
                 None => Act::Beyond,
             },
-            Step::Mint { attempt, .. } => self.row(*attempt).map_or(Act::Beyond, |row| Act::Mint { row, there }),
-            Step::MintFirst { attempt, .. } => {
-                self.row(*attempt).map_or(Act::Beyond, |row| Act::MintFirst { row, there })
-            }
-            Step::Verify { version } => Act::Verify { code: self.code(version) },
-            Step::Apply { version } => Act::Apply { code: self.code(version) },
+            Step::Mint { attempt, first, .. } => match (self.row(*attempt), first) {
+                (None, _) => Act::Beyond,
+                (Some(row), false) => Act::Mint { row, there },
+                (Some(row), true) => Act::MintFirst { row, there },
+            },
+            Step::Prove { version } if self.config.vendor == Vendor::InPlace => Act::Apply { code: self.code(version) },
+            Step::Prove { version } => Act::Verify { code: self.code(version) },
             Step::Restore { version } => Act::Restore { code: self.code(version) },
             Step::Promote { version, from, .. } => {
                 Act::Promote { code: self.code(version), from: from.as_ref().map_or(NONE, |from| self.code(from)) }
@@ -477,14 +506,16 @@ impl Lens {
                 Act::Detach { mark, code }
             }
             Step::Close { attempt } => self.row(*attempt).map_or(Act::Beyond, |row| Act::Close { row }),
-            Step::Revoke { id, tracked } => {
-                let seen = view.listing.iter().flatten().find(|seen| seen.id == *id);
-                // As `perform` does it: where it was seen; and what was seen nowhere, wherever it may be.
-                let sent = match seen.map(|seen| seen.fit) {
-                    Some(Fit::Away { .. }) => Sent::to(!there),
-                    None if view.secret.as_ref().is_some_and(|secret| secret.formers().next().is_some()) => Sent::Both,
-                    Some(Fit::Declared | Fit::Differs) | None => Sent::to(there),
+            Step::Revoke { id, tracked, sites, home } => {
+                let at = |site: &Site| match site {
+                    Site::Declared => there,
+                    Site::Former(one) => one.at == self.at(true),
                 };
+                let sent = match (sites.iter().any(at), sites.iter().all(at)) {
+                    (true, false) => Sent::Both,
+                    (new, _) => Sent::to(new),
+                };
+                assert!(*home || sent == Sent::Both, "the place is known, or every place is asked");
                 let cred = self.names.cred(id).expect("a step names what was listed");
                 Act::Revoke { cred, tracked: *tracked, sent }
             }

@@ -112,7 +112,7 @@ impl World {
         to.budget.strangers -= 1;
         place.creds[usize::from(cred)] =
             Some(Cred { row, live: true, age: 0, dud: false, used: true, foreign: true, there: false, idle: 0 });
-        aws.slots[usize::from(row)] = Some(SlotV { cred, age: 0, lease: None });
+        aws.slots[usize::from(row)] = Some(SlotV { cred, age: 0, lease: None, there: false });
         aws.previous = aws.current;
         aws.current = slot_code(row);
         aws.moved = 0;

@@ -41,6 +41,8 @@ pub struct SlotV {
     pub age: Age,
     /// `kf-cred`: since its claim.
     pub lease: Option<Age>,
+    /// Where `kf-cred` says that it was made: the new place, or the old one.
+    pub there: bool,
 }
 
 /// The bootstrap tag.
@@ -490,7 +492,7 @@ pub fn start(config: &Config) -> (Aws, Place) {
     if config.start != Start::Missing {
         let foreign = config.start == Start::Takeover;
         let lease = (!foreign && config.vendor != Vendor::InPlace).then_some(oldest);
-        aws.slots[0] = Some(SlotV { cred: 0, age: oldest, lease });
+        aws.slots[0] = Some(SlotV { cred: 0, age: oldest, lease, there: false });
         aws.current = slot_code(0);
         let there = false;
         place.creds[0] =

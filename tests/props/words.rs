@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use keyferry::model::attempt::{Attempt, Mark, Note, attempt_of_mark, mark_prefix};
 use keyferry::model::label::{
-    Label, Lease, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_MOVED, TAG_NOTE, TAG_PAUSE, TAG_PLACE,
+    Label, Lease, PlaceKey, TAG_AT, TAG_ATTEMPT, TAG_BASE, TAG_CONFIRMED, TAG_MOVED, TAG_NOTE, TAG_PAUSE, TAG_PLACE,
     TAG_RETIRING, Tracked,
 };
 use keyferry::model::name::{Arn, Deployment, Name, SecretName, VendorId, VersionId};
@@ -43,7 +43,8 @@ fn vendor_id() -> impl Strategy<Value = VendorId> {
 #[test]
 fn a_label_that_keyferry_writes_is_read_back_and_fits() {
     holds(400, [], (vendor_id(), moment()), |(id, since)| {
-        let label = Label::Cred(Lease { since, tracked: Tracked::of(&id) });
+        let made_in = (since.seconds() % 2 == 0).then(|| PlaceKey::of(id.as_str()));
+        let label = Label::Cred(Lease { since, tracked: Tracked::of(&id), made_in });
         let written = label.to_string();
         assert_eq!(Label::parse(&written), label);
         assert!(written.len() <= 256 && written.chars().all(|c| c.is_ascii_graphic()), "{written:?}");

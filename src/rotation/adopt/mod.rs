@@ -27,7 +27,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::capability::Marking;
-use crate::model::label::{Label, Lease, Tracked};
+use crate::model::label::{Label, Lease, PlaceKey, Tracked};
 use crate::model::name::{Name, SecretName, VendorId, VersionId};
 use crate::model::observed::{Listed, Listing, Tie};
 use crate::model::policy::{Policy, Wanted};
@@ -132,7 +132,11 @@ pub fn candidate(found: &Found<'_>, policy: &Policy, id: &VendorId, now: Now) ->
     let made = || Timestamp::from_seconds(listed.created.min(now.store).seconds());
     let since = if in_place { current.created } else { made() };
     let missing = Missing {
-        lease: (!in_place && !tracked).then(|| Lease { since, tracked: Tracked::of(id) }),
+        lease: (!in_place && !tracked).then(|| Lease {
+            since,
+            tracked: Tracked::of(id),
+            made_in: Some(PlaceKey::of(&policy.place)),
+        }),
         tags: secret.owner != Owner::Us || secret.place.as_ref() != Some(&policy.place),
         base: in_place && !accepted && current.slot().is_none(),
     };
@@ -175,7 +179,7 @@ fn free(secret: &Secret, policy: &Policy, now: Timestamp) -> Result<(), Refused>
     // As if it were ours already: what else stands in the way, a pause included.
     let ours = Secret { owner: Owner::Us, ..secret.clone() };
     if let Some(parked) = parked(&ours, policy, now) {
-        return Err(Refused::Parked(parked.reason));
+        return Err(Refused::Parked(parked.reason()));
     }
     if policy.wanted == Wanted::Retired || secret.retiring.is_some() {
         return Err(Refused::Retired);

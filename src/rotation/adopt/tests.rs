@@ -5,6 +5,7 @@ use super::*;
 use crate::model::attempt::{Cause, Mark};
 use crate::model::observed::Obstacle;
 use crate::model::policy::{Rotate, Takeover};
+use crate::rotation::decide::TagChange;
 use crate::rotation::story::*;
 use crate::rotation::view::{Bootstrap, Retiring};
 use crate::rotation::{Step, decide};
@@ -54,7 +55,7 @@ impl Situation {
 }
 
 fn lease(which: &str) -> Label {
-    Label::Cred(Lease { since: ago(10 * DAY), tracked: tracked(which) })
+    Label::Cred(Lease { since: ago(10 * DAY), tracked: tracked(which), made_in: None })
 }
 
 const GOOD: Proof = Proof { shape: Shape::Same, tie: Tie::This, login: Login::Good };
@@ -280,19 +281,24 @@ fn once_adopted_it_is_like_any_other() {
         let after = |written: &[Write]| after(&situation.told.view, written, &situation.told.policy, NOW);
         let adopted = after(&written);
         let decision = decide(&adopted, &situation.told.policy, now(NOW));
-        assert_eq!((decision.step, decision.reason), (Step::Wait, Reason::Healthy), "{marking:?}");
-        assert_eq!(decision.look_again, Some(ago(10 * DAY).plus(std::time::Duration::from_secs(20 * 86_400))));
+        assert_eq!((decision.step(), decision.reason()), (None, Reason::Healthy), "{marking:?}");
+        assert_eq!(decision.until(), Some(ago(10 * DAY).plus(std::time::Duration::from_secs(20 * 86_400))));
         let due = now(NOW.plus(std::time::Duration::from_secs(11 * 86_400)));
-        assert!(matches!(decide(&adopted, &situation.told.policy, due).step, Step::Claim { cause: Cause::Due, .. }));
+        assert!(matches!(
+            decide(&found_at(adopted.clone(), due.store), &situation.told.policy, due).step(),
+            Some(Step::Claim { cause: Cause::Due, .. })
+        ));
         // Cut after any write but the last, nothing is done; not even where it is due.
         for count in 0..written.len() {
             let cut = after(&written[..count]);
+            let cut = found_at(cut, due.store);
             let decision = decide(&cut, &situation.told.policy, due);
-            assert_eq!((decision.step, decision.reason), (Step::Wait, Reason::NotOurs), "{marking:?} {count}");
+            assert_eq!((decision.step(), decision.reason()), (None, Reason::NotOurs), "{marking:?} {count}");
             let mut takes_over = situation.told.policy.clone();
             takes_over.takeover = Takeover::Rotate;
-            let step = decide(&cut, &takes_over, due).step;
-            assert_eq!(step, Step::TakeOver, "{marking:?} {count}: the declaration lets it");
+            let decision = decide(&cut, &takes_over, due);
+            let takes = Some(&Step::Tag(TagChange::TakeOver));
+            assert_eq!(decision.step(), takes, "{marking:?} {count}: the declaration lets it");
         }
     }
 }

@@ -9,10 +9,10 @@ use crate::model::label::{Label, Lease, Tracked};
 use crate::model::policy::{Policy, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
 use crate::rotation::Reason;
-use crate::rotation::decide::{Decision, FRESH_MAX, Step};
+use crate::rotation::decide::{Decision, FRESH_MAX, Site, Step, TagChange};
 use crate::rotation::reason::earlier;
 use crate::rotation::sweep::{self, Sweep};
-use crate::rotation::view::{Hand, Marked, Secret, Version, View};
+use crate::rotation::view::{Dwelling, Fit, Hand, Home, Marked, Secret, Version, View};
 
 /// A candidate that the vendor refuses is tried for this long: it may not have reached all of the
 /// vendor yet.
@@ -120,19 +120,19 @@ impl Case<'_> {
             Hand::Claimed { attempt, at } => (self.policy.wanted == Wanted::Present
                 && self.age(*at) < FRESH_MAX
                 && self.secret.slot_of(*attempt).is_none())
-            .then(|| Decision::act(Step::Mint { attempt: *attempt, since: *at }, Reason::ClaimWon)),
-            Hand::Ended { tracked } => {
-                self.leased(|lease| lease.tracked == *tracked).map(|version| self.end_lease(version))
-            }
-            // Absent for the vendor's own reads is not yet dead: only once it also left the
-            // listing, and nothing about it is young.
+            .then(|| Decision::act(Step::Mint { attempt: *attempt, since: *at, first: false }, Reason::ClaimWon)),
+            // The vendor confirmed it. That a listing after it does not show the credential any more is
+            // what proves it: an answer may be a proxy's.
+            Hand::Ended { tracked } => self
+                .leased(|lease| lease.tracked == *tracked)
+                .filter(|_| self.unlisted(tracked))
+                .map(|version| self.end_lease(version)),
+            // The vendor said, where it was made, that it knows no such credential. Absent for its own
+            // reads is not yet dead: only once it also left the listing, and nothing about it is young.
             Hand::Unknown { tracked } => self
                 .leased(|lease| lease.tracked == *tracked && self.age(lease.since) > self.policy.settle)
                 .filter(|_| self.age(self.secret.changed) > self.policy.settle)
-                .filter(|_| {
-                    let listing = self.view.listing.as_ref();
-                    listing.is_some_and(|listing| !listing.iter().any(|seen| tracked.is(&seen.id)))
-                })
+                .filter(|_| self.unlisted(tracked))
                 .map(|version| self.end_lease(version)),
             // At once only where the current version was made from the retired one: a late move of
             // AWSCURRENT to anything else might still land.
@@ -157,6 +157,11 @@ impl Case<'_> {
         self.secret.versions.iter().find(|version| may_end(version) && version.lease().is_some_and(&wanted))
     }
 
+    /// Whether the vendor listed what it has, and this credential is not in it.
+    fn unlisted(&self, tracked: &Tracked) -> bool {
+        self.view.listing().is_some_and(|listing| !listing.iter().any(|seen| tracked.is(&seen.id)))
+    }
+
     fn end_lease(&self, version: &Version) -> Decision {
         let lease = version.lease().expect("only leased versions get here").clone();
         Decision::act(Step::Detach { label: Label::Cred(lease), version: version.id.clone() }, Reason::RevokeConfirmed)
@@ -175,7 +180,7 @@ impl Case<'_> {
             // and a first value is published before it is set.
             if self.in_place() && proved_at.is_none() {
                 let version = pending.id.clone();
-                return Some(Decision::act(Step::Apply { version }, Reason::CandidateUnproved));
+                return Some(Decision::act(Step::Prove { version }, Reason::CandidateUnproved));
             }
             return detach(Reason::Promoted);
         }
@@ -215,8 +220,7 @@ impl Case<'_> {
                     let reason = if proved_at.is_some() { Reason::CandidateProved } else { Reason::CandidateUntold };
                     Decision::act(Step::Promote { version, from, proved }, reason)
                 }
-                None if self.in_place() => Decision::act(Step::Apply { version }, Reason::CandidateUnproved),
-                None => Decision::act(Step::Verify { version }, Reason::CandidateUnproved),
+                None => Decision::act(Step::Prove { version }, Reason::CandidateUnproved),
             }),
         }
     }
@@ -227,7 +231,7 @@ impl Case<'_> {
     /// yet is older than the record.
     pub(super) fn record(&self) -> Option<Decision> {
         let current = self.current.slot().filter(|_| self.in_place())?.attempt;
-        let listing = self.view.listing.as_ref()?;
+        let listing = self.view.listing()?;
         if listing.is_empty() {
             // Somebody deleted it, or it is no longer as declared.
             let version = self.current.id.clone();
@@ -248,7 +252,7 @@ impl Case<'_> {
         if let Some(tag) = &self.secret.bootstrap
             && sweep::first_done(tag, self.secret, self.view, self.policy, self.now)
         {
-            return Some(Decision::act(Step::Untag, Reason::BootstrapDone));
+            return Some(Decision::tag(TagChange::AttemptDone, Reason::BootstrapDone));
         }
         let (attempt, version) = self.opened().find(|(attempt, _)| {
             // A leaked rotation's claim remembers why until every older one is gone.
@@ -271,7 +275,7 @@ impl Case<'_> {
 
     /// Whether a closed attempt's leftover was looked for, late enough, and is not there.
     fn swept(&self, attempt: Attempt, slot: &Version) -> bool {
-        let Some(listing) = &self.view.listing else { return false };
+        let Some(listing) = self.view.listing() else { return false };
         self.age(slot.created) > self.policy.settle && !sweep::leaves(attempt, self.secret, self.policy, listing)
     }
 
@@ -305,7 +309,7 @@ impl Case<'_> {
         let previous = self.secret.with(&Label::Previous).filter(|previous| previous.id != self.current.id)?;
         let end = self.previous_end(previous);
         // In place, the previous value is dead already: a new one must not wait for its overlap.
-        let moved = self.view.feeding.source_moved && self.in_place();
+        let moved = self.source_moved() && self.in_place();
         let reason = if self.made_for_leak() {
             Reason::Leaked
         } else if self.time_given() {
@@ -339,24 +343,48 @@ impl Case<'_> {
     }
 
     pub(super) fn revoke(&self, version: &Version, reason: Reason) -> Option<Decision> {
-        let tracked = &version.lease()?.tracked;
-        let id = match tracked {
+        let lease = version.lease()?;
+        let (sites, home) = self.sites(lease);
+        let id = match &lease.tracked {
             Tracked::Plain(id) => Some(id.clone()),
             Tracked::Hashed(_) => {
-                let listing = self.view.listing.as_ref()?;
-                listing.iter().find(|seen| tracked.is(&seen.id)).map(|seen| seen.id.clone())
+                let listing = self.view.listing()?;
+                listing.iter().find(|seen| lease.tracked.is(&seen.id)).map(|seen| seen.id.clone())
             }
         };
-        Some(match id {
-            Some(id) => Decision::act(Step::Revoke { id, tracked: true }, reason),
-            // Known by its hash alone and not listed any more: it is gone.
-            None => self.end_lease(version),
-        })
+        match id {
+            Some(id) => Some(Decision::act(Step::Revoke { id, tracked: true, sites, home }, reason)),
+            // Known by its hash alone, and not listed any more where it was made: it is gone.
+            None => {
+                let settled = self.age(lease.since) > self.policy.settle;
+                (home && settled).then(|| self.end_lease(version))
+            }
+        }
+    }
+
+    /// Where the vendor is asked to end a leased credential, and whether it was made there.
+    fn sites(&self, lease: &Lease) -> (Vec<Site>, bool) {
+        let former = |one: &Dwelling| Site::Former(one.clone());
+        let formers = || self.secret.formers().map(former).collect::<Vec<_>>();
+        match self.secret.home(lease, &self.policy.place) {
+            Home::Declared => (vec![Site::Declared], true),
+            Home::Former(one) => (vec![former(one)], true),
+            Home::Unknown => {
+                let seen = self.view.listing().and_then(|all| all.iter().find(|seen| lease.tracked.is(&seen.id)));
+                match seen.map(|seen| seen.fit) {
+                    Some(Fit::Declared | Fit::Differs) => (vec![Site::Declared], true),
+                    Some(Fit::Away { .. }) => (formers(), true),
+                    None => ([Site::Declared].into_iter().chain(formers()).collect(), false),
+                }
+            }
+        }
     }
 
     pub(super) fn leftovers(&self) -> Option<Decision> {
         match sweep::sweep(self.secret, Some(self.current), self.view, self.policy, self.now) {
-            Sweep::Revoke(id) => Some(Decision::act(Step::Revoke { id, tracked: false }, Reason::Leftover)),
+            Sweep::Revoke(id, sites) => {
+                Some(Decision::act(Step::Revoke { id, tracked: false, sites, home: true }, Reason::Leftover))
+            }
             Sweep::TooMany => Some(Decision::wait(Reason::TooManyLeftovers, None)),
             Sweep::Nothing => None,
         }

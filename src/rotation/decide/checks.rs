@@ -106,14 +106,14 @@ fn obstacle(secret: &Secret, policy: &Policy) -> Check {
         Some(Obstacle::Replica { primary }) => format!("a replica; the primary is in {}", shown(primary)),
     };
     // What stands in the way is asked first, whoever owns it.
-    let stops = parked(&person::unpaused(secret), policy, Timestamp::default()).map(|decision| decision.reason);
+    let stops = parked(&person::unpaused(secret), policy, Timestamp::default()).map(|decision| decision.reason());
     Check { what: "in the way", found, stops }
 }
 
 fn place(secret: &Secret, view: &View, policy: &Policy, now: Timestamp) -> Check {
     let Some(place) = &secret.place else { return fine("place", "not written down on the secret") };
     let other = "the declaration names another than its credentials live in";
-    match moving::moved(secret, view, policy, now).map(|decision| decision.reason) {
+    match moving::moved(secret, view, policy, now).map(|decision| decision.reason()) {
         None if *place == policy.place && secret.formers().next().is_some() => {
             fine("place", "as declared; what was made elsewhere is still to end")
         }
@@ -147,7 +147,7 @@ fn pause(secret: &Secret, now: Timestamp) -> Check {
 impl Case<'_> {
     fn checks(&self) -> Vec<Check> {
         let mut told = vec![self.told_candidate(), self.told_attempts()];
-        let crowded = self.view.company == Company::Others;
+        let crowded = self.view.facts.company.found() == Some(&Company::Others);
         told.extend(crowded.then(|| stopped("company", Reason::NotAlone.sentence(), Reason::NotAlone)));
         told.extend(self.told_older());
         told.push(self.told_vendor());
@@ -218,9 +218,9 @@ impl Case<'_> {
     fn told_vendor(&self) -> Check {
         let leased = self.secret.versions.iter().filter(|version| version.lease().is_some()).count();
         // In place there is no lease: the record's own mark tells.
-        let marked = |listing: &Vec<Seen>| listing.iter().filter(|seen| sweep::ours(seen)).count();
-        let leased = self.view.listing.as_ref().filter(|_| self.in_place()).map_or(leased, marked);
-        match &self.view.listing {
+        let marked = |listing: &[Seen]| listing.iter().filter(|seen| sweep::ours(seen)).count();
+        let leased = self.view.listing().filter(|_| self.in_place()).map_or(leased, marked);
+        match self.view.listing() {
             None if self.in_place() => fine("vendor", "not seen"),
             None => fine("vendor", format!("not seen; by the secret's labels {leased} of its credentials live")),
             Some(listing) if !self.room(listing) => stopped(
@@ -311,19 +311,19 @@ mod tests {
             (due(healthy()).claimed(1, 5), Some("attempts")),
             (healthy().promoted(60).resolved(1), Some("previous")),
             (due(healthy()).with(freeze), Some("window")),
-            (due(healthy()).with(|told| told.view.company = Company::Others), Some("company")),
+            (due(healthy()).with(|told| told.company(found(Company::Others))), Some("company")),
             (due(healthy()).claimed(8, 30).tombstone(8, 14).resolved(8), Some("backoff")),
             (healthy(), None),
         ];
         for (told, expected) in rows {
             let now = Now { store: NOW, vendor: Some(NOW) };
             let decision = told.decide();
-            assert_eq!(decision.step, Step::Wait, "{expected:?}");
+            assert_eq!(decision.step(), None, "{expected:?}");
             let checks = checks(&told.view, &told.policy, now);
             let first = checks.iter().find(|check| check.stops.is_some());
             assert_eq!(first.map(|check| check.what), expected, "{checks:#?}");
             if let Some(reason) = first.and_then(|check| check.stops) {
-                assert_eq!(reason, decision.reason, "{checks:#?}");
+                assert_eq!(reason, decision.reason(), "{checks:#?}");
             }
         }
     }
@@ -333,7 +333,7 @@ mod tests {
         let told = due(healthy());
         let checks = checks(&told.view, &told.policy, Now { store: NOW, vendor: Some(NOW) });
         assert!(checks.iter().all(|check| check.stops.is_none()), "{checks:#?}");
-        assert!(matches!(told.decide().step, Step::Claim { .. }));
+        assert!(matches!(told.decide().step(), Some(Step::Claim { .. })));
         let due = checks.iter().find(|check| check.what == "due").unwrap();
         assert!(due.found.starts_with("yes, since"), "{}", due.found);
     }

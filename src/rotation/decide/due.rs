@@ -7,9 +7,9 @@ use crate::model::policy::Verify;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK, published};
 use crate::rotation::decide::evidence::End;
-use crate::rotation::decide::{Decision, Step, published_by_us};
+use crate::rotation::decide::{Decision, Step, compare, published_by_us};
 use crate::rotation::reason::earlier;
-use crate::rotation::view::{Company, Fit, Role, Seen, Version};
+use crate::rotation::view::{Company, Fit, Known, Role, Seen, Version};
 use crate::rotation::{Reason, calendar, sweep};
 
 /// Why no attempt begins now, and until when, where that is known.
@@ -38,7 +38,7 @@ impl Case<'_> {
 
     /// Nothing is made where another declared credential is made, too; due or not, it is told.
     pub(super) fn crowded(&self) -> Option<Decision> {
-        (self.view.company == Company::Others).then(|| Decision::wait(Reason::NotAlone, self.next_cleanup()))
+        self.in_company().then(|| Decision::wait(Reason::NotAlone, self.next_cleanup()))
     }
 
     /// Nothing is left to clean up: begin the next attempt, or say what it waits for.
@@ -54,7 +54,7 @@ impl Case<'_> {
             true => Some(self.now.store),
             false => earlier(self.strays(), calendar::due(self.policy, published(self.current))),
         };
-        let due_now = self.view.feeding.source_moved || due.is_some_and(|due| due <= self.now.store);
+        let due_now = self.source_moved() || self.missing() || due.is_some_and(|due| due <= self.now.store);
         let request = if self.leak_asked() { Some(Cause::Leaked) } else { self.view.request };
         let Some(cause) = request.or(due_now.then_some(Cause::Due)) else {
             return wait(self.overlapping().unwrap_or(resting(due)), due);
@@ -80,16 +80,24 @@ impl Case<'_> {
         if self.unresolved() {
             return Err((Reason::Settling, Some(self.now.store.plus(self.policy.settle))));
         }
-        let Some(listing) = &self.view.listing else { return Err((Reason::VendorSilent, None)) };
+        let listing = match &self.view.facts.listing {
+            Known::Found { what, .. } => what.as_slice(),
+            // A value that leaked does not wait for a listing that can't be had, where marks tell what
+            // becomes of it without one.
+            Known::Failed if self.leak_asked() && self.policy.capabilities.marking == Marking::Named => &[],
+            Known::Failed | Known::NotAsked => return Err((Reason::VendorSilent, None)),
+        };
         // Better a leftover that is only reported than a leaked value that lives on.
-        if self.view.company == Company::Others && !self.leak_asked() {
+        if self.in_company() && !self.leak_asked() {
             return Err((Reason::NotAlone, None));
         }
         if !self.room(listing) {
             return Err((Reason::NoRoom, None));
         }
-        if self.view.unprovable && self.policy.verify == Verify::Required {
-            return Err((Reason::Unprovable, None));
+        match (&self.view.facts.provable, self.policy.verify) {
+            (Known::Found { what: false, .. }, Verify::Required) => return Err((Reason::Unprovable, None)),
+            (Known::Failed, Verify::Required) => return Err((Reason::VendorSilent, None)),
+            (Known::Found { .. } | Known::NotAsked, Verify::Required) | (_, Verify::BestEffort) => {}
         }
         let (number, last) = self.next_number();
         if let Some(over) = last.map(|last| last.plus(calendar::backoff(self.policy, number - 1)))
@@ -98,9 +106,10 @@ impl Case<'_> {
             return Err((Reason::BackingOff, Some(over)));
         }
         let dead = self.secret.ending(&self.current.id);
-        // A source has moved on already: its old credential is about to end, window or not.
-        let moved = self.view.feeding.source_moved;
-        if cause == Cause::Due && !dead && !moved {
+        // A source has moved on already: its old credential is about to end, window or not. And who
+        // reads a credential that was deleted at the vendor fails now.
+        let (moved, missing) = (self.source_moved(), self.missing());
+        if cause == Cause::Due && !dead && !moved && !missing {
             let opens = calendar::opens(self.policy, self.now.store);
             if opens != Some(self.now.store) {
                 return Err((Reason::WindowClosed, opens));
@@ -110,6 +119,7 @@ impl Case<'_> {
         let attempt = Attempt::derive(&self.secret.arn, &base, number);
         let reason = match cause {
             Cause::Due if dead => Reason::PresentAgain,
+            Cause::Due if missing => Reason::Missing,
             Cause::Due if moved => Reason::SourceMoved,
             Cause::Due if self.strays().is_some() => Reason::Strays,
             Cause::Due => Reason::Due,
@@ -122,6 +132,20 @@ impl Case<'_> {
             Marking::Named | Marking::InPlace => Vec::new(),
         };
         Ok(Decision::act(Step::Claim { attempt, base, number, cause, before }, reason))
+    }
+
+    /// Whether the vendor does not list the credential that is current.
+    fn missing(&self) -> bool {
+        compare::missing(self.view, self.policy, self.now).is_some()
+    }
+
+    fn in_company(&self) -> bool {
+        self.view.facts.company.found() == Some(&Company::Others)
+    }
+
+    /// Whether a credential that feeds this one is known to publish something else by now.
+    pub(super) fn source_moved(&self) -> bool {
+        self.view.facts.sources_moved.found() == Some(&true)
     }
 
     /// The next date at which something older can be cleaned up.

@@ -18,7 +18,7 @@ use crate::model::policy::RetireWhen;
 use crate::model::time::Timestamp;
 use crate::rotation::Reason;
 use crate::rotation::decide::case::Case;
-use crate::rotation::view::Version;
+use crate::rotation::view::{Known, Version};
 
 /// How long past its overlap a credential lives on for those that it feeds.
 const FOLLOWERS_WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
@@ -40,7 +40,7 @@ impl Case<'_> {
         // One that is fed by this secret still holds it. That it can't follow for a week is not a
         // reason to keep an old credential alive for ever.
         let most = self.published_by().plus(self.policy.overlap).plus(FOLLOWERS_WAIT_MAX);
-        let waits = self.view.feeding.followers_wait && (end.at..most).contains(&self.now.store);
+        let waits = self.followers_wait() && (end.at..most).contains(&self.now.store);
         if waits { End { at: most, waits_for: Some(Reason::FollowersWait), ..end } } else { end }
     }
 
@@ -51,7 +51,7 @@ impl Case<'_> {
         let (there, max, missing) = match self.policy.retire_when {
             RetireWhen::OverlapOver => return over,
             // Not asked is not the same as still used.
-            RetireWhen::Unused { max } if self.view.listing.is_none() => (false, max, Reason::VendorSilent),
+            RetireWhen::Unused { max } if self.view.listing().is_none() => (false, max, Reason::VendorSilent),
             RetireWhen::Unused { max } => (self.unused(replaced), max, Reason::InUse),
             RetireWhen::Confirmed { max } => (self.confirmed(), max, Reason::Unconfirmed),
         };
@@ -67,10 +67,20 @@ impl Case<'_> {
     /// Whether the vendor shows no use since the moment by which every consumer must have had the
     /// new value. Without its listing nobody knows; what it no longer lists, nobody uses.
     fn unused(&self, replaced: &Version) -> bool {
-        let (Some(listing), Some(lease)) = (&self.view.listing, replaced.lease()) else { return false };
+        let (Some(listing), Some(lease)) = (self.view.listing(), replaced.lease()) else { return false };
         let handed_over = self.published_by().plus(self.policy.refresh);
         let used = listing.iter().find(|seen| lease.tracked.is(&seen.id)).and_then(|seen| seen.last_used);
         used.is_none_or(|used| used <= handed_over)
+    }
+
+    /// Whether one that is fed by this secret does not hold its value yet, as far as is known. What
+    /// could not be looked at may still need the old one.
+    fn followers_wait(&self) -> bool {
+        match &self.view.facts.followers_wait {
+            Known::NotAsked => false,
+            Known::Failed => true,
+            Known::Found { what, .. } => *what,
+        }
     }
 
     /// Whether a consumer said that it has the very version that is current.

@@ -27,23 +27,27 @@ use std::time::Duration;
 
 use crate::model::attempt::{Attempt, Base, Cause};
 use crate::model::capability::Marking;
-use crate::model::label::{Label, Tracked};
+use crate::model::label::Label;
 use crate::model::name::{VendorId, VersionId};
 use crate::model::observed::Obstacle;
-use crate::model::policy::{Policy, Takeover, Verify, Wanted};
+use crate::model::policy::{Policy, Takeover, Wanted};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::view::{Dwelling, FOR_EVER, Hand, Owner, Role, Secret, Version, View};
-use crate::rotation::{Reason, Turn, bootstrap};
+use crate::rotation::facts::Fact;
+use crate::rotation::view::{Dwelling, FOR_EVER, Owner, Role, Secret, Version, View};
+use crate::rotation::{Reason, bootstrap};
 
 use case::Case;
+pub(crate) use compare::{due as compare_due, missing, next as next_compare};
 pub(crate) use evidence::{LOOK_EVERY, LOOK_FOR};
 pub(crate) use retired::over;
 
 mod case;
 pub mod checks;
+mod compare;
 mod due;
 mod evidence;
 mod moving;
+mod needs;
 mod retired;
 #[cfg(test)]
 mod tests;
@@ -51,35 +55,17 @@ mod tests;
 /// A credential is created, and a proved candidate promoted, only this soon after.
 pub const FRESH_MAX: Duration = Duration::from_secs(60);
 
-/// One step of the protocol.
+/// One step of the protocol: one write, to AWS or at the vendor, and what it relies on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
-    /// Nothing now.
-    Wait,
     /// Create the AWS secret, empty, with our tags and the bootstrap tag of the first try.
     CreateSecret {
         /// Short hashes of what the vendor listed just before (unnamed vendors only).
         before: Vec<String>,
     },
-    /// Write the owner tags, and nothing else.
-    TakeOver,
-    /// Write into the tags that credentials are made in the declared place from now on.
-    Move {
-        /// Where they were made before, left now.
-        from: Dwelling,
-    },
-    /// Take the tag of a former place off.
-    Arrive {
-        /// Which.
-        left: Dwelling,
-    },
-    /// Write the bootstrap tag of this try.
-    Tag {
-        /// Which try.
-        number: u32,
-        /// Short hashes of what the vendor listed before the first try (unnamed vendors only).
-        before: Vec<String>,
-    },
+    /// Change tags of the secret, and nothing else. Tags know no compare, so the write is signed with
+    /// the date of the look and AWS refuses it five minutes later.
+    Tag(TagChange),
     /// Put a claim.
     Claim {
         /// The attempt.
@@ -97,23 +83,15 @@ pub enum Step {
     Mint {
         /// The attempt.
         attempt: Attempt,
-        /// AWS's date of the claim's answer: the age of the credential counts from here.
+        /// AWS's date of the claim's answer, or the date in the bootstrap tag: the age of the
+        /// credential counts from here, and the put of a first version is signed with it.
         since: Timestamp,
+        /// Whether it becomes the secret's first version, which AWS publishes with its put: then it
+        /// is proved before it is stored.
+        first: bool,
     },
-    /// Create the credential, prove it, and publish it as the secret's first version.
-    MintFirst {
-        /// The attempt.
-        attempt: Attempt,
-        /// The date in the bootstrap tag: the put is signed with it.
-        since: Timestamp,
-    },
-    /// Log in at the vendor with the candidate.
-    Verify {
-        /// The candidate.
-        version: VersionId,
-    },
-    /// In-place vendors: set the candidate's value at the vendor and prove it.
-    Apply {
+    /// Prove the candidate: log in with it or, at an in-place vendor, set it there and see it in use.
+    Prove {
         /// The candidate.
         version: VersionId,
     },
@@ -149,50 +127,147 @@ pub enum Step {
         id: VendorId,
         /// Whether a lease tracks it.
         tracked: bool,
+        /// Where the vendor is asked, in this order.
+        sites: Vec<Site>,
+        /// Whether it was made in one of them, so that the vendor's word there that it knows no such
+        /// credential tells that it is gone.
+        home: bool,
     },
-    /// Take the bootstrap tag off.
-    Untag,
-    /// Write the retiring tag: consumers' time counts from now.
-    MarkRetiring,
-    /// Write ahead into the retiring tag that the current credential is about to end.
-    MarkEnding {
+    /// Schedule the secret for deletion, with a recovery window of 30 days; never at once.
+    DeleteSecret,
+}
+
+/// A change of the secret's tags.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum TagChange {
+    /// Write the owner tags, and nothing else.
+    TakeOver,
+    /// Credentials are made in the declared place from now on.
+    Move {
+        /// Where they were made before, left now.
+        from: Dwelling,
+    },
+    /// Nothing of ours is left in a former place.
+    Arrive {
+        /// Which.
+        left: Dwelling,
+    },
+    /// A try to make the first version begins.
+    Attempt {
+        /// Which try.
+        number: u32,
+        /// Short hashes of what the vendor listed before the first try (unnamed vendors only).
+        before: Vec<String>,
+    },
+    /// The first version is there.
+    AttemptDone,
+    /// The declaration retires the credential: consumers' time counts from now.
+    Retiring,
+    /// Written ahead: the current credential is about to end.
+    Ending {
         /// The version that is current.
         version: VersionId,
         /// The date in the tag so far.
         since: Timestamp,
     },
-    /// Take the retiring tag off.
-    UnmarkRetiring,
-    /// Schedule the secret for deletion, with a recovery window of 30 days; never at once.
-    DeleteSecret,
+    /// The declaration wants it again.
+    NotRetiring,
+    /// What is published was compared with the vendor's listing.
+    Compared {
+        /// The version whose credential is not listed.
+        missing: Option<VersionId>,
+    },
 }
 
-/// What to do, why, and when to look again if there is nothing to do (AWS's date; `None` when only
-/// an outside change can make a difference).
+/// Where a vendor is asked about a credential.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Decision {
-    /// The step.
-    pub step: Step,
-    /// Why.
-    pub reason: Reason,
-    /// When to look again.
-    pub look_again: Option<Timestamp>,
+pub enum Site {
+    /// In the declared place.
+    Declared,
+    /// In one that the secret has left.
+    Former(Dwelling),
+}
+
+/// What to do about one secret now.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Decision {
+    /// Take this step.
+    Act {
+        /// The step.
+        step: Step,
+        /// Why.
+        reason: Reason,
+    },
+    /// Do nothing now.
+    Wait {
+        /// Why.
+        reason: Reason,
+        /// When to look again, by AWS's date; `None` when only an outside change can make a
+        /// difference.
+        until: Option<Timestamp>,
+    },
+    /// Fetch this fact and ask again. Never said of a fact that was asked for.
+    Need(Fact),
 }
 
 impl Decision {
     /// A step to take now.
     pub fn act(step: Step, reason: Reason) -> Self {
-        Self { step, reason, look_again: None }
+        Self::Act { step, reason }
     }
 
     /// Nothing to do until then.
     pub fn wait(reason: Reason, until: Option<Timestamp>) -> Self {
-        Self { step: Step::Wait, reason, look_again: until }
+        Self::Wait { reason, until }
+    }
+
+    /// A change of tags to make now.
+    pub(super) fn tag(change: TagChange, reason: Reason) -> Self {
+        Self::act(Step::Tag(change), reason)
+    }
+
+    /// The step to take, if any.
+    pub fn step(&self) -> Option<&Step> {
+        match self {
+            Self::Act { step, .. } => Some(step),
+            Self::Wait { .. } | Self::Need(_) => None,
+        }
+    }
+
+    /// Why; of a fact that is still to be fetched, that nobody could look.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Act { reason, .. } | Self::Wait { reason, .. } => *reason,
+            Self::Need(_) => Reason::NotSeen,
+        }
+    }
+
+    /// When to look again if there is nothing to do now.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Wait { until, .. } => *until,
+            Self::Act { .. } | Self::Need(_) => None,
+        }
     }
 }
 
-/// Decides the one next step. Pure: the same view, policy and dates give the same decision.
+/// Decides the one next step, or which fact has to be known first. Pure: the same view, policy and
+/// dates give the same decision. `now.store` is AWS's date at which the secret was looked at;
+/// everything is judged by the date of the oldest part of what was seen.
 pub fn decide(view: &View, policy: &Policy, now: Now) -> Decision {
+    if view.compare && view.facts.listing.is_open() {
+        return Decision::Need(Fact::Listing);
+    }
+    let now = Now { store: view.facts.oldest(now.store), ..now };
+    let decision = rules(view, policy, now);
+    match needs::missing(view, policy, &decision, now) {
+        Some(fact) => Decision::Need(fact),
+        None => compare::noted(view, policy, decision, now),
+    }
+}
+
+/// The rules in their order, on what is known.
+fn rules(view: &View, policy: &Policy, now: Now) -> Decision {
     let Some(secret) = &view.secret else { return bootstrap::without_secret(view, policy, now) };
     if let Some(parked) = parked(secret, policy, now.store).or_else(|| moving::moved(secret, view, policy, now.store)) {
         return parked;
@@ -276,7 +351,7 @@ pub(super) fn parked(secret: &Secret, policy: &Policy, now: Timestamp) -> Option
         Owner::Nobody if retired => return blocked(Reason::NotOurs),
         Owner::Nobody => match policy.takeover {
             Takeover::Refuse => return blocked(Reason::NotOurs),
-            Takeover::Rotate => return Some(Decision::act(Step::TakeOver, Reason::TakeOver)),
+            Takeover::Rotate => return Some(Decision::tag(TagChange::TakeOver, Reason::TakeOver)),
         },
     }
     match secret.paused_until {
@@ -327,44 +402,26 @@ impl Step {
     /// and somebody may have paused the secret, or moved a label, while the process slept.
     pub fn irrevocable(&self) -> bool {
         match self {
-            Self::Mint { .. }
-            | Self::MintFirst { .. }
-            | Self::Promote { .. }
-            | Self::Revoke { .. }
-            | Self::DeleteSecret => true,
-            Self::Wait
-            | Self::CreateSecret { .. }
-            | Self::TakeOver
-            | Self::Tag { .. }
-            | Self::Move { .. }
-            | Self::Arrive { .. }
+            Self::Mint { .. } | Self::Promote { .. } | Self::Revoke { .. } | Self::DeleteSecret => true,
+            Self::CreateSecret { .. }
+            | Self::Tag(_)
             | Self::Claim { .. }
-            | Self::Verify { .. }
-            | Self::Apply { .. }
+            | Self::Prove { .. }
             | Self::Restore { .. }
             | Self::Detach { .. }
-            | Self::Close { .. }
-            | Self::Untag
-            | Self::MarkRetiring
-            | Self::MarkEnding { .. }
-            | Self::UnmarkRetiring => false,
+            | Self::Close { .. } => false,
         }
     }
 
     /// The step's word, for logs and machines: stable, kebab-case.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Wait => "wait",
             Self::CreateSecret { .. } => "create-secret",
-            Self::TakeOver => "take-over",
-            Self::Move { .. } => "move",
-            Self::Arrive { .. } => "arrive",
-            Self::Tag { .. } => "tag-attempt",
+            Self::Tag(change) => change.word(),
             Self::Claim { .. } => "claim",
-            Self::Mint { .. } => "create-and-store",
-            Self::MintFirst { .. } => "create-and-publish",
-            Self::Verify { .. } => "verify",
-            Self::Apply { .. } => "apply",
+            Self::Mint { first: false, .. } => "create-and-store",
+            Self::Mint { first: true, .. } => "create-and-publish",
+            Self::Prove { .. } => "prove",
             Self::Restore { .. } => "restore",
             Self::Promote { .. } => "promote",
             Self::Detach { label: Label::Previous, .. } => "retire",
@@ -373,52 +430,23 @@ impl Step {
             Self::Close { .. } => "close",
             Self::Revoke { tracked: true, .. } => "revoke",
             Self::Revoke { tracked: false, .. } => "sweep",
-            Self::Untag => "untag-attempt",
-            Self::MarkRetiring => "mark-retiring",
-            Self::MarkEnding { .. } => "mark-ending",
-            Self::UnmarkRetiring => "unmark-retiring",
             Self::DeleteSecret => "delete-secret",
         }
     }
 }
 
-/// Whether a decision has to be made again once the vendor said whether it could prove what would
-/// be made: where a step begins a new credential and an unproved one must not be published.
-pub fn needs_proof(decision: &Decision, policy: &Policy) -> bool {
-    policy.verify == Verify::Required
-        && matches!(decision.step, Step::CreateSecret { .. } | Step::Tag { .. } | Step::Claim { .. })
-}
-
-/// Whether a decision made without the vendor's listing has to be made again with one. Listings
-/// are the dear part of an observation, and most steps don't need them.
-pub fn needs_listing(view: &View, decision: &Decision, policy: &Policy) -> bool {
-    let goes_on_by_itself = matches!(decision.reason.turn(), Turn::Nobody | Turn::Keyferry);
-    if view.listing.is_some() {
-        return false;
+impl TagChange {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::TakeOver => "take-over",
+            Self::Move { .. } => "move",
+            Self::Arrive { .. } => "arrive",
+            Self::Attempt { .. } => "tag-attempt",
+            Self::AttemptDone => "untag-attempt",
+            Self::Retiring => "mark-retiring",
+            Self::Ending { .. } => "mark-ending",
+            Self::NotRetiring => "unmark-retiring",
+            Self::Compared { .. } => "mark-compared",
+        }
     }
-    if view.secret.as_ref().is_some_and(|secret| secret.formers().next().is_some()) {
-        // What lives where tells what to replace, and where to end it.
-        return true;
-    }
-    if matches!(view.hand, Hand::Unknown { .. }) {
-        // The vendor doesn't know what it was asked to end: only its listing tells whether it is gone.
-        return true;
-    }
-    if decision.step != Step::Wait || !goes_on_by_itself {
-        return false;
-    }
-    let asks = |secret: &Secret| {
-        let opened = |version: &Version| {
-            version.labels.iter().any(|label| match label {
-                Label::Open(_) => true,
-                Label::Cred(lease) => matches!(lease.tracked, Tracked::Hashed(_)),
-                Label::Current | Label::Previous | Label::Pending | Label::Closed | Label::Foreign(_) => false,
-            })
-        };
-        secret.bootstrap.is_some() || secret.versions.iter().any(opened)
-    };
-    // In place, the listing shows whose value the record holds.
-    policy.capabilities.marking == Marking::InPlace
-        || decision.reason == Reason::VendorSilent
-        || view.secret.as_ref().is_some_and(asks)
 }

@@ -34,7 +34,7 @@ use crate::model::place::At;
 use crate::model::policy::Policy;
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK};
-use crate::rotation::decide::{Decision, Step};
+use crate::rotation::decide::{Decision, TagChange};
 use crate::rotation::view::{Dwelling, Fit, Secret, View};
 use crate::rotation::{Reason, sweep};
 
@@ -51,10 +51,10 @@ pub(super) fn moved(secret: &Secret, view: &View, policy: &Policy, now: Timestam
     };
     Some(match quiet(secret, policy).filter(|quiet| *quiet > now) {
         Some(quiet) => Decision::wait(Reason::MovedLately, Some(quiet)),
-        None if view.listing.is_none() => Decision::wait(Reason::VendorSilent, None),
+        None if view.listing().is_none() => Decision::wait(Reason::VendorSilent, None),
         None => {
             let from = Dwelling { place: place.clone(), at: at.clone() };
-            Decision::act(Step::Move { from }, Reason::Moved)
+            Decision::tag(TagChange::Move { from }, Reason::Moved)
         }
     })
 }
@@ -75,7 +75,7 @@ impl Case<'_> {
     /// otherwise, than declared. A fresh one may not be listed yet.
     pub(super) fn strays(&self) -> Option<Timestamp> {
         let lease = self.current.lease()?;
-        let seen = self.view.listing.as_ref()?.iter().find(|seen| lease.tracked.is(&seen.id));
+        let seen = self.view.listing()?.iter().find(|seen| lease.tracked.is(&seen.id));
         let fits = match seen {
             Some(seen) => seen.fit == Fit::Declared,
             // Dead: replaced unasked only where the move would replace it anyway.
@@ -87,7 +87,7 @@ impl Case<'_> {
     /// Nothing of ours is left in a former place.
     pub(super) fn arrived(&self) -> Option<Decision> {
         let left = self.secret.formers().next()?;
-        let listing = self.view.listing.as_ref()?;
+        let listing = self.view.listing()?;
         let lease = self.current.lease()?;
         let here = listing.iter().any(|seen| lease.tracked.is(&seen.id) && seen.fit == Fit::Declared);
         let alone = self.secret.versions.iter().all(|one| one.id == self.current.id || one.lease().is_none());
@@ -97,7 +97,7 @@ impl Case<'_> {
             && self.secret.with(&Label::Pending).is_none();
         (here && alone && swept && idle).then(|| match quiet(self.secret, self.policy) {
             Some(quiet) if quiet > self.now.store => Decision::wait(Reason::MovedLately, Some(quiet)),
-            Some(_) | None => Decision::act(Step::Arrive { left: left.clone() }, Reason::Arrived),
+            Some(_) | None => Decision::tag(TagChange::Arrive { left: left.clone() }, Reason::Arrived),
         })
     }
 }
@@ -107,6 +107,7 @@ mod tests {
     use super::*;
     use crate::model::attempt::Cause;
     use crate::model::policy::Ownership;
+    use crate::rotation::Step;
     use crate::rotation::story::{DAY, Told, ago, attempt, first, healthy, id, in_place, told};
     use crate::rotation::view::Marked;
 
@@ -143,7 +144,7 @@ mod tests {
 
     fn lives(told: Told, which: &str, fit: Fit) -> Told {
         told.with(|told| {
-            let listing = told.view.listing.as_mut().unwrap();
+            let listing = told.listed();
             listing.iter_mut().find(|seen| seen.id == id(which)).unwrap().fit = fit;
         })
     }
@@ -151,7 +152,7 @@ mod tests {
     fn check(rows: Vec<(&str, Told, &str, Reason)>) {
         for (situation, situated, step, reason) in rows {
             let decision = situated.decide();
-            assert_eq!((told(&decision.step).as_str(), decision.reason), (step, reason), "{situation}");
+            assert_eq!((told(&decision).as_str(), decision.reason()), (step, reason), "{situation}");
         }
     }
 
@@ -170,7 +171,7 @@ mod tests {
         check(vec![
             ("not moved", declared(healthy(), "old"), "wait", Reason::HealthyManual),
             ("moved", declared(healthy(), "new"), "move", Reason::Moved),
-            ("not listed yet", edit(|told| told.view.listing = None), "wait", Reason::VendorSilent),
+            ("not listed yet", edit(|told| told.silent()), "wait", Reason::VendorSilent),
             ("an older keyferry made it", edit(|told| told.secret().at = None), "wait", Reason::OtherPlace),
             ("a tag can't hold it", edit(|told| told.policy.at = None), "wait", Reason::OtherPlace),
             (
@@ -212,7 +213,7 @@ mod tests {
             ("while an attempt is open", declared(healthy().claimed(1, 5), "new"), "move", Reason::Moved),
         ]);
         let from = Dwelling { place: "new".into(), at: at("new") };
-        assert_eq!(third().decide().step, Step::Move { from });
+        assert_eq!(third().decide().step(), Some(&Step::Tag(TagChange::Move { from })));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::model::label::Label;
 use crate::model::policy::{Policy, Wanted};
 use crate::model::time::Timestamp;
 use crate::rotation::decide::case::{Case, TICK};
-use crate::rotation::decide::{Decision, Step};
+use crate::rotation::decide::{Decision, Step, TagChange};
 use crate::rotation::view::Retiring;
 use crate::rotation::{Reason, sweep};
 
@@ -31,7 +31,7 @@ impl Case<'_> {
     /// What a declaration that wants the credential does about a retirement that began.
     pub(super) fn present_again(&self) -> Option<Decision> {
         let unmark = self.secret.retiring.is_some() && !self.secret.ending(&self.current.id);
-        unmark.then(|| Decision::act(Step::UnmarkRetiring, Reason::PresentAgain))
+        unmark.then(|| Decision::tag(TagChange::NotRetiring, Reason::PresentAgain))
     }
 
     /// The tag, where it is about what is current: a retirement that began with another version
@@ -49,12 +49,12 @@ impl Case<'_> {
 
     /// Marks it as retiring, if it is not.
     pub(super) fn retire(&self) -> Option<Decision> {
-        self.retiring().is_none().then(|| Decision::act(Step::MarkRetiring, Reason::Retiring))
+        self.retiring().is_none().then(|| Decision::tag(TagChange::Retiring, Reason::Retiring))
     }
 
     /// Nothing is left to clean up now: wait, or end the current credential, or delete the secret.
     pub(super) fn end_current(&self) -> Decision {
-        let Some(tag) = self.retiring() else { return Decision::act(Step::MarkRetiring, Reason::Retiring) };
+        let Some(tag) = self.retiring() else { return Decision::tag(TagChange::Retiring, Reason::Retiring) };
         let wait = |until| Decision::wait(Reason::Retiring, until);
         if !self.time_given() {
             return wait(Some(over(tag, self.policy).plus(TICK)));
@@ -73,7 +73,7 @@ impl Case<'_> {
         };
         let Some(ending) = &tag.ending else {
             let (version, since) = (self.current.id.clone(), tag.since);
-            return Decision::act(Step::MarkEnding { version, since }, Reason::Retiring);
+            return Decision::tag(TagChange::Ending { version, since }, Reason::Retiring);
         };
         let seen_by_all = ending.at.plus(self.policy.settle * 2);
         let quiet = self.secret.changed.plus(self.policy.settle);
@@ -92,14 +92,14 @@ impl Case<'_> {
             return Some(Decision::wait(Reason::Retiring, Some(until)));
         }
         if self.opened().next().is_some() || self.secret.bootstrap.is_some() {
-            let silent = self.view.listing.is_none();
+            let silent = self.view.listing().is_none();
             let reason = if silent { Reason::VendorSilent } else { Reason::Retiring };
             return Some(Decision::wait(reason, Some(self.now.store.plus(self.policy.settle))));
         }
         if self.secret.with(&Label::Pending).is_some() {
             return Some(Decision::wait(Reason::Retiring, Some(self.now.store.plus(self.policy.settle))));
         }
-        if self.view.listing.is_none() {
+        if self.view.listing().is_none() {
             return Some(Decision::wait(Reason::VendorSilent, None));
         }
         let young = sweep::next(self.secret, self.view, self.policy, self.now)?;

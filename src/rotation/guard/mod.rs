@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use crate::model::attempt::{Attempt, Base, Cause};
 use crate::model::capability::Marking;
-use crate::model::label::{Label, Lease, Tracked};
+use crate::model::label::{Label, Lease, PlaceKey, Tracked};
 use crate::model::name::{VendorId, VersionId};
+use crate::model::observed::Claim;
 use crate::model::policy::{Ownership, Policy, RetireWhen, Takeover, Verify, Wanted};
 use crate::model::time::{Now, Timestamp};
-use crate::rotation::decide::Step;
+use crate::rotation::decide::{Step, TagChange};
 use crate::rotation::view::{Company, Fit, Hand, Marked, Owner, Role, Secret, Version, View};
 
 /// A claim, a tag or a proof is too old to act on after this. On purpose more than `decide` allows
@@ -55,6 +56,10 @@ pub enum Violation {
     NotAbandoned,
     /// The secret has a version already, or none yet.
     WrongStage,
+    /// Nothing ends before its successor has been current for the overlap.
+    Overlap,
+    /// Something about it changed so recently that a late call might still bring it back.
+    Young,
     /// What the policy asks for before the previous credential ends is neither there nor overdue.
     NoEvidence,
     /// Nothing is made for a credential that is declared retired.
@@ -83,6 +88,8 @@ impl fmt::Display for Violation {
             Self::NotEnded => "the vendor has not confirmed the end of the credential",
             Self::NotAbandoned => "the attempt may still be stored",
             Self::WrongStage => "the secret is not in the state for this step",
+            Self::Overlap => "the overlap of what it replaces is not over",
+            Self::Young => "the secret changed too recently to end anything of it",
             Self::NoEvidence => "nothing shows that consumers have the new value, and the longest wait is not over",
             Self::Retired => "the declaration retires this credential",
             Self::NotRetired => "the declaration does not retire this credential, or not yet",
@@ -97,9 +104,6 @@ impl std::error::Error for Violation {}
 /// # Errors
 /// Says which one it would break.
 pub fn guard(view: &View, step: &Step, policy: &Policy, now: Now) -> Result<(), Violation> {
-    if *step == Step::Wait {
-        return Ok(());
-    }
     let Some(secret) = &view.secret else {
         let wanted = policy.create_secret && policy.wanted == Wanted::Present;
         let creates = matches!(step, Step::CreateSecret { .. }) && wanted;
@@ -109,63 +113,28 @@ pub fn guard(view: &View, step: &Step, policy: &Policy, now: Now) -> Result<(), 
     let check = Check { view, secret, policy, now };
     let makes = matches!(
         step,
-        Step::TakeOver | Step::Tag { .. } | Step::Claim { .. } | Step::Mint { .. } | Step::MintFirst { .. }
+        Step::Tag(TagChange::TakeOver | TagChange::Attempt { .. }) | Step::Claim { .. } | Step::Mint { .. }
     );
     require(policy.wanted == Wanted::Present || !makes, Violation::Retired)?;
     match step {
-        Step::Wait => Ok(()),
         Step::CreateSecret { .. } => Err(Violation::WrongStage),
-        Step::TakeOver => require(secret.owner == Owner::Nobody, Violation::Parked),
-        Step::Move { .. } => {
-            let elsewhere = secret.place.as_ref().is_some_and(|place| *place != policy.place);
-            let near = secret.at.as_ref().zip(policy.at.as_ref()).is_some_and(|(at, wanted)| at.is_near(wanted));
-            require(elsewhere && near && view.listing.is_some(), Violation::WrongStage)
-        }
-        Step::Arrive { left } => {
-            let leased = |one: &Version| one.labels.iter().any(|label| matches!(label, Label::Cred(_)));
-            let current = check.holder(&Label::Current).map(|current| current.id.clone());
-            let alone = secret.versions.iter().all(|one| Some(&one.id) == current.as_ref() || !leased(one));
-            let quiet = secret.moved.is_none_or(|moved| now.store.since(moved) > policy.settle);
-            let settled = quiet && secret.formers().any(|one| one == left);
-            require(settled && current.is_some() && alone, Violation::Tracking)
-        }
-        Step::Tag { number, .. } => {
-            let last = secret.bootstrap.as_ref().map_or(0, |tag| tag.number);
-            require(secret.versions.is_empty() && *number == last + 1, Violation::WrongStage)
-        }
-        Step::Untag => require(check.holder(&Label::Current).is_some(), Violation::WrongStage),
+        Step::Tag(change) => check.tags(change),
         Step::Claim { attempt, base, number, .. } => check.claim(*attempt, base, *number),
-        Step::Mint { attempt, .. } => check.mint(*attempt),
-        Step::MintFirst { attempt, .. } => check.mint_first(*attempt),
-        Step::Verify { version } => check.candidate(version),
-        Step::Apply { version } => {
-            check.in_place()?;
-            check.candidate(version)
-        }
+        Step::Mint { attempt, first: false, .. } => check.mint(*attempt),
+        Step::Mint { attempt, first: true, .. } => check.mint_first(*attempt),
+        Step::Prove { version } => check.candidate(version),
         Step::Restore { version } => {
             check.in_place()?;
             check.not_held()?;
             let current = check.holder(&Label::Current);
             let another = current.is_some_and(|current| current.id != *version);
-            let lost = view.listing.as_ref().is_some_and(Vec::is_empty) && current.is_some();
+            let lost = view.listing().is_some_and(<[_]>::is_empty) && current.is_some();
             require((another || lost) && check.version(version).is_some(), Violation::NotACandidate)
         }
         Step::Promote { version, from, .. } => check.promote(version, from),
         Step::Detach { label, version } => check.detach(label, version),
         Step::Close { attempt } => check.close(*attempt),
-        Step::Revoke { id, tracked } => check.revoke(id, *tracked),
-        Step::MarkRetiring => {
-            check.not_held()?;
-            require(policy.wanted == Wanted::Retired, Violation::NotRetired)
-        }
-        Step::MarkEnding { version, .. } => {
-            check.not_held()?;
-            check.alone(version)
-        }
-        Step::UnmarkRetiring => {
-            let dead = check.holder(&Label::Current).is_some_and(|current| check.begun(&current.id));
-            require(policy.wanted == Wanted::Present && !dead, Violation::WrongStage)
-        }
+        Step::Revoke { id, tracked, .. } => check.revoke(id, *tracked),
         Step::DeleteSecret => check.delete(),
     }
 }
@@ -180,7 +149,7 @@ fn untouchable(secret: &Secret, step: &Step, policy: &Policy, now: Timestamp) ->
     let ours = match &secret.owner {
         Owner::Us | Owner::Stripped => true,
         Owner::Other { .. } => false,
-        Owner::Nobody if *step == Step::TakeOver => policy.takeover == Takeover::Rotate,
+        Owner::Nobody if *step == Step::Tag(TagChange::TakeOver) => policy.takeover == Takeover::Rotate,
         Owner::Nobody => !policy.create_secret && (secret.versions.is_empty() || secret.bootstrap.is_some()),
     };
     require(secret.obstacle.is_none() && ours && !paused, Violation::Parked)
@@ -208,6 +177,44 @@ impl Check<'_> {
 
     fn settled(&self, date: Timestamp) -> bool {
         self.now.store.since(date) > self.policy.settle
+    }
+
+    fn tags(&self, change: &TagChange) -> Result<(), Violation> {
+        let (secret, policy) = (self.secret, self.policy);
+        match change {
+            TagChange::TakeOver => require(secret.owner == Owner::Nobody, Violation::Parked),
+            TagChange::Move { .. } => {
+                let elsewhere = secret.place.as_ref().is_some_and(|place| *place != policy.place);
+                let near = secret.at.as_ref().zip(policy.at.as_ref()).is_some_and(|(at, wanted)| at.is_near(wanted));
+                require(elsewhere && near && self.view.listing().is_some(), Violation::WrongStage)
+            }
+            TagChange::Arrive { left } => {
+                let leased = |one: &Version| one.labels.iter().any(|label| matches!(label, Label::Cred(_)));
+                let current = self.holder(&Label::Current).map(|current| current.id.clone());
+                let alone = secret.versions.iter().all(|one| Some(&one.id) == current.as_ref() || !leased(one));
+                let quiet = secret.moved.is_none_or(|moved| self.settled(moved));
+                let settled = quiet && secret.formers().any(|one| one == left);
+                require(settled && current.is_some() && alone, Violation::Tracking)
+            }
+            TagChange::Attempt { number, .. } => {
+                let last = secret.bootstrap.as_ref().map_or(0, |tag| tag.number);
+                require(secret.versions.is_empty() && *number == last + 1, Violation::WrongStage)
+            }
+            TagChange::AttemptDone => require(self.holder(&Label::Current).is_some(), Violation::WrongStage),
+            TagChange::Retiring => {
+                self.not_held()?;
+                require(policy.wanted == Wanted::Retired, Violation::NotRetired)
+            }
+            TagChange::Ending { version, .. } => {
+                self.not_held()?;
+                self.alone(version)
+            }
+            TagChange::NotRetiring => {
+                let dead = self.holder(&Label::Current).is_some_and(|current| self.begun(&current.id));
+                require(policy.wanted == Wanted::Present && !dead, Violation::WrongStage)
+            }
+            TagChange::Compared { .. } => require(self.view.listing().is_some(), Violation::WrongStage),
+        }
     }
 
     fn in_place(&self) -> Result<(), Violation> {
@@ -317,16 +324,26 @@ impl Check<'_> {
         }
     }
 
-    /// Invariant 10: the vendor said so, or it is no longer there and nothing about it is young.
+    /// Invariant 10: the vendor confirmed its end, or said where it was made that it knows no such
+    /// credential and nothing about it is young; and its listing does not show it any more.
     fn ended(&self, lease: &Lease) -> bool {
-        let listing = self.view.listing.as_ref();
-        let absent = listing.is_some_and(|listing| !listing.iter().any(|seen| lease.tracked.is(&seen.id)));
-        let gone = absent && self.settled(lease.since) && self.settled(self.secret.changed);
+        let absent = self.view.listing().is_some_and(|all| !all.iter().any(|seen| lease.tracked.is(&seen.id)));
         let confirmed = matches!(&self.view.hand, Hand::Ended { tracked } if *tracked == lease.tracked);
         let unknown = matches!(&self.view.hand, Hand::Unknown { tracked } if *tracked == lease.tracked);
         // An id that is only known by its hash can be asked for only while it is listed.
-        let unaskable = matches!(lease.tracked, Tracked::Hashed(_));
-        confirmed || ((unknown || unaskable) && gone)
+        let unaskable = matches!(lease.tracked, Tracked::Hashed(_)) && self.made_where_listed(lease);
+        let grown = self.settled(lease.since) && self.settled(self.secret.changed);
+        absent && (confirmed || ((unknown || unaskable) && grown))
+    }
+
+    /// Whether the listing covers the place that the label names.
+    fn made_where_listed(&self, lease: &Lease) -> bool {
+        let key = |place: &String| PlaceKey::of(place);
+        let mut listed = self.secret.dwellings.iter().map(|one| key(&one.place)).chain([key(&self.policy.place)]);
+        match lease.made_in {
+            Some(made_in) => listed.any(|one| one == made_in),
+            None => self.secret.place.as_ref() == Some(&self.policy.place),
+        }
     }
 
     fn close(&self, attempt: Attempt) -> Result<(), Violation> {
@@ -358,7 +375,37 @@ impl Check<'_> {
             version.labels.iter().any(|label| matches!(label, Label::Cred(lease) if lease.tracked.is(id)))
         });
         require(leased == tracked, Violation::Tracking)?;
-        if tracked { Ok(()) } else { self.leftover(id) }
+        if tracked { self.replaced(id) } else { self.leftover(id) }
+    }
+
+    /// What a version of ours held ends when nothing can come back to it any more and, if the current
+    /// version replaced it, after the overlap: neither is owed to what leaked, nor to what is retired.
+    fn replaced(&self, id: &VendorId) -> Result<(), Violation> {
+        let Some(current) = self.holder(&Label::Current) else { return Ok(()) };
+        let leaked = self.leaked(current);
+        let at_once = leaked && matches!(&self.view.hand, Hand::Retired { .. });
+        require(at_once || self.settled(self.secret.changed), Violation::Young)?;
+        let holds = |version: &&Version| {
+            version.labels.iter().any(|label| matches!(label, Label::Cred(lease) if lease.tracked.is(id)))
+        };
+        let Some(old) = self.secret.versions.iter().find(holds) else { return Ok(()) };
+        let Role::Slot(of) = &current.role else { return Ok(()) };
+        let base = of.origin.as_ref().and_then(|(base, _)| base.as_ref()) == Some(&old.id);
+        let since = current.labels.iter().find_map(|label| match label {
+            Label::Cred(lease) => Some(lease.since),
+            _ => None,
+        });
+        // Its claim came before its promotion, so this is the least of what is owed.
+        let over = since.is_none_or(|since| self.now.store.since(since) > self.policy.overlap);
+        require(!base || over || leaked || self.retired(), Violation::Overlap)
+    }
+
+    /// Whether the current version was made, or is to be replaced, because a value leaked.
+    fn leaked(&self, current: &Version) -> bool {
+        let of_current =
+            |claim: &Claim| claim.attempt.slot_id() == current.id || claim.base.as_ref() == Some(&current.id);
+        self.view.request == Some(Cause::Leaked)
+            || self.secret.claims.iter().any(|claim| claim.cause == Cause::Leaked && of_current(claim))
     }
 
     /// Whether the retiring tag says that the end of this version's credential has begun.
@@ -440,7 +487,7 @@ impl Check<'_> {
                 let accepted = self.secret.accepted.as_ref().is_some_and(|one| one.version == current.id);
                 let entitled = self.policy.candidate_age_max + self.policy.overlap;
                 let fine = |used: Timestamp| accepted || used <= since.plus(entitled);
-                let listing = self.view.listing.as_ref();
+                let listing = self.view.listing();
                 age >= max
                     || listing.is_some_and(|listing| {
                         listing.iter().filter(|one| old.tracked.is(&one.id)).all(|one| one.last_used.is_none_or(fine))
@@ -452,9 +499,22 @@ impl Check<'_> {
 
     /// Something untracked: made by us, and its maker is past storing it.
     fn leftover(&self, id: &VendorId) -> Result<(), Violation> {
-        let listed = self.view.listing.iter().flatten().find(|seen| seen.id == *id);
-        let (Some(seen), Some(vendor_now)) = (listed, self.now.vendor) else { return Err(Violation::NotOurs) };
+        let (Some(seen), Some(vendor_now)) = (self.view.listed(id), self.now.vendor) else {
+            return Err(Violation::NotOurs);
+        };
         require(vendor_now.since(seen.created) > self.policy.settle * 2, Violation::NotOurs)?;
+        // A label that somebody follows shelters what was made for its version, lease or no lease.
+        let followed = |version: &Version| {
+            version.labels.iter().any(|label| matches!(label, Label::Current | Label::Previous | Label::Pending))
+        };
+        let made_for = |version: &Version| match (&version.role, &seen.marked) {
+            (Role::Slot(of), Marked::Ours(attempt) | Marked::First(attempt)) => of.attempt == *attempt,
+            (Role::Slot(_), Marked::No) => !version.labels.iter().any(|label| matches!(label, Label::Cred(_))),
+            (Role::Claim(_) | Role::Other, _) => false,
+        };
+        let leased = |version: &Version| version.labels.iter().any(|label| matches!(label, Label::Cred(_)));
+        let sheltered = self.secret.versions.iter().any(|one| followed(one) && made_for(one) && !leased(one));
+        require(!sheltered, Violation::Referenced)?;
         let empty_slot = |attempt: Attempt| self.version(&attempt.slot_id()).is_none();
         let open = |version: &Version| match &version.role {
             Role::Claim(of) => empty_slot(of.attempt),
@@ -471,11 +531,11 @@ impl Check<'_> {
             Marked::No => {
                 // Who else is made there was asked of the declared place only.
                 let (ownership, company) = match seen.fit {
-                    Fit::Declared | Fit::Differs => (self.policy.ownership, self.view.company),
-                    Fit::Away { ownership } => (ownership, Company::Alone),
+                    Fit::Declared | Fit::Differs => (self.policy.ownership, self.view.facts.company.found().copied()),
+                    Fit::Away { ownership } => (ownership, Some(Company::Alone)),
                 };
                 let alone = ownership == Ownership::Exclusive
-                    && company == Company::Alone
+                    && company == Some(Company::Alone)
                     && self.policy.capabilities.marking == Marking::Unnamed;
                 require(alone, Violation::NotOurs)?;
                 require(!self.secret.versions.iter().any(open), Violation::NotAbandoned)

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::policy::{RetireWhen, Wanted};
+use crate::rotation::decide::Site;
 use crate::rotation::story::{DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, tracked};
 use crate::rotation::tags::{Ending, Retiring};
 
@@ -11,7 +12,7 @@ fn claim(number: u32) -> Step {
 }
 
 fn revoke(text: &str, tracked: bool) -> Step {
-    Step::Revoke { id: id(text), tracked }
+    Step::Revoke { id: id(text), tracked, sites: vec![Site::Declared], home: true }
 }
 
 fn promote(from: VersionId) -> Step {
@@ -40,7 +41,7 @@ fn what_must_never_happen_is_refused() {
         || healthy().promoted(DAY + 90).with(|told| told.policy.retire_when = RetireWhen::Confirmed { max: week });
     let used = || {
         let told = healthy().promoted(DAY + 90).with(|told| told.policy.retire_when = RetireWhen::Unused { max: week });
-        told.with(|told| told.view.listing.as_mut().unwrap()[0].last_used = Some(NOW))
+        told.with(|told| told.listed()[0].last_used = Some(NOW))
     };
     let retired = |minutes: u64| {
         healthy().with(|told| {
@@ -58,7 +59,7 @@ fn what_must_never_happen_is_refused() {
     let theirs = |told: &mut Told| told.policy.create_secret = false;
     let another = || ending(31).stored(1, 90, &[]);
     let rotated = || ending(31).promoted(90).resolved(1);
-    let mark_ending = || Step::MarkEnding { version: first().slot_id(), since: ago(3 * DAY) };
+    let mark_ending = || Step::Tag(TagChange::Ending { version: first().slot_id(), since: ago(3 * DAY) });
     let rows: Vec<(&str, Told, Step, Violation)> = vec![
         ("paused", healthy().with(pause), claim(1), Parked),
         ("another's", healthy().with(|told| told.secret().owner = Owner::Nobody), claim(1), Parked),
@@ -86,10 +87,15 @@ fn what_must_never_happen_is_refused() {
         (
             "no claim in hand",
             healthy().claimed(1, 0),
-            Step::Mint { attempt: attempt(1), since: Timestamp::default() },
+            Step::Mint { attempt: attempt(1), since: Timestamp::default(), first: false },
             NoClaim,
         ),
-        ("no tag in hand", tagged(1, 0), Step::MintFirst { attempt: first(), since: Timestamp::default() }, NoClaim),
+        (
+            "no tag in hand",
+            tagged(1, 0),
+            Step::Mint { attempt: first(), since: Timestamp::default(), first: true },
+            NoClaim,
+        ),
         ("an open attempt", healthy().claimed(1, 5), claim(2), Unresolved),
         ("from elsewhere", pending().hand(proved.clone()), promote(attempt(1).claim_id()), NotFromCurrent),
         ("unproved", pending(), promote(first().slot_id()), NotProved),
@@ -113,18 +119,42 @@ fn what_must_never_happen_is_refused() {
             detach(lease.clone(), first().slot_id()),
             Referenced,
         ),
+        (
+            "a lease whose end was confirmed and not seen",
+            healthy().promoted(DAY + 90).with(off).changed(16).hand(Hand::Ended { tracked: tracked("old") }),
+            detach(lease.clone(), first().slot_id()),
+            NotEnded,
+        ),
+        ("the overlap is not over: revoke", healthy().promoted(90).resolved(1).with(off), revoke("old", true), Overlap),
+        (
+            "a label moved a moment ago: revoke",
+            healthy().promoted(2 * DAY).resolved(1).with(off).changed(5),
+            revoke("old", true),
+            Young,
+        ),
+        (
+            "AWSPREVIOUS without a lease: sweep",
+            healthy().promoted(90).with(|told| told.secret().versions[0].labels = vec![Label::Previous]),
+            revoke("old", false),
+            Referenced,
+        ),
         ("a lease that lives", healthy().promoted(50).with(off), detach(lease, first().slot_id()), NotEnded),
         ("kf-open of an open attempt", healthy().claimed(1, 50), detach(open, attempt(1).claim_id()), NotAbandoned),
         ("a young attempt", healthy().claimed(1, 15), Step::Close { attempt: attempt(1) }, NotAbandoned),
         ("a tombstone as first version", tagged(1, 50), Step::Close { attempt: first() }, WrongStage),
-        ("a tag beside versions", healthy(), Step::Tag { number: 1, before: Vec::new() }, WrongStage),
+        (
+            "a tag beside versions",
+            healthy(),
+            Step::Tag(TagChange::Attempt { number: 1, before: Vec::new() }),
+            WrongStage,
+        ),
         ("evidence is asked for", confirmed(), detach(Label::Previous, first().slot_id()), NoEvidence),
         ("in use", used(), detach(Label::Previous, first().slot_id()), NoEvidence),
         ("retired: claim", retired(3 * DAY), claim(1), Retired),
         ("retired: a secret", missing(), Step::CreateSecret { before: Vec::new() }, WrongStage),
-        ("not retired: mark", healthy(), Step::MarkRetiring, NotRetired),
-        ("retired: unmark", retired(5), Step::UnmarkRetiring, WrongStage),
-        ("being ended: unmark", ending(31).with(present), Step::UnmarkRetiring, WrongStage),
+        ("not retired: mark", healthy(), Step::Tag(TagChange::Retiring), NotRetired),
+        ("retired: unmark", retired(5), Step::Tag(TagChange::NotRetiring), WrongStage),
+        ("being ended: unmark", ending(31).with(present), Step::Tag(TagChange::NotRetiring), WrongStage),
         ("consumers read on: write it down", retired(DAY), mark_ending(), NotRetired),
         ("an open attempt: write it down", retired(3 * DAY).claimed(1, 5), mark_ending(), NotRetired),
         ("retired and not written down: revoke", retired(3 * DAY), revoke("old", true), Referenced),

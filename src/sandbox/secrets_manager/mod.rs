@@ -275,6 +275,11 @@ async fn handle(
             let error = AwsError::new(code, "Refused by a fault rule of the sandbox.").with_status(*status);
             return service.refuse(&asked, &error);
         }
+        Some(Effect::Pretend { status, body }) => {
+            record("", "pretended");
+            let answer = Response::builder().status(*status).body(Body::from(body.clone()));
+            return answer.unwrap_or_else(|_| line.cut());
+        }
         Some(Effect::DropAfter | Effect::FailAfter | Effect::Delay { .. } | Effect::Body(_) | Effect::Stale) | None => {
         }
     }
@@ -299,7 +304,14 @@ async fn handle(
             record(&region, &code);
             service.world.real.sleep(Duration::from_millis(ms)).await;
         }
-        Some(Effect::DropBefore | Effect::Throttle { .. } | Effect::Refuse { .. } | Effect::Stale) | None => {
+        Some(
+            Effect::DropBefore
+            | Effect::Throttle { .. }
+            | Effect::Refuse { .. }
+            | Effect::Pretend { .. }
+            | Effect::Stale,
+        )
+        | None => {
             record(&region, &code);
         }
     }

@@ -8,7 +8,7 @@ use crate::rotation::tags::Ending;
 fn waiting(minutes: u64, when: RetireWhen, used: Option<u64>) -> Told {
     healthy().promoted(minutes).resolved(1).changed(minutes).with(|told| {
         told.policy.retire_when = when;
-        told.view.listing.as_mut().unwrap()[0].last_used = used.map(ago);
+        told.listed()[0].last_used = used.map(ago);
     })
 }
 
@@ -36,7 +36,7 @@ fn evidence_is_asked_for_on_top_of_the_overlap_and_never_instead_of_it() {
         (
             "a last use in the future",
             waiting(over, unused, None).with(|told| {
-                told.view.listing.as_mut().unwrap()[0].last_used = Some(NOW.plus(WEEK));
+                told.listed()[0].last_used = Some(NOW.plus(WEEK));
             }),
             "wait",
             Reason::InUse,
@@ -46,7 +46,7 @@ fn evidence_is_asked_for_on_top_of_the_overlap_and_never_instead_of_it() {
         ("not listed any more", waiting(over, unused, Some(0)).dead("old"), "detach AWSPREVIOUS", Reason::OverlapOver),
         (
             "the vendor was not asked",
-            waiting(over, unused, None).with(|told| told.view.listing = None),
+            waiting(over, unused, None).with(|told| told.silent()),
             "wait",
             Reason::VendorSilent,
         ),
@@ -101,10 +101,12 @@ fn evidence_is_asked_for_on_top_of_the_overlap_and_never_instead_of_it() {
         ),
     ]);
     let decision = waiting(over, confirmed, None).decide();
-    assert_eq!(decision.look_again, Some(NOW.plus(WEEK - Duration::from_secs(86_400))));
-    assert!(decision.reason.message(decision.look_again).ends_with("at the latest"));
-    let unasked = waiting(over, unused, None).with(|told| told.view.listing = None);
-    assert!(needs_listing(&unasked.view, &unasked.decide(), &unasked.policy));
+    assert_eq!(decision.until(), Some(NOW.plus(WEEK - Duration::from_secs(86_400))));
+    assert!(decision.reason().message(decision.until()).ends_with("at the latest"));
+    let unasked = waiting(over, unused, None).with(|told| told.silent());
+    assert_eq!(unasked.decide().reason(), Reason::VendorSilent);
+    let unasked = unasked.with(|told| told.view.facts.listing = Known::NotAsked);
+    assert_eq!(unasked.decide(), Decision::Need(Fact::Listing));
 }
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -167,7 +169,7 @@ fn a_retired_credential_ends_after_its_consumers_had_their_time() {
         ("their time is over, paused", retired(healthy(), Some(over)).with(pause), "wait", Reason::Paused),
         (
             "the vendor is silent",
-            retired(healthy(), Some(over)).with(|told| told.view.listing = None),
+            retired(healthy(), Some(over)).with(|told| told.silent()),
             "wait",
             Reason::VendorSilent,
         ),
@@ -234,7 +236,12 @@ fn a_retired_credential_ends_after_its_consumers_had_their_time() {
             "mark retiring",
             Reason::Retiring,
         ),
-        ("revoked", ending(healthy(), 31).hand(ended.clone()), "detach kf-cred old", Reason::RevokeConfirmed),
+        (
+            "revoked",
+            ending(healthy().dead("old"), 31).hand(ended.clone()),
+            "detach kf-cred old",
+            Reason::RevokeConfirmed,
+        ),
         ("revoked, the reply lost", ending(healthy().dead("old"), 31), "revoke old", Reason::Retiring),
         (
             "revoked, unknown there",
@@ -285,7 +292,7 @@ fn a_retired_credential_ends_after_its_consumers_had_their_time() {
             Reason::Retiring,
         ),
     ]);
-    assert_eq!(Reason::Retired.turn(), Turn::Nobody);
+    assert_eq!(Reason::Retired.turn(), crate::rotation::Turn::Nobody);
 }
 
 #[test]

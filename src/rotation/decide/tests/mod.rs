@@ -4,12 +4,13 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::*;
+use crate::model::label::PlaceKey;
 use crate::model::policy::{Freeze, Ownership, Rotate, Verify};
 use crate::rotation::story::{
-    DAY, NOW, Told, ago, attempt, first, healthy, id, in_place, tagged, told, tracked, unnamed,
+    DAY, NOW, Told, ago, attempt, first, found, healthy, id, in_place, tagged, told, tracked, unnamed,
 };
 use crate::rotation::tags::Retiring;
-use crate::rotation::view::{Accepted, Company, Fit, Hand, Marked, Seen, short};
+use crate::rotation::view::{Accepted, Company, Compared, Fit, Hand, Known, Marked, Seen, short};
 
 mod ending;
 
@@ -18,7 +19,7 @@ type Row = (&'static str, Told, &'static str, Reason);
 fn check(rows: Vec<Row>) {
     for (situation, situated, step, reason) in rows {
         let decision = situated.decide();
-        assert_eq!((told(&decision.step).as_str(), decision.reason), (step, reason), "{situation}");
+        assert_eq!((told(&decision).as_str(), decision.reason()), (step, reason), "{situation}");
     }
 }
 
@@ -38,7 +39,7 @@ fn whatever_effect_a_crash_came_after_the_next_pass_goes_on() {
             "close",
             Reason::AttemptAbandoned,
         ),
-        ("after the store", healthy().claimed(1, 5).stored(1, 5, &pending), "verify", Reason::CandidateUnproved),
+        ("after the store", healthy().claimed(1, 5).stored(1, 5, &pending), "prove", Reason::CandidateUnproved),
         (
             "after the store, an hour later",
             healthy().claimed(1, 61).stored(1, 61, &pending),
@@ -135,7 +136,7 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
                 last_used: Some(ago(40 - minutes)),
                 fit: Fit::Declared,
             };
-            told.view.listing = Some(vec![seen]);
+            *told.listed() = vec![seen];
         }
     };
     check(vec![
@@ -147,7 +148,7 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
             "wait",
             Reason::SecretAbsent,
         ),
-        ("no secret, vendor silent", missing().with(|told| told.view.listing = None), "wait", Reason::VendorSilent),
+        ("no secret, vendor silent", missing().with(|told| told.silent()), "wait", Reason::VendorSilent),
         ("an empty secret", tagged(1, 0).with(|told| told.secret().bootstrap = None), "tag 1", Reason::SecretEmpty),
         ("our own tag", tagged(1, 0).hand(mine()), "mint first", Reason::ClaimWon),
         ("our own tag, slept", tagged(1, 2).hand(mine()), "wait", Reason::AttemptOpen),
@@ -190,7 +191,7 @@ fn a_first_version_is_made_without_any_version_that_says_so() {
             "untag",
             Reason::BootstrapDone,
         ),
-        ("the put was not published", healthy().old_is(&[Label::Pending]), "verify", Reason::CandidateUnproved),
+        ("the put was not published", healthy().old_is(&[Label::Pending]), "prove", Reason::CandidateUnproved),
         (
             "the put was not published, proved",
             healthy().old_is(&[Label::Pending]).hand(Hand::Proved { version: first().slot_id(), at: NOW }),
@@ -330,7 +331,7 @@ fn a_rotation_begins_only_when_nothing_stands_in_its_way() {
             Reason::AttemptOpen,
         ),
         ("claimed by another", asked().claimed(1, 0), "wait", Reason::AttemptOpen),
-        ("vendor silent", asked().with(|told| told.view.listing = None), "wait", Reason::VendorSilent),
+        ("vendor silent", asked().with(|told| told.silent()), "wait", Reason::VendorSilent),
         (
             "four live",
             ["a", "b", "c"].iter().fold(asked(), |told, name| told.lives(name, Marked::Ours(attempt(1)), 1)),
@@ -360,14 +361,14 @@ fn what_no_login_can_prove_is_not_made_or_is_published_unproved() {
     let long_ago = Hand::Untold { version: attempt(1).slot_id(), at: ago(1) };
     let stored = |hand: &Hand| healthy().claimed(1, 5).stored(1, 5, &[Label::Pending]).hand(hand.clone());
     let best_effort = |told: &mut Told| told.policy.verify = Verify::BestEffort;
-    let mute = |told: &mut Told| told.view.unprovable = true;
+    let mute = |told: &mut Told| told.view.facts.provable = found(false);
     let asked = || healthy().asked(Cause::Asked);
     let none = || healthy().with(|told| told.view.secret = None);
     check(vec![
         ("stored, must be proved", stored(&untold), "detach AWSPENDING", Reason::CandidateUntold),
         ("stored, best effort", stored(&untold).with(best_effort), "promote", Reason::CandidateUntold),
-        ("found long ago", stored(&long_ago).with(best_effort), "verify", Reason::CandidateUnproved),
-        ("found long ago, must be proved", stored(&long_ago), "verify", Reason::CandidateUnproved),
+        ("found long ago", stored(&long_ago).with(best_effort), "prove", Reason::CandidateUnproved),
+        ("found long ago, must be proved", stored(&long_ago), "prove", Reason::CandidateUnproved),
         ("due, must be proved", asked().with(mute), "wait", Reason::Unprovable),
         ("due, best effort", asked().with(mute).with(best_effort), "claim 1", Reason::Asked),
         ("not due", healthy().with(mute), "wait", Reason::HealthyManual),
@@ -375,14 +376,15 @@ fn what_no_login_can_prove_is_not_made_or_is_published_unproved() {
         ("no secret, best effort", none().with(mute).with(best_effort), "create secret", Reason::SecretMissing),
         ("a second try, must be proved", tagged(1, 60).with(mute), "wait", Reason::Unprovable),
     ]);
-    let wants = |told: Told| needs_proof(&told.decide(), &told.policy);
+    let unasked = |told: &mut Told| told.view.facts.provable = Known::NotAsked;
+    let wants = |told: Told| told.with(unasked).decide() == Decision::Need(Fact::Proof);
     assert!(wants(asked()) && wants(none()) && !wants(healthy()) && !wants(asked().with(best_effort)));
 }
 
 #[test]
 fn where_another_declared_credential_is_made_nothing_is_made_and_nothing_swept() {
-    let crowded = |told: &mut Told| told.view.company = Company::Others;
-    let untold = |told: &mut Told| told.view.company = Company::Untold;
+    let crowded = |told: &mut Told| told.company(found(Company::Others));
+    let untold = |told: &mut Told| told.company(Known::Failed);
     let none = || unnamed().with(|told| told.view.secret = None);
     let leftover = || unnamed().claimed(1, 60).tombstone(1, 40).lives("theirs", Marked::No, 60);
     check(vec![
@@ -420,15 +422,15 @@ fn a_candidate_is_proved_or_let_go() {
     let refused =
         |seconds| Hand::Refused { version: attempt(1).slot_id(), since: NOW.minus(Duration::from_secs(seconds)) };
     check(vec![
-        ("refused", stored().hand(refused(119)), "verify", Reason::CandidateUnproved),
+        ("refused", stored().hand(refused(119)), "prove", Reason::CandidateUnproved),
         ("refused for two minutes", stored().hand(refused(120)), "detach AWSPENDING", Reason::CandidateRefused),
         (
             "proved long ago",
             stored().hand(Hand::Proved { version: attempt(1).slot_id(), at: ago(1) }),
-            "verify",
+            "prove",
             Reason::CandidateUnproved,
         ),
-        ("another one proved", stored().hand(proved(2)), "verify", Reason::CandidateUnproved),
+        ("another one proved", stored().hand(proved(2)), "prove", Reason::CandidateUnproved),
         (
             "published and rolled back",
             stored().with(|told| told.secret().versions[2].labels.push(Label::Previous)).with(|told| {
@@ -476,7 +478,7 @@ fn a_leaked_value_has_no_overlap() {
 fn unnamed_leftovers_are_told_by_elimination() {
     let closed = || unnamed().claimed(1, 40).tombstone(1, 20);
     let lost = |minutes| closed().lives("lost", Marked::No, minutes);
-    let last = |told: &mut Told| told.view.listing.as_mut().unwrap().last_mut().unwrap().last_used = Some(NOW);
+    let last = |told: &mut Told| told.listed().last_mut().unwrap().last_used = Some(NOW);
     check(vec![
         ("in the window, never used", lost(40), "revoke leftover lost", Reason::Leftover),
         ("used", lost(40).with(last), "detach kf-open", Reason::AttemptResolved),
@@ -500,7 +502,7 @@ fn an_in_place_record_ends_up_with_the_current_value() {
     let current = [Label::Current, Label::Pending];
     check(vec![
         ("healthy", in_place(), "wait", Reason::HealthyManual),
-        ("stored", stored(&[Label::Pending]), "apply", Reason::CandidateUnproved),
+        ("stored", stored(&[Label::Pending]), "prove", Reason::CandidateUnproved),
         ("proved", stored(&[Label::Pending]).hand(proved(1)), "promote", Reason::CandidateProved),
         ("aged", in_place().claimed(1, 61).stored(1, 61, &[Label::Pending]), "restore", Reason::CandidateAged),
         (
@@ -509,7 +511,7 @@ fn an_in_place_record_ends_up_with_the_current_value() {
             "detach AWSPENDING",
             Reason::CandidateAged,
         ),
-        ("promoted", stored(&current).old_is(&[Label::Previous]), "apply", Reason::CandidateUnproved),
+        ("promoted", stored(&current).old_is(&[Label::Previous]), "prove", Reason::CandidateUnproved),
         (
             "promoted, set again",
             stored(&current).old_is(&[Label::Previous]).hand(proved(1)),
@@ -525,14 +527,14 @@ fn an_in_place_record_ends_up_with_the_current_value() {
         ("the record was made by hand", stored(&[]).resolved(1).record(Marked::No), "wait", Reason::HealthyManual),
         (
             "the record is not there, or not as declared",
-            stored(&[]).resolved(1).with(|told| told.view.listing = Some(Vec::new())),
+            stored(&[]).resolved(1).with(|told| told.listed().clear()),
             "restore",
             Reason::RecordDiffers,
         ),
         (
             "the record was set again, and does not show yet",
             in_place().with(|told| {
-                told.view.listing = Some(Vec::new());
+                told.listed().clear();
                 told.view.hand = Hand::Restored { version: first().slot_id() };
             }),
             "wait",
@@ -553,10 +555,22 @@ fn the_vendors_word_ends_a_lease_and_absence_alone_does_not() {
     let unknown = Hand::Unknown { tracked: tracked("old") };
     check(vec![
         (
-            "confirmed",
-            over().hand(Hand::Ended { tracked: tracked("old") }),
+            "confirmed, and not listed any more",
+            over().dead("old").hand(Hand::Ended { tracked: tracked("old") }),
             "detach kf-cred old",
             Reason::RevokeConfirmed,
+        ),
+        (
+            "confirmed, and listed",
+            over().hand(Hand::Ended { tracked: tracked("old") }),
+            "revoke old",
+            Reason::Unreferenced,
+        ),
+        (
+            "confirmed, and no listing",
+            over().hand(Hand::Ended { tracked: tracked("old") }).with(|told| told.silent()),
+            "revoke old",
+            Reason::Unreferenced,
         ),
         ("unknown, listed", over().hand(unknown.clone()), "revoke old", Reason::Unreferenced),
         (
@@ -571,20 +585,117 @@ fn the_vendors_word_ends_a_lease_and_absence_alone_does_not() {
             "wait",
             Reason::InOverlap,
         ),
+        ("unknown, no listing", over().with(|told| told.silent()).hand(unknown), "revoke old", Reason::Unreferenced),
+    ]);
+    let unasked = |told: &mut Told| told.view.facts.listing = Known::NotAsked;
+    let ended = over().hand(Hand::Ended { tracked: tracked("old") }).with(unasked);
+    assert_eq!(ended.decide(), Decision::Need(Fact::Listing), "what was listed before proves nothing");
+}
+
+#[test]
+fn a_lease_ends_only_by_the_word_of_the_place_where_it_was_made() {
+    let made_in = |place: &'static str| {
+        move |told: &mut Told| {
+            for label in told.secret().versions.iter_mut().flat_map(|version| &mut version.labels) {
+                if let Label::Cred(lease) = label {
+                    lease.made_in = Some(PlaceKey::of(place));
+                }
+            }
+        }
+    };
+    let over = || {
+        let told = healthy().promoted(DAY + 80).resolved(1).with(drop_previous).dead("old").changed(16);
+        told.with(|told| told.policy.place = "new".into())
+    };
+    let asked = |told: Told| match told.decide().step() {
+        Some(Step::Revoke { sites, home, .. }) => (sites.clone(), *home),
+        other => panic!("{other:?}"),
+    };
+    // Terraform took every tag off: the label alone says where it was made.
+    assert_eq!(asked(over().with(made_in("new"))), (vec![Site::Declared], true));
+    assert_eq!(asked(over().with(made_in("old"))), (vec![Site::Declared], false), "nobody knows where that is");
+    assert_eq!(asked(over()), (vec![Site::Declared], false), "nor what an older keyferry wrote");
+    let tagged = over().with(|told| told.secret().place = Some("new".into()));
+    assert_eq!(asked(tagged), (vec![Site::Declared], true), "but the tags say so");
+}
+
+#[test]
+fn what_a_label_refers_to_is_no_leftover_lease_or_no_lease() {
+    let bare = |labels: &'static [Label]| move |told: &mut Told| told.secret().versions[0].labels = labels.to_vec();
+    let rotated = || healthy().promoted(90).resolved(1);
+    let accepted = |told: &mut Told| {
+        told.secret().accepted = Some(Accepted { version: first().slot_id(), at: Some(ago(50)) });
+    };
+    check(vec![
+        ("AWSPREVIOUS without its lease", rotated().with(bare(&[Label::Previous])), "wait", Reason::InOverlap),
         (
-            "unknown, no listing",
-            over().with(|told| told.view.listing = None).hand(unknown),
-            "revoke old",
-            Reason::Unreferenced,
+            "AWSCURRENT without its lease, accepted",
+            healthy().with(bare(&[Label::Current])).with(accepted),
+            "wait",
+            Reason::HealthyManual,
+        ),
+        (
+            "the overlap is over",
+            healthy().promoted(DAY + 90).resolved(1).with(bare(&[Label::Previous])),
+            "detach AWSPREVIOUS",
+            Reason::OverlapOver,
+        ),
+        (
+            "its label came off a moment ago",
+            healthy().promoted(DAY + 90).resolved(1).with(bare(&[])).changed(5),
+            "wait",
+            Reason::HealthyManual,
+        ),
+        (
+            "its label came off",
+            healthy().promoted(DAY + 90).resolved(1).with(bare(&[])).changed(16),
+            "revoke leftover old",
+            Reason::Leftover,
+        ),
+        (
+            "no marks, and the lease of what AWSPREVIOUS is on is off",
+            unnamed()
+                .claimed(1, 60)
+                .tombstone(1, 40)
+                .lives("lost", Marked::No, 60)
+                .with(bare(&[Label::Current]))
+                .with(accepted),
+            "wait",
+            Reason::HealthyManual,
         ),
     ]);
 }
 
 #[test]
+fn what_the_vendor_does_not_list_any_more_is_replaced_at_once() {
+    let frozen = |told: &mut Told| told.policy.freezes = vec![Freeze { from: ago(60), to: NOW.plus(MINUTE) }];
+    let gone = || healthy().with(|told| told.secret().place = Some(String::new())).dead("old");
+    let compared = |minutes, missing: Option<VersionId>| {
+        move |told: &mut Told| told.secret().compared = Some(Compared { at: ago(minutes), missing })
+    };
+    let full = |told: &mut Told| told.policy.live_max = 0;
+    let current = || Some(first().slot_id());
+    check(vec![
+        ("gone", gone(), "claim 1", Reason::Missing),
+        ("gone, in a freeze", gone().with(frozen), "claim 1", Reason::Missing),
+        ("gone, nothing may be made", gone().with(full), "compared, 1 missing", Reason::Compared),
+        ("the same, written down", gone().with(full).with(compared(5, current())), "wait", Reason::NoRoom),
+        ("there again", healthy().with(compared(5, current())), "compared, 0 missing", Reason::Compared),
+        ("nobody knows where it was made", healthy().dead("old"), "wait", Reason::HealthyManual),
+        ("compared long ago", healthy().with(compared(361, None)), "compared, 0 missing", Reason::Compared),
+        ("compared a while ago", healthy().with(compared(359, None)), "wait", Reason::HealthyManual),
+    ]);
+    let unasked = |told: &mut Told| told.view.facts.listing = Known::NotAsked;
+    let decided = |minutes| healthy().with(compared(minutes, None)).with(unasked).decide();
+    assert_eq!(decided(361), Decision::Need(Fact::Listing));
+    assert_eq!(decided(359).reason(), Reason::HealthyManual);
+}
+
+#[test]
 fn what_is_fed_follows_and_what_feeds_waits_for_it() {
     let over = |minutes| healthy().promoted(DAY + minutes).resolved(1);
-    let moved = |told: &mut Told| told.view.feeding.source_moved = true;
-    let waited_for = |told: &mut Told| told.view.feeding.followers_wait = true;
+    let moved = |told: &mut Told| told.view.facts.sources_moved = found(true);
+    let waited_for = |told: &mut Told| told.view.facts.followers_wait = found(true);
     check(vec![
         ("its source moved on", in_place().with(moved), "claim 1", Reason::SourceMoved),
         (
@@ -618,7 +729,7 @@ fn what_is_fed_follows_and_what_feeds_waits_for_it() {
         ),
     ]);
     let waits = over(60).with(waited_for).decide();
-    assert!(waits.look_again.is_some_and(|date| date > NOW), "it looks again, and not at once for ever");
+    assert!(waits.until().is_some_and(|date| date > NOW), "it looks again, and not at once for ever");
 }
 #[test]
 fn a_leaked_value_goes_before_everything_and_is_not_forgotten() {
@@ -634,7 +745,14 @@ fn a_leaked_value_goes_before_everything_and_is_not_forgotten() {
         ("an older one is labelled", leaked(overlap()), "detach AWSPREVIOUS", Reason::Leaked),
         (
             "an older one is labelled, and the vendor silent",
-            leaked(overlap()).with(|told| told.view.listing = None),
+            leaked(overlap()).with(|told| told.silent()),
+            "detach AWSPREVIOUS",
+            Reason::Leaked,
+        ),
+        ("the vendor silent", leaked(healthy()).with(|told| told.silent()), "claim 1", Reason::Leaked),
+        (
+            "the vendor silent, where only its listing tells what is ours",
+            leaked(unnamed()).with(|told| told.silent()),
             "wait",
             Reason::VendorSilent,
         ),

@@ -8,7 +8,7 @@ use super::{Trial, moved};
 use crate::model::attempt::Attempt;
 use crate::model::fault::{Class, Fault};
 use crate::model::finding::{Outcome, Sight};
-use crate::model::label::{Label, Lease, Tracked};
+use crate::model::label::{Label, Lease, PlaceKey, Tracked};
 use crate::model::name::{VendorId, VersionId};
 
 /// Most labels of one secret (Secrets Manager quotas).
@@ -52,7 +52,8 @@ pub(super) fn forms(bench: &Bench) -> Trial<'_> {
         let cred = |text: &str| -> Result<String, Fault> {
             let id = VendorId::new(text)
                 .map_err(|invalid| Fault::new(Class::Bug, "make a label", format!("not an id: {invalid}")))?;
-            Ok(Label::Cred(Lease { since, tracked: Tracked::of(&id) }).to_string())
+            Ok(Label::Cred(Lease { since, tracked: Tracked::of(&id), made_in: Some(PlaceKey::of("preflight")) })
+                .to_string())
         };
         // All characters that a tracked id may have, at its longest; and one that is hashed.
         let plain = cred(&format!("{:x<128}", "Az09_.:-"))?;

@@ -127,7 +127,7 @@ fn unpublished() -> Unpublished {
 
 fn lease() -> Lease {
     let tracked = Tracked::of(&VendorId::new("client_1").unwrap());
-    Lease { since: Timestamp::from_seconds(START), tracked }
+    Lease { since: Timestamp::from_seconds(START), tracked, made_in: None }
 }
 
 fn fence(seconds: i64) -> Fence {
