@@ -251,7 +251,8 @@ fn at_rest(state: &mut State, clock: &SkippingClock, number: u32) {
     );
     let arn = Arn::new(made["ARN"].as_str().expect("a new secret has an ARN")).expect("it is one");
     let id = VendorId::new(&format!("ac_{number:022}")).expect("it is visible text");
-    let lease = Label::Cred(Lease { since: Timestamp::from_seconds(now.seconds()), tracked: Tracked::of(&id) });
+    let since = Timestamp::from_seconds(now.seconds());
+    let lease = Label::Cred(Lease { since, tracked: Tracked::of(&id), made_in: None });
     perform(
         Operation::PutSecretValue,
         json!({

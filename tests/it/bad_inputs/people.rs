@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use keyferry::engine::reconcile::{AskVendor, Visit};
-use keyferry::model::attempt::Cause;
 use keyferry::sandbox::faults::{Effect, Rule};
 use keyferry::sandbox::secrets_manager::inspect::Forced;
 use serde_json::{Value, json};
