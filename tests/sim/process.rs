@@ -401,7 +401,7 @@ pub async fn rotate(net: Arc<Net>, process: Process, declaration: Arc<Declaratio
 
 /// What `rotate --leaked` prints as SAFE.
 fn said_safe(visited: &Visited) -> bool {
-    let publishes = |step: &Step| matches!(step, Step::Promote { .. } | Step::MintFirst { .. });
+    let publishes = |step: &Step| matches!(step, Step::Promote { .. } | Step::Mint { first: true, .. });
     let rotated = visited.status.fault.is_none() && visited.steps.iter().any(|(step, _)| publishes(step));
     rotated && visited.leaked.as_ref().is_some_and(|outlook| outlook.live == 0 && !outlook.exposed)
 }
