@@ -10,6 +10,7 @@
 //! | `vendors` | edge: who issues credentials; one file a vendor |
 //! | `stores` | edge: AWS Secrets Manager; where claims, slots and labels become calls |
 //! | `clock` | edge: the only place that reads the time |
+//! | `files` | edge: whether a file may be trusted, and its bytes |
 //! | `engine` | the hands: observe, ask, do; one credential, one step, the whole fleet |
 //! | `schedule` | wake-ups: says only *look at this name* |
 //! | `serve` | health and the status page, over HTTP |
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod files;
 pub mod model;
 pub mod rotation;
 pub mod sandbox;

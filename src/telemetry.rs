@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::{FmtContext, format};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::model::printable::{printable, printable_in_colour, printable_json};
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,9 +32,10 @@ pub fn start(form: Form, default: &str) {
     let asked = std::env::var("RUST_LOG").unwrap_or_else(|_| standard.clone());
     let asked = EnvFilter::try_new(&asked).unwrap_or_else(|_| EnvFilter::new(standard));
     let log = tracing_subscriber::registry().with(asked).with(filter_fn(may_print));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = !plain && std::io::stderr().is_terminal();
+    let colour = form == Form::Text && !plain && std::io::stderr().is_terminal();
+    let to_stderr = move || Clean { form, colour, to: std::io::stderr() };
+    let lines = tracing_subscriber::fmt::layer().with_writer(to_stderr);
     // A second start (tests) keeps the first.
     let _ = match (form, is_journal(&std::io::stderr())) {
         (Form::Text, false) => log.with(lines.with_ansi(colour).with_target(false)).try_init(),
@@ -85,6 +88,29 @@ fn priority(level: &Level) -> u8 {
 /// Says at each answer of 5xx, as an error, that it could not close a connection that is closed anyway.
 const POISONED: &str = "aws_smithy_runtime::client::http::connection_poisoning";
 
+/// Writes whole lines, in characters that a terminal can be given.
+struct Clean<W> {
+    form: Form,
+    colour: bool,
+    to: W,
+}
+
+impl<W: Write> Write for Clean<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        match (self.form, self.colour) {
+            (Form::Json, _) => self.to.write_all(printable_json(&text).as_bytes())?,
+            (Form::Text, true) => self.to.write_all(printable_in_colour(&text).as_bytes())?,
+            (Form::Text, false) => self.to.write_all(printable(&text).as_bytes())?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 /// Below `error`, the libraries that carry requests may print bodies and headers, and so secrets:
 /// whatever `RUST_LOG` asks for, only our own lines go out there.
 fn may_print(line: &Metadata<'_>) -> bool {
@@ -99,6 +125,17 @@ fn allowed(target: &str, level: &Level) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_log_moves_no_cursor_and_turns_no_words_round() {
+        for (form, shown) in
+            [(Form::Text, "app: said \\u{1b}[2J\\u{202e}\n"), (Form::Json, "app: said \\u001b[2J\\u202e\n")]
+        {
+            let mut line = Clean { form, colour: false, to: Vec::new() };
+            line.write_all("app: said \u{1b}[2J\u{202e}\n".as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(line.to).unwrap(), shown);
+        }
+    }
 
     #[test]
     fn a_library_that_carries_requests_says_nothing_below_error() {

@@ -1,5 +1,6 @@
 //! THE FACE: the command line, one file a verb. Nobody names this room.
 
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ pub mod code {
     pub const DEAD: u8 = 6;
     /// A bug of keyferry.
     pub const BUG: u8 = 70;
+    /// All went well, but what there was to say could not be written.
+    pub const UNWRITTEN: u8 = 74;
 }
 
 const AFTER_HELP: &str = "\
@@ -70,6 +73,7 @@ Exit codes, the worst wins:
   5  changes are pending (plan --exit-code)
   6  a consumer may be reading a dead value
  70  a bug of keyferry
+ 74  fine, but the output could not be written
 
 Try it without any account:  keyferry sandbox";
 
@@ -168,7 +172,7 @@ pub fn main() -> ExitCode {
             Err(wrong.with_hint("this is a bug of keyferry: please report it with the log").into())
         })
     });
-    ExitCode::from(done.unwrap_or_else(|error| printer.error(&error)))
+    ExitCode::from(report::if_written(done.unwrap_or_else(|error| printer.error(&error))))
 }
 
 fn start(runtime: &mut Option<Runtime>) -> anyhow::Result<&Runtime> {
@@ -213,10 +217,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         let text = text.trim_start_matches("error: ").trim_end();
         Printer::new(Output::Json).json(&json!({ "error": text, "hint": null, "exit_code": code::USAGE }));
     } else {
-        // A closed pipe is no reason to fail.
-        let _ = error.print();
+        report::note_written(error.print().and_then(|()| std::io::stdout().flush()));
     }
-    ExitCode::from(if error.use_stderr() { code::USAGE } else { code::FINE })
+    ExitCode::from(report::if_written(if error.use_stderr() { code::USAGE } else { code::FINE }))
 }
 
 /// Where the declaration is, and in whose time it is carried out.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::cli::report::{Output, Printer, say};
+use crate::cli::report::{Output, Printer, say, say_table};
 use crate::cli::select::Selection;
 use crate::cli::table::Entry;
 use crate::cli::{Source, code};
@@ -87,7 +87,7 @@ pub async fn run(source: &Source, arguments: &Arguments, printer: &Printer) -> a
                 say(format_args!("target {target}: {} in account {}", who.arn, who.account));
             }
             if !entries.is_empty() {
-                say(printer.style().plan(&entries));
+                say_table(printer.style().plan(&entries));
             }
             let unknown = entries.iter().filter(|(step, _)| *step == "unknown").count();
             let unknown = if unknown > 0 { format!(", {unknown} can't be told") } else { String::new() };

@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use crate::cli::report::{Output, Printer, say};
+use crate::cli::report::{Output, Printer, say, say_table};
 use crate::cli::signals::told_to_stop;
 use crate::cli::{Source, code};
 use crate::engine::Engine;
@@ -37,7 +37,12 @@ pub struct Arguments {
 }
 
 fn secret_name(text: &str) -> Result<SecretName, String> {
-    SecretName::new(text).map_err(|invalid| invalid.to_string())
+    let name = SecretName::new(text).map_err(|invalid| invalid.to_string())?;
+    // It is made anew, so it may as well keep to what AWS advises.
+    if name.looks_like_arn() || name.is_managed() {
+        return Err("write a name without `!`, and not ending in a hyphen and six letters or digits".into());
+    }
+    Ok(name)
 }
 
 /// Runs the trials and prints one line a statement.
@@ -150,7 +155,7 @@ fn document(report: &Report, worst: u8) -> Value {
 fn tell(report: &Report, asked: &Asked, printer: &Printer) {
     let who = &report.principal;
     say(format_args!("target {}: {} in account {}", asked.target, who.arn, who.account));
-    say(printer.style().findings(&report.findings));
+    say_table(printer.style().findings(&report.findings));
     printer.say_all(report.findings.iter().filter_map(broken).collect());
     printer.say_all(untold(&report.findings));
     let vendor = match report.vendor_calls {

@@ -1,7 +1,8 @@
 //! How facts, errors and hints are printed, and which exit code they make.
 
 use std::fmt::{self, Display};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Error;
 use clap::ValueEnum;
@@ -13,6 +14,7 @@ use crate::cli::table::{Entry, Style, few};
 use crate::config::Report;
 use crate::engine::snapshot::{Board, Status};
 use crate::model::fault::{Class, Fault};
+use crate::model::printable::{printable, printable_in_colour, printable_json};
 use crate::rotation::Turn;
 
 /// How facts are printed.
@@ -61,7 +63,8 @@ impl Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// Prints in one form. A closed pipe (`| head`) is no reason to fail, so nothing in this file does.
+/// Prints in one form. A closed pipe (`| head`) is no reason to fail; that anything else could not be
+/// written is remembered for the exit code.
 pub struct Printer {
     output: Output,
     colour: bool,
@@ -86,14 +89,14 @@ impl Printer {
 
     /// Prints one JSON document.
     pub fn json(&self, value: &Value) {
-        say(format_args!("{value:#}"));
+        say(printable_json(&format!("{value:#}")));
     }
 
     /// Tells a declaration's warnings: to standard error, or where that is for machines, to the log.
     pub fn warnings(&self, warnings: &Report) {
         match self.output {
             _ if warnings.is_empty() => {}
-            Output::Text => self.complain(warnings.render(std::io::stderr().is_terminal() && self.colour)),
+            Output::Text => self.complain_of(warnings),
             Output::Json => {
                 for problem in problems(warnings) {
                     tracing::warn!(%problem, "the declaration");
@@ -106,7 +109,7 @@ impl Printer {
     pub fn error(&self, error: &Error) -> u8 {
         if let Some(report) = error.downcast_ref::<Report>() {
             match self.output {
-                Output::Text => self.complain(report.render(std::io::stderr().is_terminal() && self.colour)),
+                Output::Text => self.complain_of(report),
                 Output::Json => {
                     let mut document = report.to_json();
                     document["exit_code"] = code::USAGE.into();
@@ -184,7 +187,7 @@ impl Printer {
                         (false, _) => "no credentials declared",
                     });
                 } else {
-                    say(self.style().fleet(&entries));
+                    say_table(self.style().fleet(&entries));
                 }
                 self.say_all(self.style().details(&entries, &unreachable));
                 let paused: Vec<&str> =
@@ -205,13 +208,49 @@ impl Printer {
     }
 
     fn complain(&self, text: impl Display) {
-        let _ = writeln!(std::io::stderr(), "{text}");
+        write(std::io::stderr(), &printable(&text.to_string()));
     }
+
+    /// Tells a declaration's problems to a person, in colour where there is some.
+    fn complain_of(&self, report: &Report) {
+        let colour = std::io::stderr().is_terminal() && self.colour;
+        write(std::io::stderr(), &in_colour(colour, &report.render(colour)));
+    }
+}
+
+/// Whether something could not be written.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// The exit code, where all that should have been printed was; another one in place of [`code::FINE`]
+/// where it was not.
+pub fn if_written(code: u8) -> u8 {
+    let lost = UNWRITTEN.load(Ordering::Relaxed);
+    if lost && code == code::FINE { code::UNWRITTEN } else { code }
+}
+
+/// Remembers that something could not be written, unless nobody wanted to read on.
+pub fn note_written(written: std::io::Result<()>) {
+    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+        UNWRITTEN.store(true, Ordering::Relaxed);
+    }
+}
+
+fn write(mut out: impl Write, text: &str) {
+    note_written(writeln!(out, "{text}").and_then(|()| out.flush()));
+}
+
+fn in_colour(colour: bool, text: &str) -> String {
+    if colour { printable_in_colour(text) } else { printable(text).into_owned() }
 }
 
 /// Prints one line, or several, to standard output.
 pub fn say(text: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    write(std::io::stdout(), &printable(&text.to_string()));
+}
+
+/// Prints what [`Style`] made: its cells are printable, and it may be in colour.
+pub fn say_table(table: impl Display) {
+    write(std::io::stdout(), &in_colour(std::io::stdout().is_terminal(), &table.to_string()));
 }
 
 /// The problems of a report, for machines.

@@ -9,6 +9,7 @@ use crate::engine::snapshot::Status;
 use crate::model::fault::Fault;
 use crate::model::finding::{Finding, Outcome};
 use crate::model::name::{Name, TargetName};
+use crate::model::printable::printable;
 use crate::model::time::{Timestamp, human};
 use crate::rotation::Reason;
 use crate::serve::Row;
@@ -98,7 +99,7 @@ impl Style {
                 Cell::new(entry.age()),
                 Cell::new(entry.live()),
                 Cell::new(entry.next()),
-                Cell::new(entry.why()),
+                Cell::new(printable(&entry.why())),
             ]);
         }
         rendered(table)
@@ -113,7 +114,7 @@ impl Style {
                 self.state(entry.row.state),
                 Cell::new(step),
                 Cell::new(entry.next()),
-                Cell::new(entry.why()),
+                Cell::new(printable(&entry.why())),
             ]);
         }
         rendered(table)
@@ -131,7 +132,7 @@ impl Style {
             };
             let outcome = Cell::new(finding.outcome.word());
             let outcome = if self.colour { outcome.fg(colour) } else { outcome };
-            table.add_row([Cell::new(finding.statement.name), outcome, Cell::new(&finding.seen)]);
+            table.add_row([Cell::new(finding.statement.name), outcome, Cell::new(printable(&finding.seen))]);
         }
         rendered(table)
     }

@@ -8,8 +8,8 @@ use toml::de::DeValue;
 use toml::value::Datetime;
 
 use super::diagnostic::{Code, Problem};
-use super::notes::{Notes, Span};
-use super::tree::{Item, Table, shortened};
+use super::notes::{Notes, Span, shortened};
+use super::tree::{Item, Table};
 use super::zones;
 use crate::model::policy::{Freeze, Window};
 use crate::model::time::Timestamp;

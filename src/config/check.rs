@@ -9,15 +9,17 @@ use super::credential::{self, Index};
 use super::delivery::{self, NameTemplate, Tags};
 use super::diagnostic::{Code, Problem, Severity};
 use super::feeding;
-use super::file::{KEYS, whole};
-use super::notes::{Notes, Span};
+use super::file::{KEYS, TOP, whole};
+use super::frame::{Defaults, Frame, Given, Vendor, refresh_within};
+use super::notes::{Notes, Span, shortened};
 use super::options;
 use super::own_secret;
 use super::proof;
-use super::schedule::{self, Patterns, Rotation};
+use super::retirement::{self, Retirement};
+use super::schedule::{self, Patterns};
 use super::targets::Targets;
-use super::timing::{self, Retirement};
-use super::tree::{Length, Table, shortened};
+use super::texts;
+use super::tree::{Length, Table};
 use super::{Declaration, Discovery, Limits, VendorInstance};
 use crate::model::credential::Credential;
 use crate::model::name::{Deployment, VendorName};
@@ -25,56 +27,11 @@ use crate::model::option::{Kind, Options, Reference};
 use crate::model::policy::Verify;
 use crate::vendors::{self, Spec};
 
-/// Where keys of the declaration itself stand: after a `[…]` they would belong to that table.
-pub(super) const TOP: (&[&str], &str) = (&KEYS, "the top of the file, above the first `[…]`");
-
 const OVERLAP_STANDARD: Duration = Duration::from_secs(24 * 3_600);
 /// AWS's own caching libraries refresh hourly.
 const REFRESH_STANDARD: Duration = Duration::from_secs(3_600);
 const REPLACEMENTS_STANDARD: u32 = 5;
 const REPLACEMENTS_MAX: u32 = 10_000;
-
-/// A setting that may be left out.
-pub(super) enum Given<T> {
-    No,
-    /// It is there, and what is wrong with it was noted.
-    Wrong,
-    Yes(T),
-}
-
-/// All that credentials rely on.
-pub(super) struct Frame<'t> {
-    pub deployment: Deployment,
-    pub targets: Targets,
-    /// Also those that are wrong, `None` where not even the kind is known: what refers to one of
-    /// these needs no second complaint.
-    pub vendors: BTreeMap<String, Option<Vendor>>,
-    pub defaults: Defaults<'t>,
-}
-
-pub(super) struct Vendor {
-    /// With the options that are good, if not all of them are.
-    pub instance: VendorInstance,
-    /// Nothing is wrong with it.
-    pub good: bool,
-    /// Fields that are wrong or missing.
-    pub wrong: Vec<&'static str>,
-    /// Its address is on this very machine.
-    pub loopback: bool,
-    pub at: Span,
-}
-
-/// `[defaults]`; `None` stands for one that is wrong.
-pub(super) struct Defaults<'t> {
-    pub rotate: Given<Rotation>,
-    pub overlap: Option<Length>,
-    pub refresh_within: Option<Length>,
-    pub retire_when: Option<Retirement>,
-    pub secret_name: Option<NameTemplate<'t>>,
-    pub verify: Option<Verify>,
-    pub kms_key_id: Option<String>,
-    pub tags: Option<Tags<'t>>,
-}
 
 /// Lowers the declaration and what it includes. `None` when anything is wrong; that it is `Some`
 /// does not mean that there is no problem noted.
@@ -243,7 +200,7 @@ fn vendor(notes: &mut Notes<'_>, key: &str, at: Span, table: Table<'_>, targets:
 fn on_loopback(spec: &Spec, options: &Options) -> bool {
     let addresses = || spec.fields.iter().filter(|field| field.kind == Kind::Url);
     let mut given = addresses().filter_map(|field| options.text(field.name)).peekable();
-    given.peek().is_some() && given.all(|text| reqwest::Url::parse(text).is_ok_and(|url| options::is_loopback(&url)))
+    given.peek().is_some() && given.all(|text| reqwest::Url::parse(text).is_ok_and(|url| texts::is_loopback(&url)))
 }
 
 impl<'t> Defaults<'t> {
@@ -276,7 +233,7 @@ impl<'t> Defaults<'t> {
         defaults.verify = proof::verify(notes, table, defaults.verify);
         defaults.refresh_within = refresh_within(notes, table, defaults.refresh_within);
         if let Some(item) = table.get("retire_when") {
-            defaults.retire_when = timing::retirement(notes, item);
+            defaults.retire_when = retirement::read(notes, item);
         }
         let Some(secret) = notes.table(table, "secret", "[defaults.secret]") else { return defaults };
         notes.unknown_keys(secret, ["name", "kms_key_id", "tags"].into_iter(), false, None);
@@ -288,19 +245,6 @@ impl<'t> Defaults<'t> {
         defaults.tags = delivery::tags(notes, secret);
         defaults
     }
-}
-
-/// `consumers.refresh_within` of a table, or else the default. `None` when it is wrong.
-pub(super) fn refresh_within(notes: &mut Notes<'_>, table: Table<'_>, default: Option<Length>) -> Option<Length> {
-    if !table.has("consumers") {
-        return default;
-    }
-    let consumers = notes.table(table, "consumers", "consumers = { refresh_within = \"1h\" }")?;
-    notes.unknown_keys(consumers, ["refresh_within"].into_iter(), false, None);
-    if !consumers.has("refresh_within") {
-        return default;
-    }
-    notes.duration(consumers, "refresh_within", "refresh_within = \"1h\"")
 }
 
 fn limits(notes: &mut Notes<'_>, root: Table<'_>) -> Option<Limits> {

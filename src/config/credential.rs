@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::check::{Frame, Vendor};
 use super::delivery::{self, Filling, NameTemplate, Pieces, Tags, Value};
 use super::diagnostic::{Code, Problem};
 use super::fingerprint;
-use super::notes::{Notes, Span, listed};
+use super::frame::{Frame, Vendor};
+use super::notes::{Notes, Span, listed, shortened};
 use super::options::{self, Inherited};
 use super::proof::{Places, Stance};
 use super::schedule::Patterns;
 use super::timing::Timing;
-use super::tree::{Table, shortened};
+use super::tree::Table;
 use crate::model::capability::Marking;
 use crate::model::credential::{Credential, Destination};
 use crate::model::name::{Name, SecretName, TargetName};
@@ -67,18 +67,9 @@ pub(super) fn read<'t>(
     let options = made_at.and_then(|(vendor, kind)| options(notes, frame, vendor, kind, table, &of));
     let timing = Timing::read(notes, frame, patterns, table, kind, &of);
     let state = state(notes, table);
-    let takeover = match table.has("takeover") {
-        true => notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)]),
-        false => Some(Takeover::Refuse),
-    };
-    let before = notes.error_count();
-    let reshape = notes.flag(table, "allow_shape_change").unwrap_or(false);
-    let reshape = (notes.error_count() == before).then_some(reshape);
-    // What a broken option would have supplied is not known; all else is.
-    let unsupplied = Options::default();
-    let of_which = |kind: &Type| options.as_ref().or_else(|| (!supplied(kind)).then_some(&unsupplied));
-    let pieces = made_at
-        .and_then(|(vendor, kind)| of_which(kind).map(|options| Pieces::of(vendor.instance.spec, kind, options)));
+    let takeover = takeover(notes, table);
+    let reshape = reshape(notes, table);
+    let pieces = made_at.and_then(|(vendor, kind)| pieces(vendor, kind, options.as_ref()));
     let stance = Stance::read(notes, frame, table, kind);
     let side = Side::read(notes, table, pieces.as_ref());
     let target = target(notes, frame, table, side.as_ref(), &of);
@@ -128,6 +119,30 @@ pub(super) fn read<'t>(
         },
         fingerprint,
     }))
+}
+
+/// What a stored value may hold. What a broken option would have supplied is not known; all else is.
+fn pieces(vendor: &Vendor, kind: &Type, options: Option<&Options>) -> Option<Pieces> {
+    match options {
+        Some(options) => Some(Pieces::of(vendor.instance.spec, kind, options)),
+        None if supplied(kind) => None,
+        None => Some(Pieces::of(vendor.instance.spec, kind, &Options::default())),
+    }
+}
+
+/// `takeover`: what becomes of a secret of that name that is not ours.
+fn takeover(notes: &mut Notes<'_>, table: Table<'_>) -> Option<Takeover> {
+    if !table.has("takeover") {
+        return Some(Takeover::Refuse);
+    }
+    notes.word(table, "takeover", &[("refuse", Takeover::Refuse), ("rotate", Takeover::Rotate)])
+}
+
+/// `allow_shape_change`: whether one that is adopted may be stored in another shape.
+fn reshape(notes: &mut Notes<'_>, table: Table<'_>) -> Option<bool> {
+    let before = notes.error_count();
+    let allowed = notes.flag(table, "allow_shape_change").unwrap_or(false);
+    (notes.error_count() == before).then_some(allowed)
 }
 
 /// Two credentials can't keep their values in one record.

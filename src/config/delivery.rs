@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use super::diagnostic::{Code, Problem, Severity};
-use super::notes::{Notes, Span, listed};
-use super::options;
-use super::tree::{Item, Table, Text, shortened};
+use super::notes::{Notes, Span, listed, shortened};
+use super::texts;
+use super::tree::{Item, Table, Text};
 use crate::model::capability::{Marking, Proof};
 use crate::model::name::SecretName;
 use crate::model::option::{Kind, Options};
@@ -209,7 +209,7 @@ pub(super) fn kms_key(notes: &mut Notes<'_>, table: Table<'_>) -> Option<String>
 /// Reads a description.
 pub(super) fn description(notes: &mut Notes<'_>, table: Table<'_>) -> Option<String> {
     let text = notes.text(table, "description", "description = \"…\"")?;
-    options::plain(notes, "description", text, AWS_TEXT_CHAR_COUNT_MAX)?;
+    texts::plain(notes, "description", text, AWS_TEXT_CHAR_COUNT_MAX)?;
     Some(text.text.to_owned())
 }
 
@@ -346,18 +346,17 @@ fn told_apart(notes: &mut Notes<'_>, item: Item<'_>, shape: &Shape) -> Option<()
     let holds = |item: &&Item<'_>| item.as_text().is_some_and(|text| text.text.contains(&template));
     let at = inner.iter().find(holds).unwrap_or(&item).span;
     let message = format!(
-        "`{{{left}}}` and `{{{right}}}` run together: both can have the `{}` that stands between them",
+        "keyferry could not separate `{{{left}}}` and `{{{right}}}` again: both can contain the `{}` between them",
         shortened(&blurred.between)
     );
-    let apart = match blurred.separator {
-        Some(letter) => {
-            format!("separate them by a character that one of them can't have: `{{{left}}}{letter}{{{right}}}`")
-        }
-        None => "no character would tell them apart".into(),
+    let alone = format!("store each under its own key: value = {{ A = \"{{{left}}}\", B = \"{{{right}}}\" }}");
+    let help = match blurred.separator {
+        Some(letter) => format!(
+            "put a character between them that one of them never contains: `{{{left}}}{letter}{{{right}}}`; or {alone}"
+        ),
+        None => alone,
     };
-    let alone = format!("give each a key of its own: value = {{ A = \"{{{left}}}\", B = \"{{{right}}}\" }}");
-    let problem = Problem::error(Code::Template, at, message).label("keyferry could not read the value back");
-    notes.push(problem.help(format!("{apart}; or {alone}")));
+    notes.push(Problem::error(Code::Template, at, message).label("this value has two readings").help(help));
     None
 }
 

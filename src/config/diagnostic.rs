@@ -205,8 +205,12 @@ impl Problem {
         };
         clean(&mut self.message);
         clean(&mut self.label);
-        self.help.as_mut().map(clean);
-        self.other.as_mut().map(|(_, label)| clean(label));
+        if let Some(help) = &mut self.help {
+            clean(help);
+        }
+        if let Some((_, label)) = &mut self.other {
+            clean(label);
+        }
         self
     }
 }

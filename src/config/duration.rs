@@ -64,7 +64,7 @@ pub fn parse(text: &str) -> Result<Duration, Refused> {
                 _ => EXAMPLES,
             };
             return Err(Refused {
-                message: format!("`{}` is not a unit", super::tree::shortened(&text[unit.clone()])),
+                message: format!("`{}` is not a unit", super::notes::shortened(&text[unit.clone()])),
                 range: unit,
                 help,
             });

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::diagnostic::{Code, Problem};
-use super::notes::Notes;
-use super::tree::{Table, Text, shortened};
+use super::notes::{Notes, shortened};
+use super::tree::{Table, Text};
 use crate::model::credential::Credential;
 
 /// One reference from a credential to another.

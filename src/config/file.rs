@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{Code, Location, Problem, Severity};
-use super::notes::{Notes, listed};
-use super::tree::{Table, Text, shortened};
+use super::diagnostic::{Code, Location, Problem};
+use super::notes::{Notes, listed, shortened};
+use super::tree::{Table, Text};
+use crate::files::{self, Content};
 
 /// Longest declaration file, in bytes.
 const BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -27,13 +27,18 @@ const NOTHING_HIDDEN: glob::MatchOptions =
 pub(super) const KEYS: [&str; 8] =
     ["deployment", "include", "aws", "vendors", "defaults", "limits", "discovery", "credential"];
 
+/// Where keys of the declaration itself stand: after a `[…]` they would belong to that table.
+pub(super) const TOP: (&[&str], &str) = (&KEYS, "the top of the file, above the first `[…]`");
+
 /// Whether any line begins as one of a declaration's does. A file in which none does was named by mistake,
 /// and may be the very file that an admin secret is in.
 fn looks_like_a_declaration(text: &str) -> bool {
     text.trim_start_matches('\u{feff}').lines().any(|line| {
         let line = line.trim_start_matches(['[', ' ', '\t', '"', '\'']);
-        let word = line.split(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c)).next();
-        word.is_some_and(|word| KEYS.contains(&word))
+        let end = line.find(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c)).unwrap_or(line.len());
+        let (word, rest) = line.split_at(end);
+        let rest = rest.trim_start_matches(['"', '\'']).trim_start();
+        KEYS.contains(&word) && (rest.is_empty() || rest.starts_with(['=', '.', ']', '"', '\'', '#']))
     })
 }
 
@@ -70,8 +75,9 @@ impl Shelf<'_> {
         let mut text = text.unwrap_or_default();
         if !text.trim().is_empty() && !looks_like_a_declaration(&text) {
             let message =
-                format!("`{}` has nothing of a declaration in it, so nothing of it is shown", shortened(&shown));
-            let help = format!("a declaration has one of {}; is it the right file?", listed(KEYS.into_iter()));
+                format!("`{}` is not a keyferry declaration, so keyferry shows nothing of it", shortened(&shown));
+            let help =
+                format!("a declaration has at least one of the keys {}; check the path", listed(KEYS.into_iter()));
             notes.push(Problem::error(Code::Alien, whole(source), message).help(help));
             text.clear();
         }
@@ -207,28 +213,15 @@ fn read_bytes(path: &Path, source: usize, notes: &mut Notes<'_>) -> Option<Vec<u
         }
     }
     let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| {
-        let mode = file.metadata()?.permissions().mode();
-        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok(mode)
-    });
-    let mode = match read {
-        Ok(mode) => mode,
-        Err(problem) => {
-            notes.push(unreadable(&problem));
-            return None;
-        }
-    };
-    if mode & 0o022 != 0 {
-        // A group is often the owner's own (umask 0002), so that is only mentioned.
-        let (who, remedy, severity) = match mode & 0o002 {
-            0 => ("its group", "g-w", Severity::Warning),
-            _ => ("everybody", "go-w", Severity::Error),
-        };
-        let message = format!("{who} may write `{shown}` (mode {:04o})", mode & 0o7777);
-        let problem = Problem::error(Code::Unsafe, whole(source), message)
-            .help(format!("who writes it decides what is rotated and where it goes: chmod {remedy} '{shown}'"));
-        notes.push(Problem { severity, ..problem });
+    let read = fs::File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
+    if let Err(problem) = read {
+        notes.push(unreadable(&problem));
+        return None;
+    }
+    for doubt in files::doubts(path, Content::Public).unwrap_or_default() {
+        // A folder is told of once, whichever files lie in it.
+        let at = if doubt.path == path { whole(source) } else { whole(0) };
+        notes.doubt(&doubt, at, "whoever can write it decides what is rotated and where it goes");
     }
     if bytes.len() as u64 > BYTES_MAX {
         let message = format!("`{shown}` is longer than {} MiB", BYTES_MAX / 1024 / 1024);

@@ -2,11 +2,12 @@
 //! `model::credential::Credential` as meant.
 //!
 //! ```text
-//! file      which files, and may they be trusted      ─┐
-//! tree      TOML with places                           │  everything that is wrong goes into
-//! check     sections: targets, vendors, defaults       ├─ notes, and leaves as one Report
-//! credential, options, delivery, timing, schedule, …    │  (diagnostic), with what may be a
-//! mask      what must not be shown                    ─┘  secret overwritten
+//! file         which files, and may they be trusted    ─┐
+//! tree, reads  TOML with places, and typed reads of it  │  everything that is wrong goes into
+//! check        the whole: each table is lowered         ├─ notes, and leaves as one Report
+//! frame        what credentials rely on                 │  (diagnostic), with what may be a
+//! credential   one of them; options, delivery, timing … │  secret overwritten
+//! mask         what must not be shown                  ─┘
 //! ```
 //!
 //! Offline and pure but for reading the files: no call, no clock, no admin secret is opened. What
@@ -33,17 +34,22 @@ pub mod duration;
 mod feeding;
 mod file;
 mod fingerprint;
+mod frame;
 mod mask;
 mod notes;
 mod options;
 mod own_secret;
 mod proof;
+mod reads;
+mod reference;
+mod retirement;
 mod schedule;
 mod source;
 mod target;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod timing;
 mod tree;
 mod zones;
@@ -169,6 +175,7 @@ fn load_from(shelf: &Shelf<'_>, path: &Path) -> Result<Loaded, Report> {
         return Err(report(reading.problems, reading.left_out, vec![main], &[]));
     }
     let mut notes = Notes::default();
+    notes.on_disk = matches!(shelf, Shelf::Disk);
     notes.texts.push(&main.text);
     let (tree, broken) = parse(&mut notes, 0, &main.text);
     let root = Table { entries: &tree, span: Span::new(0, 0..main.text.len()) };

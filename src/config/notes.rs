@@ -2,8 +2,10 @@
 //! search for what was probably meant.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use super::diagnostic::{Code, Location, PROBLEM_COUNT_MAX, Problem, Severity};
+use crate::files::{self, Content, Doubt};
 
 /// Most names that are searched for what was probably meant: the search looks at every candidate.
 const GUESS_COUNT_MAX: u32 = 500;
@@ -34,6 +36,8 @@ impl From<Span> for Location {
 /// The notebook.
 #[derive(Default)]
 pub(super) struct Notes<'s> {
+    /// Whether what is read lies on this machine's disk, where the files that it names may lie, too.
+    pub on_disk: bool,
     /// The text of each source, by its number.
     pub texts: Vec<&'s str>,
     pub problems: Vec<Problem>,
@@ -70,6 +74,29 @@ impl Notes<'_> {
     /// How many problems were noted so far that are more than warnings.
     pub fn error_count(&self) -> usize {
         self.error_count
+    }
+
+    /// Notes what speaks against trusting a file.
+    pub fn doubt(&mut self, doubt: &Doubt, at: impl Into<Location>, why: &str) {
+        let severity = if doubt.forbids() { Severity::Error } else { Severity::Warning };
+        let problem = Problem::error(Code::Unsafe, at, doubt.to_string());
+        self.push(Problem { severity, ..problem.help(format!("{why}: {}", doubt.remedy())) });
+    }
+
+    /// Notes what speaks against a file that the declaration names, where it is on this machine. It is only
+    /// looked at, never opened.
+    pub fn doubts(&mut self, path: &Path, content: Content, at: Span) {
+        // What is no regular file is told of when it is to be read.
+        if !self.on_disk || !path.is_file() {
+            return;
+        }
+        let why = match content {
+            Content::Public => "whoever can write it decides whom keyferry trusts",
+            Content::Secret => "whoever can read or write it can act as keyferry",
+        };
+        for doubt in files::doubts(path, content).unwrap_or_default() {
+            self.doubt(&doubt, at, why);
+        }
     }
 
     /// Takes back that a key is missing where it seems to be there, misspelt: that was noted, too.
@@ -134,6 +161,15 @@ pub(super) fn listed<'c>(candidates: impl Iterator<Item = &'c str>) -> String {
         names.push(format!("and {more} more"));
     }
     names.join(", ")
+}
+
+/// A text for a message: at most 80 characters, control characters escaped.
+pub(super) fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().nth(80).is_some() {
+        short.push('…');
+    }
+    short
 }
 
 impl Problem {

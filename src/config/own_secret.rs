@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::check::Frame;
 use super::diagnostic::{Code, Problem};
+use super::frame::Frame;
 use super::notes::{Notes, Span};
 use super::tree::Table;
 use crate::model::credential::Credential;
@@ -64,6 +64,6 @@ fn sources(options: &Options) -> impl Iterator<Item = &Reference> {
 
 fn name_of(credential: &Credential, tables: &[Table<'_>]) -> Span {
     let names = tables.iter().filter_map(|table| table.get("name"));
-    let mut own = names.filter(|item| item.value.as_str() == Some(credential.name.as_str()));
+    let mut own = names.filter(move |item| item.value.as_str() == Some(credential.name.as_str()));
     own.next().map_or(Span::new(0, 0..0), |item| item.span)
 }

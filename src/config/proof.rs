@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::check::{Frame, Vendor};
 use super::diagnostic::{Code, Problem, Severity};
+use super::frame::{Frame, Vendor};
 use super::notes::{Notes, Span};
 use super::tree::Table;
 use crate::model::capability::{Marking, Proof};

@@ -14,8 +14,8 @@ use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds};
 
 use super::diagnostic::{Code, Problem};
-use super::notes::{Notes, Span, listed};
-use super::tree::{Item, Length, Text, shortened};
+use super::notes::{Notes, Span, listed, shortened};
+use super::tree::{Item, Length, Text};
 use super::zones;
 use crate::model::policy::Rotate;
 

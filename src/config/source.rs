@@ -6,10 +6,11 @@ use toml::de::DeValue;
 
 use super::diagnostic::{Code, Problem};
 use super::mask;
-use super::notes::{Notes, listed};
-use super::options;
+use super::notes::{Notes, listed, shortened};
+use super::reference::one_reference;
 use super::targets::Targets;
-use super::tree::{Item, Table, shortened};
+use super::texts::plain;
+use super::tree::{Item, Table};
 use crate::model::name::Name;
 use crate::model::option::{Object, Piece, Reference};
 use crate::model::source::{GENERATED_BITS_MIN, GENERATED_CHAR_COUNT_MAX, Rule, Source};
@@ -53,7 +54,7 @@ pub(super) fn piece(
         alone(notes, key, table, &["credential", "output"])?;
         credential(notes, key, table)?
     } else {
-        match options::one_reference(notes, key, table, targets) {
+        match one_reference(notes, key, table, targets) {
             Some(Reference::Sandbox) => {
                 let message = format!("the sandbox's own secret can't be the value of `{key}`");
                 notes.push(Problem::error(Code::BadValue, table.span, message).help(SOURCES));
@@ -91,7 +92,7 @@ fn credential(notes: &mut Notes<'_>, key: &str, table: Table<'_>) -> Option<Sour
     let name = notes.text(table, "credential", example)?;
     let output = notes.text(table, "output", example)?;
     let known = Name::new(name.text);
-    options::plain(notes, "output", output, 128)?;
+    plain(notes, "output", output, 128)?;
     match known {
         Ok(name) => Some(Source::Credential { name, output: output.text.to_owned() }),
         Err(rule) => {

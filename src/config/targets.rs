@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::check::TOP;
 use super::diagnostic::{Code, Problem, Severity};
-use super::notes::{Notes, Span, listed};
-use super::options;
+use super::file::TOP;
+use super::notes::{Notes, Span, listed, shortened};
 use super::target::{AssumeRole, Credentials, Target};
-use super::tree::{Table, Text, shortened};
+use super::texts;
+use super::tree::{Table, Text};
+use crate::files::Content;
 use crate::model::name::TargetName;
 
 const KEYS: [&str; 10] = [
@@ -174,7 +175,7 @@ fn target(notes: &mut Notes<'_>, table: Table<'_>, name: TargetName) -> Option<C
     checked.loopback = endpoint(notes, table, own);
     sts_endpoint(notes, table, own);
     if let Some(text) = notes.text(table, "proxy", "proxy = \"http://proxy.example.com:3128\"")
-        && options::any_url(notes, "proxy", text).is_some()
+        && texts::any_url(notes, "proxy", text).is_some()
     {
         own.proxy = Some(text.text.to_owned());
     }
@@ -187,6 +188,9 @@ fn target(notes: &mut Notes<'_>, table: Table<'_>, name: TargetName) -> Option<C
         |text| text.starts_with('/') && !text.chars().any(char::is_control),
     )
     .map(PathBuf::from);
+    if let (Some(path), Some(item)) = (&own.ca_file, table.get("ca_file")) {
+        notes.doubts(path, Content::Public, item.span);
+    }
     let home = checked.loopback || own.allow_http;
     if own.credentials == Credentials::Sandbox && !home && !endpoint_is_wrong(table, own) {
         let at = table.get("credentials").map_or(table.span, |item| item.span);
@@ -204,16 +208,15 @@ fn endpoint(notes: &mut Notes<'_>, table: Table<'_>, own: &mut Target) -> bool {
     let at = table.key_span("allow_http").filter(|_| notes.flag(table, "allow_http") == Some(true));
     let text = notes.text(table, "endpoint_url", "endpoint_url = \"https://…\"");
     let url = text.and_then(|text| match at {
-        Some(_) => options::any_url(notes, "endpoint_url", text),
-        None => options::url(notes, "endpoint_url", text),
+        Some(_) => texts::any_url(notes, "endpoint_url", text),
+        None => texts::url(notes, "endpoint_url", text),
     });
-    let loopback = url.as_ref().is_some_and(options::is_loopback);
+    let loopback = url.as_ref().is_some_and(texts::is_loopback);
     let (Some(at), false) = (at, text.is_some() && url.is_none()) else {
         own.endpoint_url = url.and(text).map(|text| text.text.to_owned());
         return loopback;
     };
-    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
-    let aws = ["amazonaws.com", "amazonaws.com.cn", "api.aws"].iter().any(|end| host.ends_with(end));
+    let aws = url.as_ref().is_some_and(is_aws);
     let wrong = match &url {
         None => Some("`allow_http` means nothing: there is no `endpoint_url`"),
         Some(url) if url.scheme() != "http" => Some("`allow_http` means nothing beside an https address"),
@@ -241,16 +244,27 @@ fn endpoint(notes: &mut Notes<'_>, table: Table<'_>, own: &mut Target) -> bool {
     loopback
 }
 
+/// Whether a host is one of AWS's own.
+fn is_aws(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    ["amazonaws.com", "amazonaws.com.cn", "api.aws"].iter().any(|end| host.ends_with(end))
+}
+
 /// Where STS is; in the clear only where Secrets Manager's own address may be.
 fn sts_endpoint(notes: &mut Notes<'_>, table: Table<'_>, own: &mut Target) {
     const KEY: &str = "sts_endpoint_url";
     let Some(text) = notes.text(table, KEY, "sts_endpoint_url = \"https://…\"") else { return };
     let url = match own.allow_http {
-        true => options::any_url(notes, KEY, text),
-        false => options::url(notes, KEY, text),
+        true => texts::any_url(notes, KEY, text),
+        false => texts::url(notes, KEY, text),
     };
     let Some(url) = url else { return };
-    if own.credentials == Credentials::Sandbox && !own.allow_http && !options::is_loopback(&url) {
+    if own.allow_http && url.scheme() == "http" && is_aws(&url) {
+        let problem = Problem::error(Code::LoopbackOnly, text.span, "this is AWS itself, and no emulator's address");
+        notes.push(problem.help("write the emulator's address, or https"));
+        return;
+    }
+    if own.credentials == Credentials::Sandbox && !own.allow_http && !texts::is_loopback(&url) {
         let problem =
             Problem::error(Code::LoopbackOnly, text.span, "the sandbox's credentials are for the sandbox only");
         notes.push(problem.help("set `sts_endpoint_url = \"http://127.0.0.1:7709\"`, or remove `credentials`"));

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::calendar;
-use super::check::{Frame, Given, refresh_within};
 use super::diagnostic::{Code, Problem};
 use super::duration::written;
-use super::notes::{Notes, Span};
+use super::frame::{Frame, Given, refresh_within};
+use super::notes::Notes;
+use super::retirement::{self, Retirement};
 use super::schedule::{self, Patterns, Rotation};
-use super::tree::{Item, Length, Table, shortened};
+use super::tree::{Length, Table};
 use crate::model::capability::Proof;
 use crate::model::policy::{Freeze, Policy, RetireWhen, Rotate, Window};
 use crate::model::time::human;
@@ -19,73 +20,6 @@ const OVERLAP_MIN: Duration = Duration::from_secs(2 * 3_600);
 const INTERVAL_MIN: Duration = Duration::from_secs(3_600);
 /// Where the floors don't hold, the next rotation only has to come after the overlap.
 const MARGIN_LIFTED: Duration = Duration::from_secs(1);
-
-/// Longest wait for evidence, where the declaration names none.
-const EVIDENCE_MAX_STANDARD: Duration = Duration::from_secs(7 * 86_400);
-const RETIRE_WHEN: &str = "retire_when = \"unused\", \"confirmed\", or { when = \"unused\", max = \"7d\" }";
-
-/// `retire_when`, checked by itself.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Retirement {
-    when: RetireWhen,
-    /// Where it stands; `None` where nobody wrote it.
-    span: Option<Span>,
-    /// Where the longest wait stands.
-    max_span: Option<Span>,
-}
-
-/// Reads a `retire_when` value: a word, or a table of a word and the longest wait.
-pub(super) fn retirement(notes: &mut Notes<'_>, item: Item<'_>) -> Option<Retirement> {
-    let standard = Length { length: EVIDENCE_MAX_STANDARD, span: None };
-    let (text, max) = match (item.as_text(), item.as_table()) {
-        (Some(text), _) => (text, standard),
-        (None, Some(table)) => {
-            notes.unknown_keys(table, ["when", "max"].into_iter(), false, None);
-            let max = match table.has("max") {
-                true => notes.duration(table, "max", "max = \"7d\"")?,
-                false => standard,
-            };
-            if !table.has("when") {
-                notes.missing(table, "when", "`retire_when`", format!("write `{RETIRE_WHEN}`"));
-                return None;
-            }
-            (notes.text(table, "when", "when = \"unused\"")?, max)
-        }
-        (None, None) => {
-            notes.wrong_type("retire_when", item, "a string or a table", RETIRE_WHEN);
-            return None;
-        }
-    };
-    let when = match text.text {
-        "overlap" if max.span.is_none() => RetireWhen::OverlapOver,
-        "unused" => RetireWhen::Unused { max: max.length },
-        "confirmed" => RetireWhen::Confirmed { max: max.length },
-        "overlap" => {
-            let problem = Problem::error(Code::Disagreement, max.span?, "`max` means nothing beside `overlap`");
-            notes.push(problem.other(text.span, "this waits for the overlap alone").help("remove `max`"));
-            return None;
-        }
-        other => {
-            let words = ["overlap", "unused", "confirmed"].into_iter();
-            let help = notes.did_you_mean(other, words, "besides the overlap it can wait for");
-            let message = format!("`retire_when` can't be `{}`", shortened(other));
-            notes.push(Problem::error(Code::BadValue, text.span, message).help(help));
-            return None;
-        }
-    };
-    Some(Retirement { when, span: Some(item.span), max_span: max.span })
-}
-
-/// Whether the vendor shows what `retire_when` waits for.
-fn offered(notes: &mut Notes<'_>, asked: Retirement, kind: &Type) -> bool {
-    let unseen = matches!(asked.when, RetireWhen::Unused { .. }) && !kind.capabilities.last_used;
-    let Some(at) = asked.span.filter(|_| unseen) else { return true };
-    let message = format!("the vendor does not show when a credential of type `{}` was last used", kind.name);
-    notes.push(Problem::error(Code::NotOffered, at, message).label("nobody could tell when it is unused").help(
-        "write `confirmed`, and have consumers say so with `keyferry confirm`; or `overlap`, and wait for nothing else",
-    ));
-    false
-}
 
 /// The settings about time; `None` stands for one that is wrong or missing.
 pub(super) struct Timing {
@@ -134,7 +68,7 @@ impl Timing {
             overlap,
             refresh: refresh_within(notes, table, frame.defaults.refresh_within),
             retirement: match table.get("retire_when") {
-                Some(item) => retirement(notes, item),
+                Some(item) => retirement::read(notes, item),
                 None => frame.defaults.retire_when,
             },
             windows: calendar::windows(notes, table),
@@ -145,7 +79,7 @@ impl Timing {
     /// The policy, when the settings fit together. `lifted`: the floors don't hold, because vendor
     /// and AWS are on loopback addresses, where nobody's credential is at stake.
     pub fn policy(self, notes: &mut Notes<'_>, kind: &Type, lifted: bool) -> Option<Policy> {
-        let evidence_offered = self.retirement.is_some_and(|asked| offered(notes, asked, kind));
+        let evidence_offered = self.retirement.is_some_and(|asked| retirement::offered(notes, asked, kind));
         let (rotation, overlap, refresh) = (self.rotation?, self.overlap?, self.refresh?);
         let mut policy = Policy::standard(rotation.rotate.clone(), overlap.length, kind.capabilities);
         overlap_holds(notes, &rotation, overlap, refresh, lifted)?;

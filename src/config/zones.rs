@@ -6,8 +6,8 @@
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use super::diagnostic::{Code, Problem, Severity};
-use super::notes::Notes;
-use super::tree::{Table, Text, shortened};
+use super::notes::{Notes, shortened};
+use super::tree::{Table, Text};
 
 /// What people call the time of a region, and a region that keeps it.
 #[rustfmt::skip]

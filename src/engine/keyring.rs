@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::env::VarError;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
+use crate::files::{self, Content, Refused};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::{TargetName, VendorName};
 use crate::model::option::{Options, Reference};
@@ -40,8 +38,31 @@ impl References {
     }
 }
 
-/// Reads what `option` refers to; `doing` opens every fault.
+/// Reads what `option` refers to, without the line end that editors and shells put after it, whatever it is
+/// read from; `doing` opens every fault.
 pub(super) async fn refer(
+    reference: &Reference,
+    stores: &BTreeMap<TargetName, Store>,
+    option: &str,
+    doing: &str,
+) -> Result<SecretValue, Fault> {
+    let value = raw(reference, stores, option, doing).await?.without_line_end();
+    if !value.is_empty() {
+        return Ok(value);
+    }
+    let what = match reference {
+        Reference::Env(name) => format!("environment variable `{name}` is empty"),
+        Reference::File(path) => format!("`{}` is empty", path.display()),
+        Reference::SystemdCredential(name) => format!("systemd credential `{name}` is empty"),
+        Reference::AwsSecret { name, key: Some(key), .. } => format!("member `{key}` of AWS secret {name} is empty"),
+        Reference::AwsSecret { name, key: None, .. } => format!("AWS secret {name} is empty"),
+        Reference::Sandbox => "it is empty".to_owned(),
+    };
+    let hint = format!("put the secret there, or declare another place for `{option}`");
+    Err(Fault::new(Class::Denied, doing, what).with_hint(hint))
+}
+
+async fn raw(
     reference: &Reference,
     stores: &BTreeMap<TargetName, Store>,
     option: &str,
@@ -54,22 +75,23 @@ pub(super) async fn refer(
         Reference::Env(name) => {
             let hint = format!("set {name} where keyferry starts, or declare `{option}` as a file or an AWS secret");
             match std::env::var(name) {
-                Ok(value) if !value.is_empty() => Ok(SecretValue::new(value)),
-                Ok(_) => Err(missing(format!("environment variable `{name}` is empty"), hint)),
+                Ok(value) => Ok(SecretValue::new(value)),
                 Err(VarError::NotPresent) => Err(missing(format!("environment variable `{name}` is not set"), hint)),
                 Err(VarError::NotUnicode(_)) => {
                     Err(missing(format!("environment variable `{name}` is not UTF-8"), hint))
                 }
             }
         }
-        Reference::File(path) => read(path).map_err(|answer| {
-            missing(answer, format!("put the secret there, readable for keyferry's user, or correct `{option}`"))
+        Reference::File(path) => read(path).map_err(|Refused { answer, remedy }| {
+            let standard = || format!("put the secret there, readable for keyferry's user, or correct `{option}`");
+            missing(answer, remedy.unwrap_or_else(standard))
         }),
         Reference::SystemdCredential(name) => {
             let hint = format!("start keyferry as a systemd service with `LoadCredential={name}:/path/of/the/secret`");
             let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
                 .ok_or_else(|| missing("$CREDENTIALS_DIRECTORY is not set".into(), hint.clone()))?;
-            read(&PathBuf::from(folder).join(name)).map_err(|answer| missing(answer, hint))
+            read(&PathBuf::from(folder).join(name))
+                .map_err(|Refused { answer, remedy }| missing(answer, remedy.unwrap_or(hint)))
         }
         Reference::AwsSecret { target, name, key } => {
             let store = match target {
@@ -105,25 +127,11 @@ impl Keyring for References {
     }
 }
 
-/// The text of a small regular file without its last line end, or why not. Looked at before it is
-/// opened: opening a pipe would wait for a writer.
-fn read(path: &Path) -> Result<SecretValue, String> {
+/// The text of a file that may be trusted.
+fn read(path: &Path) -> Result<SecretValue, Refused> {
+    let bytes = files::read_trusted(path, Content::Secret, SECRET_BYTES_MAX)?;
     let shown = path.display();
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => format!("there is no file `{shown}`"),
-        ErrorKind::PermissionDenied => format!("no permission to read `{shown}`"),
-        ErrorKind::InvalidData => format!("`{shown}` is not UTF-8 text"),
-        _ => format!("can't read `{shown}`: {error}"),
-    };
-    let about = std::fs::metadata(path).map_err(failed)?;
-    if !about.is_file() {
-        return Err(format!("`{shown}` is not a regular file"));
-    }
-    if about.len() > SECRET_BYTES_MAX {
-        return Err(format!("`{shown}` is longer than {SECRET_BYTES_MAX} bytes"));
-    }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
-    let value = text.strip_suffix('\n').unwrap_or(&text);
-    let value = value.strip_suffix('\r').unwrap_or(value);
-    if value.is_empty() { Err(format!("`{shown}` is empty")) } else { Ok(SecretValue::new(value)) }
+    let text = std::str::from_utf8(&bytes);
+    let text = text.map_err(|_| Refused { answer: format!("`{shown}` is not UTF-8 text"), remedy: None })?;
+    Ok(SecretValue::new(text))
 }

@@ -1,9 +1,7 @@
 //! Typed option tables: each vendor declares the options it knows as data, the declaration fills
 //! them, and the same data gives error messages, the JSON Schema and the reference page.
 
-use std::path::PathBuf;
-
-use crate::model::name::{SecretName, TargetName};
+pub use crate::model::source::Reference;
 use crate::model::source::Source;
 
 /// What an option's value may be.
@@ -47,28 +45,6 @@ pub struct Field {
     pub required: bool,
     /// For people: one sentence.
     pub doc: &'static str,
-}
-
-/// Where an admin secret is read from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reference {
-    /// An environment variable of this process.
-    Env(String),
-    /// A file, without its trailing line break.
-    File(PathBuf),
-    /// A file in `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential=`).
-    SystemdCredential(String),
-    /// AWSCURRENT of another secret, or one key of its JSON.
-    AwsSecret {
-        /// The target it lies in; `None` for the only one.
-        target: Option<TargetName>,
-        /// Its name.
-        name: SecretName,
-        /// The key of its JSON; `None` for the whole text.
-        key: Option<String>,
-    },
-    /// The sandbox's own; only with loopback endpoints.
-    Sandbox,
 }
 
 /// A checked option value.

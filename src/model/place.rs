@@ -12,12 +12,20 @@
 
 use std::fmt::Write as _;
 
-use crate::model::policy::Ownership;
-
 /// Ends a place's text where nobody else made credentials.
 const EXCLUSIVE: &str = " exclusive";
 /// Longest text of a tag's value that keyferry writes.
 const TAG_CHAR_COUNT_MAX: usize = 255;
+
+/// Who else makes credentials in the same place at an unnamed vendor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Ownership {
+    /// Others may: leftovers are reported, never revoked.
+    #[default]
+    Shared,
+    /// Nobody: what appeared in our attempt's window and was never used is ours.
+    Exclusive,
+}
 
 /// A place at a vendor.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -9,6 +9,7 @@ use croner::Cron;
 
 use crate::model::capability::Capabilities;
 use crate::model::place::At;
+pub use crate::model::place::Ownership;
 use crate::model::time::Timestamp;
 
 /// When a credential is due.
@@ -61,16 +62,6 @@ pub enum Takeover {
     Refuse,
     /// Mint, publish over it, report the old one as foreign.
     Rotate,
-}
-
-/// Who else makes credentials in the same place at an unnamed vendor.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Ownership {
-    /// Others may: leftovers are reported, never revoked.
-    #[default]
-    Shared,
-    /// Nobody: what appeared in our attempt's window and was never used is ours.
-    Exclusive,
 }
 
 /// What must be known, besides that the overlap is over, before a replaced credential ends. Evidence

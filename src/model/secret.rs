@@ -26,6 +26,13 @@ impl SecretValue {
         &self.0
     }
 
+    /// The same without one line end after it, which editors and `echo` leave there.
+    #[must_use]
+    pub fn without_line_end(self) -> Self {
+        let text = self.0.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+        text.map(Self::new).unwrap_or(self)
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -54,4 +61,25 @@ pub trait Keyring: Send + Sync {
     /// # Errors
     /// A fault that names the reference (never its content) when it can't be read.
     fn read<'a>(&'a self, option: &'static str) -> Read<'a>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_none_of_the_secret() {
+        for (text, value) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            ("a\r", "a\r"),
+            ("\n", ""),
+            (" a ", " a "),
+            ("", ""),
+        ] {
+            assert!(SecretValue::new(text).without_line_end() == SecretValue::new(value), "{text:?}");
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Where a value comes from that keyferry supplies itself: made up by a rule, read from where a
 //! person keeps it, or taken over from another credential of the same declaration.
 
-use crate::model::name::Name;
-use crate::model::option::Reference;
+use std::path::PathBuf;
+
+use crate::model::name::{Name, SecretName, TargetName};
 use crate::model::secret::SecretValue;
 
 /// Longest value from any source, in bytes (ChatBotKit contract 3.3: keep values under 32 KiB).
@@ -26,6 +27,28 @@ pub enum Source {
         /// The output, as it stands in that one's AWS secret.
         output: String,
     },
+}
+
+/// Where an admin secret is read from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reference {
+    /// An environment variable of this process.
+    Env(String),
+    /// A file, without its trailing line break.
+    File(PathBuf),
+    /// A file in `$CREDENTIALS_DIRECTORY` (systemd `LoadCredential=`).
+    SystemdCredential(String),
+    /// AWSCURRENT of another secret, or one key of its JSON.
+    AwsSecret {
+        /// The target it lies in; `None` for the only one.
+        target: Option<TargetName>,
+        /// Its name.
+        name: SecretName,
+        /// The key of its JSON; `None` for the whole text.
+        key: Option<String>,
+    },
+    /// The sandbox's own; only with loopback endpoints.
+    Sandbox,
 }
 
 /// How a value is made up: so many characters, each any of an alphabet, all equally likely.

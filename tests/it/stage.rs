@@ -1,6 +1,7 @@
 //! The stage of every test here: services on any free port, an engine on a clock of our own, and
 //! the counts of what was called.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,27 +165,9 @@ impl Stage {
         self.sandbox.consumer.round().await;
     }
 
-    /// What a person does with the AWS command line. The sandbox checks a signature's form and
-    /// date, not its bytes.
+    /// What a person does with the AWS command line.
     pub async fn person(&self, operation: &str, body: Value) -> Value {
-        let now = self.clock.wall().to_utc();
-        let scope = format!("sandbox/{}/us-east-1/secretsmanager/aws4_request", now.format("%Y%m%d"));
-        let answer = reqwest::Client::new()
-            .post(format!("http://{}", self.sandbox.aws_address()))
-            .header("x-amz-target", format!("secretsmanager.{operation}"))
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-date", now.format("%Y%m%dT%H%M%SZ").to_string())
-            .header(
-                "authorization",
-                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={:064}", 0),
-            )
-            .body(body.to_string())
-            .send()
-            .await
-            .unwrap();
-        let (status, text) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success(), "{operation} {body}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or_default()
+        person(self.sandbox.aws_address(), &*self.clock, operation, body).await
     }
 
     /// The pretend WorkOS.
@@ -293,4 +276,27 @@ pub fn impatient() -> Limits {
         retry_after_max: Duration::ZERO,
         ..Limits::default()
     }
+}
+
+/// What a person does with the AWS command line. The sandbox checks a signature's form and
+/// date, not its bytes.
+pub async fn person(aws: SocketAddr, clock: &dyn Clock, operation: &str, body: Value) -> Value {
+    let now = clock.wall().to_utc();
+    let scope = format!("sandbox/{}/us-east-1/secretsmanager/aws4_request", now.format("%Y%m%d"));
+    let answer = reqwest::Client::new()
+        .post(format!("http://{}", aws))
+        .header("x-amz-target", format!("secretsmanager.{operation}"))
+        .header("content-type", "application/x-amz-json-1.1")
+        .header("x-amz-date", now.format("%Y%m%dT%H%M%SZ").to_string())
+        .header(
+            "authorization",
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature={:064}", 0),
+        )
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{operation} {body}: {status} {text}");
+    serde_json::from_str(&text).unwrap_or_default()
 }

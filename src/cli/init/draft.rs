@@ -153,6 +153,7 @@ fn spoken_for(summary: &Summary, declared: &[&SecretName]) -> Option<String> {
         return Some(format!("keyferry manages it: deployment `{deployment}`, credential `{credential}`"));
     }
     Some(match &summary.obstacle {
+        None if summary.name.is_managed() => "by its name, an AWS service manages it".into(),
         None => return None,
         Some(Obstacle::ScheduledForDeletion(_)) => "it is scheduled for deletion".into(),
         Some(Obstacle::NativeRotation) => "Secrets Manager rotates it itself".into(),

@@ -167,6 +167,8 @@ fn the_admin_secret_s_own_file_is_never_shown() {
         "kfcanary = \"kfcanary\"\n",
         "\"kfcanary\": 1,\n",
         "deploy kfcanary\n",
+        "credential: kfcanary\n",
+        "aws kfcanary\n",
     ] {
         let path = folder.write("secret", secret, 0o600);
         let main = folder.write("main.toml", standard("include = [\"secret\"]"), 0o600);

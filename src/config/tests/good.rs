@@ -426,7 +426,7 @@ fn an_output_s_characters_tell_where_it_ends() {
     };
     assert!(made_up("abcdef").is_ok(), "no `-` is ever made up");
     let report = made_up("abcdef-").unwrap_err().to_string();
-    assert!(report.contains("run together"), "{report}");
+    assert!(report.contains("could not separate"), "{report}");
 }
 
 #[test]

@@ -19,11 +19,14 @@ use super::role::Role;
 use super::time::AwsTime;
 use super::wire::{NoCertificates, Wire, is_loopback};
 use super::{Inner, Store};
+use crate::files::{self, Content};
 use crate::model::fault::{Class, Fault};
 use crate::model::name::TargetName;
 use crate::model::time::Clock;
 use crate::model::transport::Transport;
 
+/// Longest bundle of CA certificates, in bytes.
+const CA_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -239,9 +242,13 @@ impl Opening<'_> {
     fn wire(&self) -> Result<Wire, Fault> {
         let pem = match &self.target.ca_file {
             None => None,
-            Some(path) => Some(std::fs::read(path).map_err(|error| {
-                self.fault(Class::Rejected, format!("can't read the CA file {}: {error}", path.display()))
-            })?),
+            Some(path) => {
+                let read = files::read_trusted(path, Content::Public, CA_BYTES_MAX);
+                Some(read.map_err(|files::Refused { answer, remedy }| {
+                    let fault = self.fault(Class::Rejected, format!("can't use the CA file: {answer}"));
+                    remedy.map_or(fault.clone(), |remedy| fault.with_hint(remedy))
+                })?)
+            }
         };
         let proxy = match &self.target.proxy {
             None => None,
@@ -250,7 +257,7 @@ impl Opening<'_> {
                 Some(reqwest::Proxy::all(url).map_err(|_| self.fault(Class::Rejected, "the proxy is not a URL"))?)
             }
         };
-        let wire = Wire::new(pem.as_deref(), proxy)
+        let wire = Wire::new(pem.as_ref().map(|pem| pem.as_slice()), proxy)
             .map_err(|NoCertificates| self.fault(Class::Rejected, "the CA file holds no PEM certificate"))?;
         let wire = wire.over(self.over.cloned());
         // The sandbox, and whatever else is reached in the clear on this machine, needs no certificates.

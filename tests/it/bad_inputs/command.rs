@@ -27,6 +27,10 @@ impl Folder {
         Self(tempfile::tempdir().unwrap())
     }
 
+    pub fn at(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>, mode: u32) -> String {
         let path: PathBuf = self.0.path().join(name);
         std::fs::write(&path, bytes).unwrap();
@@ -113,7 +117,10 @@ fn a_declaration_or_command_line_that_is_wrong_is_told_and_ends_with_2() {
         assert!(document["error"].as_str().unwrap().contains(word), "{document}");
     }
     for (path, word) in [
-        ("config/keyferry.toml", " credentials, no problems"),
+        (
+            folder.write("example", include_str!("../../../config/keyferry.toml"), 0o644).as_str(),
+            " credentials, no problems",
+        ),
         (folder.write("group", &good, 0o664).as_str(), "its group may write"),
     ] {
         let output = keyferry(&["check", "--config", path], &[]);

@@ -3,8 +3,10 @@
 //! nothing is lost, nothing that is not keyferry's is touched, and no message holds a secret.
 
 pub mod command;
+mod files;
 mod people;
 mod services;
+mod terminal;
 mod vendors;
 
 use crate::stage::Stage;
