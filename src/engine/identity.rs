@@ -36,7 +36,7 @@ impl Identity {
                 *failed = (failed.0 + 1, Some(fault.clone()));
             })
         });
-        told.await.map(|()| ())
+        told.await.copied()
     }
 
     fn failed(&self) -> MutexGuard<'_, (u64, Option<Fault>)> {
