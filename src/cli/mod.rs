@@ -164,6 +164,7 @@ pub fn main() -> ExitCode {
         // not waited for: what it still runs may never end.
         let mut runtime = None;
         let done = catch_unwind(AssertUnwindSafe(|| start(&mut runtime)?.block_on(work(arguments, &printer))));
+        process::end();
         if let Some(runtime) = runtime {
             runtime.shutdown_timeout(std::time::Duration::from_millis(200));
         }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
@@ -26,13 +27,24 @@ pub(super) fn can_open_files() -> io::Result<()> {
     files.map(drop)
 }
 
+/// Set once the process ends: what still runs then has lost its runtime, and panics on that.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
 /// From now on a panic is one line in the log. What it says may hold anything, so only its place is
 /// told.
 pub(super) fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        if ENDS.load(Ordering::SeqCst) {
+            return;
+        }
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         tracing::error!("keyferry failed at {place}: this is a bug of keyferry, please report it");
     }));
+}
+
+/// The process ends now: nobody waits for what is still under way.
+pub(super) fn end() {
+    ENDS.store(true, Ordering::SeqCst);
 }
 
 #[cfg(test)]

@@ -94,15 +94,24 @@ async fn a_visit_that_holds_a_fresh_credential_is_not_cut_off() {
     house.declare(&credential("app", ""));
     assert_eq!(house.verb("once").await.0, 0);
     house.leap(31 * DAY);
-    // The vendor has made it, and AWS takes its time to store it.
-    house.delay("aws", "PutSecretValue", 1, Duration::from_millis(2_500));
+    // The vendor has made it, and AWS does not take it for a while.
+    house.sandbox.add_fault(Rule {
+        service: "aws".into(),
+        operation: "PutSecretValue".into(),
+        skip: 1,
+        times: 100,
+        chance: 1.0,
+        effect: Effect::Throttle { retry_after: None },
+    });
     let declaration = config::load(&house.path()).unwrap().declaration;
-    let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(SPEED));
+    let clock: Arc<dyn Clock> = Arc::new(HostClock::at_speed(5.0));
     let engine = Engine::with_limits(Arc::new(declaration), clock, impatient()).await.unwrap();
     let engine = Arc::new(engine.with_visit_max(Duration::from_millis(1_000)));
-    let wanted = engine.sort().await;
-    let visited = soon("a pass", engine.pass(wanted, Visit::default(), |_, _| {})).await;
-    assert_eq!((house.live(), house.leases("app")), (2, 2), "{:?}", visited[&name("app")].status);
+    let sorted = engine.sort().await;
+    let visited = soon("a pass", engine.pass(sorted, Visit::default(), |_, _| {})).await;
+    let made = house.sandbox.keycard().credentials().len();
+    assert_eq!(made, 2, "it was made: {:?}", visited[&name("app")].status);
+    assert_eq!((house.live(), house.leases("app")), (1, 1), "and ended by the only one who could");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,6 +255,9 @@ async fn a_date_that_is_past_does_not_defeat_the_back_off() {
     let drift = Visit { vendor: AskVendor::Always, ..Visit::default() };
     for _ in 0..3 {
         stage.engine.visit_all(all.clone(), drift, |_, _| {}).await;
+        // What was to be done by then is due for long.
+        stage.clock.advance(HOUR);
+        stage.engine.visit_all(all.clone(), drift, |_, _| {}).await;
         let status = stage.status("app");
         let again = status.look_again.expect("it is tried again");
         assert!(status.fault.is_some() && again > status.looked, "{status:?}");
@@ -311,6 +323,23 @@ async fn a_pipe_where_the_sdk_expects_a_file_is_a_sentence_and_no_hang() {
         let (code, text) = soon(variable, child.output()).await;
         assert!(code == 3 && text.contains(variable) && text.contains("pipe"), "{variable}: {code}\n{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_while_a_target_is_being_opened_it_ends_at_once_and_calls_it_no_bug() {
+    let house = House::new(&["app"]).await;
+    let head = house.head().replace("credentials = \"sandbox\"\n", "").replace("region = \"us-east-1\"\n", "");
+    house.write(&(head + &credential("app", "")));
+    // The Region is asked for at the instance's metadata, which does not answer.
+    let mute = Mute::new().await;
+    let child = house.start_with("run", |command| {
+        command.env_remove("AWS_EC2_METADATA_DISABLED");
+        let endpoint = format!("http://{}", mute.listener.local_addr().unwrap());
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint);
+    });
+    let _waits = soon("it asks for its Region", mute.asked()).await;
+    let (code, text) = soon("an opening", child.told("TERM")).await;
+    assert!(code == 0 && !text.contains("bug"), "{code}\n{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

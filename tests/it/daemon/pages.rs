@@ -75,7 +75,12 @@ async fn slow_clients_use_up_neither_the_pages_nor_the_descriptors() {
     }
     if let Some(before) = before {
         until("some are let in", || daemon.descriptor_count() > Some(before)).await;
-        assert!(daemon.descriptor_count() <= Some(before + 20), "{:?} and {before}", daemon.descriptor_count());
+        let mut most = 0;
+        for _ in 0..40 {
+            most = most.max(daemon.descriptor_count().unwrap_or_default());
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        assert!(most <= before + 20, "{most} descriptors, and {before} before");
     }
     daemon.answers("livez", 200, "alive").await;
     // And the first ones were shown the door.
