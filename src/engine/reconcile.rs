@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::look::Look;
-use crate::engine::snapshot::{Paused, Published, Status};
+use crate::engine::snapshot::{Paused, Published, Status, next_look};
 use crate::model::attempt::{Cause, Note};
 use crate::model::capability::Marking;
 use crate::model::credential::Credential;
@@ -21,7 +21,6 @@ use crate::model::time::Timestamp;
 use crate::rotation::decide::{FRESH_MAX, next_compare};
 use crate::rotation::guard::guard;
 use crate::rotation::leaked::{Outlook, outlook};
-use crate::rotation::reason::earlier;
 use crate::rotation::tags::Unproved;
 use crate::rotation::view::{self, Hand, Known, Marked, View};
 use crate::rotation::{Decision, Reason, Step, adopt, danger, own, sweep};
@@ -425,22 +424,13 @@ impl Run<'_> {
         let dead = danger::consumers_may_fail(&seen.view, &self.credential.policy, decision.reason(), seen.now);
         let dead = dead.unwrap_or(dead_before);
         let foreign = self.strangers.unwrap_or(foreign_before);
+        // The listing lags behind what the vendor was asked to end.
+        let lags = decision.step().is_some_and(|step| self.asked_already(step));
+        let decided = if lags { Some(looked.plus(settle)) } else { decision.until() };
         let status = Status {
             reason: decision.reason(),
             looked,
-            look_again: match &fault {
-                Some(Fault { class: Class::Retry { after: Some(told) }, .. }) => {
-                    Some(looked.plus(self.visit_pause().max(*told)))
-                }
-                // A date that is past asks for nothing sooner than the next try.
-                Some(_) => {
-                    let date = decision.until().filter(|date| *date > looked);
-                    earlier(date, Some(looked.plus(self.visit_pause())))
-                }
-                // The listing lags behind what the vendor was asked to end.
-                None if decision.step().is_some_and(|step| self.asked_already(step)) => Some(looked.plus(settle)),
-                None => decision.until(),
-            },
+            look_again: next_look(looked, decided, fault.as_ref(), self.visit_pause()),
             compare_at: self.compare_at(&seen.view, looked),
             published,
             dead,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::model::fault::{Class, Fault};
 use crate::model::label::{TAG_PAUSE, TAG_PAUSE_BY, TAG_PAUSE_REASON};
@@ -188,6 +189,21 @@ impl Status {
     }
 }
 
+/// When a credential is looked at again that was looked at now: as decided, and after a fault when it is
+/// time for the next try. A date that is past already asks for nothing sooner than that.
+pub(super) fn next_look(
+    looked: Timestamp,
+    decided: Option<Timestamp>,
+    fault: Option<&Fault>,
+    pause: Duration,
+) -> Option<Timestamp> {
+    match fault {
+        None => decided,
+        Some(Fault { class: Class::Retry { after: Some(told) }, .. }) => Some(looked.plus(pause.max(*told))),
+        Some(_) => earlier(decided.filter(|date| *date > looked), Some(looked.plus(pause))),
+    }
+}
+
 /// Every credential's last known status, and the targets that could not be listed.
 #[derive(Default)]
 pub struct Board(Mutex<Known>);
@@ -246,5 +262,35 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_that_is_past_does_not_defeat_the_back_off() {
+        let at = Timestamp::from_seconds;
+        let fault = |after: Option<u64>| {
+            let class = Class::Retry { after: after.map(Duration::from_secs) };
+            Fault::new(class, "a test", "nothing")
+        };
+        // (what was decided, the fault, the next look), looked at 100 and with a pause of 30
+        let rows = [
+            (Some(90), None, Some(90)),
+            (None, None, None),
+            (None, Some(fault(None)), Some(130)),
+            (Some(110), Some(fault(None)), Some(110)),
+            (Some(500), Some(fault(None)), Some(130)),
+            (Some(100), Some(fault(None)), Some(130)),
+            (Some(90), Some(fault(None)), Some(130)),
+            (Some(90), Some(fault(Some(10))), Some(130)),
+            (Some(110), Some(fault(Some(60))), Some(160)),
+        ];
+        for (decided, fault, expected) in rows {
+            let next = next_look(at(100), decided.map(at), fault.as_ref(), Duration::from_secs(30));
+            assert_eq!(next, expected.map(at), "{decided:?} {fault:?}");
+        }
     }
 }

@@ -236,35 +236,6 @@ async fn a_fault_stands_until_the_very_thing_that_failed_was_tried_again() {
 }
 
 #[tokio::test]
-async fn a_date_that_is_past_does_not_defeat_the_back_off() {
-    let stage = Stage::one().await;
-    stage.pass().await;
-    stage.clock.advance(31 * DAY);
-    stage.pass().await;
-    // The overlap is over, and the vendor does not say whether the new one is there.
-    stage.clock.advance(26 * HOUR);
-    stage.sandbox.add_fault(Rule {
-        service: "keycard".into(),
-        operation: "list_credentials".into(),
-        skip: 0,
-        times: 100,
-        chance: 1.0,
-        effect: Effect::Refuse { status: 403, code: "forbidden".into() },
-    });
-    let all = stage.engine.declaration().credentials.clone();
-    let drift = Visit { vendor: AskVendor::Always, ..Visit::default() };
-    for _ in 0..3 {
-        stage.engine.visit_all(all.clone(), drift, |_, _| {}).await;
-        // What was to be done by then is due for long.
-        stage.clock.advance(HOUR);
-        stage.engine.visit_all(all.clone(), drift, |_, _| {}).await;
-        let status = stage.status("app");
-        let again = status.look_again.expect("it is tried again");
-        assert!(status.fault.is_some() && again > status.looked, "{status:?}");
-    }
-}
-
-#[tokio::test]
 async fn without_a_listing_everybody_is_looked_at_when_due_and_otherwise_in_a_slow_round() {
     let stage = Stage::edited(&credential("app", ""), |text| format!("discovery = \"declared\"\n{text}")).await;
     stage.pass().await;
