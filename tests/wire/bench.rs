@@ -146,6 +146,7 @@ impl Driver {
             // A row that waits for an answer waits so long; the others never do.
             total_timeout: Duration::from_millis(1_500),
             body_bytes_max: 64 << 10,
+            tries_max: 2,
             backoff_first: moment,
             backoff_max: moment,
             retry_after_max: moment,

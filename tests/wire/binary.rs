@@ -11,9 +11,11 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::bench::{CANARY, SPEED, Services};
+use crate::certificate::{Authority, Certificate, acceptor};
 use crate::clients::at_aws;
 use crate::relay::{Fault, Relay, Wrong};
 use crate::rows::{self, Becomes};
+use crate::trust::{CERTIFICATES, Proxy, proxy};
 
 /// The binary that `cargo test` built.
 const BINARY: &str = env!("CARGO_BIN_EXE_keyferry");
@@ -61,6 +63,16 @@ impl Fleet {
         Self { services, tried: Vec::new(), declaration, folder }
     }
 
+    /// Declares one credential more, at a vendor at `base` whose secrets are in the environment.
+    fn add_at(&mut self, name: &str, base: &str) {
+        self.declaration += &format!(
+            "[vendors.{name}]\nkind = \"keycard\"\nbase_url = \"{base}\"\nzone = \"production\"\n\
+             client_id = {{ env = \"WORD\" }}\nclient_secret = {{ env = \"WORD\" }}\n\
+             [[credential]]\nname = \"{name}\"\naws = \"good\"\nvendor = \"{name}\"\ntype = \"password\"\napplication = \"{name}\"\n"
+        );
+        self.services.sandbox.keycard().seed_application("production", name);
+    }
+
     /// Declares one credential more, with a vendor or a target behind `relay`.
     fn add(
         &mut self,
@@ -93,15 +105,18 @@ impl Fleet {
         self.tried.push(Tried { name, of, what, relay, becomes, words });
     }
 
-    /// Runs `keyferry once`, and gives its facts.
+    /// Runs `keyferry once` with the services' clock, and gives its facts.
     async fn once(&self) -> (i32, Value) {
+        self.once_with(&["--sandbox-speed", &SPEED.to_string()], &[]).await
+    }
+
+    /// The same with other words and in an environment.
+    async fn once_with(&self, words: &[&str], environment: &[(&str, String)]) -> (i32, Value) {
         let path = self.folder.path().join("keyferry.toml");
         std::fs::write(&path, &self.declaration).unwrap();
         let mut command = Command::new(BINARY);
-        command
-            .env_clear()
-            .args(["once", "--output", "json", "--sandbox-speed", &SPEED.to_string(), "--config"])
-            .arg(path);
+        command.env_clear().envs(environment.iter().cloned());
+        command.args(["once", "--output", "json"]).args(words).arg("--config").arg(path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let Output { status, stdout, stderr } = command.spawn().unwrap().wait_with_output().await.unwrap();
         let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -208,4 +223,42 @@ async fn once_says_what_broke_publishes_nothing_wrong_and_heals() {
         last = format!("{code}, {} live of {}: {facts}", fleet.live(), fleet.tried.len());
     }
     panic!("it does not heal: {last}");
+}
+
+/// An authority of one's own, and a proxy, by the environment, as a unit's file gives them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_trusts_whom_it_is_told_to_and_goes_through_the_proxy() {
+    let mut fleet = Fleet::new().await;
+    let rows = CERTIFICATES.map(|(kind, words)| (format!("is-{kind:?}").to_lowercase(), kind, words));
+    let mut relays = Vec::new();
+    for (name, kind, _) in &rows {
+        let relay = fleet.services.relay("keycard", Some(acceptor(*kind))).await;
+        fleet.add_at(name, relay.base());
+        relays.push(relay);
+    }
+    // The name is never resolved here: the proxy is asked for it, and wants to know who asks.
+    fleet.add_at("far", "https://nobody.invalid");
+    let proxy = proxy(Proxy::Says(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")).await;
+    let environment = [
+        ("WORD", "sandbox".to_owned()),
+        ("SSL_CERT_FILE", Authority::of_tests().ca_file.display().to_string()),
+        ("HTTPS_PROXY", format!("http://user:{CANARY}@{proxy}")),
+        ("NO_PROXY", "localhost".to_owned()),
+    ];
+    let (code, facts) = fleet.once_with(&[], &environment).await;
+    let mut wrong = Vec::new();
+    for (name, kind, words) in rows {
+        let (state, text) = Fleet::said(&facts, &name);
+        let wanted = if kind == Certificate::Good { "ok" } else { "retrying" };
+        let said = |word: &&str| word.split('|').any(|one| text.contains(one));
+        if state != wanted || state == "retrying" && !words.iter().all(|word| said(&word)) {
+            wrong.push(format!("{kind:?}: {state}: {text}"));
+        }
+    }
+    let (state, text) = Fleet::said(&facts, "far");
+    if state != "retrying" || !text.contains("the proxy wants a user and a password") {
+        wrong.push(format!("by the proxy: {state}: {text}"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!((code, fleet.live()), (3, 1));
 }

@@ -13,7 +13,7 @@ use crate::clients::{compare, told};
 use crate::rows::Becomes;
 
 /// What is wrong with the other side's TLS, and words of the message.
-const CERTIFICATES: [(Certificate, &[&str]); 6] = [
+pub const CERTIFICATES: [(Certificate, &[&str]); 6] = [
     (Certificate::Good, &[]),
     (Certificate::Expired, &["certificate", "expired|Expired"]),
     (Certificate::NotYetValid, &["certificate", "not yet valid|NotValidYet|not valid yet"]),
@@ -95,14 +95,15 @@ async fn an_aws_that_must_not_be_trusted_is_told_by_its_cause() {
 
 /// What a proxy does when it is asked for a way.
 #[derive(Clone, Copy)]
-enum Proxy {
+pub enum Proxy {
     /// It answers this, and that was it.
     Says(&'static [u8]),
     /// It leads to this service, whatever it was asked for.
     LeadsTo(SocketAddr),
 }
 
-async fn proxy(does: Proxy) -> SocketAddr {
+/// A proxy that does so.
+pub async fn proxy(does: Proxy) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
