@@ -12,9 +12,9 @@
 //! | `sleepers` | processes that sleep at the wrong moment |
 //!
 //! `cargo test` kills `once` at every call where marks are kept, and at a seeded share with the other
-//! kinds; `run`, and two at once, at a seeded share where marks are kept. `KEYFERRY_CRASH=full` kills at every call of `once` with every kind, and of
-//! `run` and of two at once where marks are kept (a share with the other kinds), and on 2,000
-//! random voyages besides.
+//! kinds and in a world of two targets; `run`, and two at once, at a seeded share where marks are kept.
+//! `KEYFERRY_CRASH=full` kills before and after every call of `once` with every kind, and of `run` and of
+//! two at once where marks are kept (a share with the other kinds), and on 2,000 random voyages besides.
 
 mod daemon;
 mod judge;
@@ -63,8 +63,12 @@ impl Share {
         };
         let mut dice = fastrand::Rng::with_seed(SEED);
         let one_in = if full() { self.of_full } else { self.of_all };
+        // Killed before a call, a process leaves behind what it leaves when killed after the one before.
+        // With everything asked for, that is not taken on trust.
+        let tells = |hold: &Hold| full() || one_in > 1 || hold.moment == Moment::After || hold.next == 1;
         // The dice first, so that the others don't depend on what a call is called.
-        moments(calls.len()).filter(|hold| dice.usize(..one_in) == 0 || (self.changes && changes(hold))).collect()
+        let wanted = |hold: &Hold| dice.usize(..one_in) == 0 || (self.changes && changes(hold));
+        moments(calls.len()).filter(wanted).filter(tells).collect()
     }
 }
 
@@ -116,8 +120,11 @@ where
 /// What a line of the tally is about: `calls` were made on a voyage without a kill, and `count`
 /// processes are to be killed at them.
 fn told(plot: Plot, kind: Kind, how: &str, calls: usize, count: usize) -> String {
-    let share =
-        if count == 2 * calls { "before and after each".to_owned() } else { format!("{count} moments of them") };
+    let share = match count {
+        _ if count == 2 * calls => "before and after each".to_owned(),
+        _ if count == calls + 1 => "before the first and after each".to_owned(),
+        _ => format!("{count} moments of them"),
+    };
     format!("{plot:?}, {kind:?}, {how}, {calls} outside calls, {share}")
 }
 
