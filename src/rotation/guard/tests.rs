@@ -96,6 +96,18 @@ fn what_must_never_happen_is_refused() {
             Step::Mint { attempt: first(), since: Timestamp::default(), first: true },
             NoClaim,
         ),
+        (
+            "another attempt's claim in hand",
+            healthy().claimed(1, 0).hand(Hand::Claimed { attempt: attempt(2), at: NOW }),
+            Step::Mint { attempt: attempt(1), since: Timestamp::default(), first: false },
+            NoClaim,
+        ),
+        (
+            "a claim that was won minutes ago in hand",
+            healthy().claimed(1, 5).hand(Hand::Claimed { attempt: attempt(1), at: ago(5) }),
+            Step::Mint { attempt: attempt(1), since: Timestamp::default(), first: false },
+            NoClaim,
+        ),
         ("an open attempt", healthy().claimed(1, 5), claim(2), Unresolved),
         ("from elsewhere", pending().hand(proved.clone()), promote(attempt(1).claim_id()), NotFromCurrent),
         ("unproved", pending(), promote(first().slot_id()), NotProved),
