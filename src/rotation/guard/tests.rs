@@ -56,6 +56,7 @@ fn what_must_never_happen_is_refused() {
     let missing = || retired(5).with(|told| told.view.secret = None);
     let present = |told: &mut Told| told.policy.wanted = Wanted::Present;
     let bare = |told: &mut Told| told.secret().versions[0].labels.retain(|label| *label == Label::Current);
+    let nothing = |told: &mut Told| told.secret().versions[0].labels.clear();
     let theirs = |told: &mut Told| told.policy.create_secret = false;
     let another = || ending(31).stored(1, 90, &[]);
     let rotated = || ending(31).promoted(90).resolved(1);
@@ -169,6 +170,7 @@ fn what_must_never_happen_is_refused() {
         ("being ended: unmark", ending(31).with(present), Step::Tag(TagChange::NotRetiring), WrongStage),
         ("consumers read on: write it down", retired(DAY), mark_ending(), NotRetired),
         ("an open attempt: write it down", retired(3 * DAY).claimed(1, 5), mark_ending(), NotRetired),
+        ("nothing is current: write it down", retired(3 * DAY).with(nothing), mark_ending(), NotRetired),
         ("retired and not written down: revoke", retired(3 * DAY), revoke("old", true), Referenced),
         ("written down a moment ago: revoke", ending(30), revoke("old", true), Referenced),
         ("written down and paused: revoke", ending(31).with(pause), revoke("old", true), Parked),
