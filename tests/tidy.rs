@@ -33,20 +33,17 @@ const FUNCTION_LINE_COUNT_MAX: usize = 70;
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("src/cli/plan.rs", "run"),
     ("src/cli/rotate.rs", "run"),
-    ("src/engine/look.rs", "look"),
-    ("src/engine/perform.rs", "perform"),
-    ("src/engine/reconcile.rs", "close"),
-    ("src/engine/reconcile.rs", "visit"),
-    ("src/rotation/guard/mod.rs", "guard"),
     ("src/rotation/reason.rs", "words"),
+    ("src/sandbox/secrets_manager/mod.rs", "handle"),
     ("src/vendors/chatbotkit/judge.rs", "judge"),
 ];
 
 /// Circles that there are, by folder: each file or folder of these names another of them, and is named
 /// by one.
 const CIRCLES: &[(&str, &[&str])] = &[
-    ("rotation", &["bootstrap", "decide", "person"]),
-    ("rotation", &["seen", "view"]),
+    ("engine", &["look", "reconcile"]),
+    ("rotation", &["bootstrap", "decide", "person", "sweep"]),
+    ("rotation", &["facts", "seen", "view"]),
     ("sandbox", &["faults", "gate", "line", "world"]),
     ("sandbox/chatbotkit", &["rules", "secrets"]),
     ("sandbox/keycard", &["oauth", "wire"]),
