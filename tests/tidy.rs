@@ -15,7 +15,7 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
     ("stores", &["model", "files"]),
     ("sandbox", &["model"]),
     ("config", &["model", "files", "vendors", "stores"]),
-    ("engine", &["model", "rotation", "config", "vendors", "stores", "files"]),
+    ("engine", &["model", "rotation", "config", "vendors", "stores", "files", "clock"]),
     ("schedule", &["model", "engine"]),
     ("serve", &["model", "engine"]),
     ("clock", &["model"]),
@@ -28,6 +28,14 @@ const LINE_COUNT_MAX: usize = 500;
 const TEST_LINE_COUNT_MAX: usize = 800;
 /// Lines of one function, tests apart.
 const FUNCTION_LINE_COUNT_MAX: usize = 70;
+
+/// Files that are longer.
+const LONG_FILES: &[&str] = &[
+    "src/engine/reconcile.rs",
+    "src/rotation/decide/tests/mod.rs",
+    "src/rotation/guard/mod.rs",
+    "src/vendors/keycard/tests.rs",
+];
 
 /// Functions that are longer, by file and name.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
@@ -138,8 +146,11 @@ fn every_file_opens_with_what_it_is_for_and_stays_small() {
         let lines = text.lines().count();
         let tests = path.components().any(|part| part.as_os_str().to_string_lossy().trim_end_matches(".rs") == "tests");
         let most = if tests { TEST_LINE_COUNT_MAX } else { LINE_COUNT_MAX };
-        if lines > most {
-            wrong.push(format!("src/{}: {lines} lines, more than {most}", path.display()));
+        let known = LONG_FILES.contains(&format!("src/{}", path.display()).as_str());
+        match (lines > most, known) {
+            (true, false) => wrong.push(format!("src/{}: {lines} lines, more than {most}", path.display())),
+            (false, true) => wrong.push(format!("src/{}: take it out of LONG_FILES", path.display())),
+            (true, true) | (false, false) => {}
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
