@@ -82,6 +82,23 @@ fn what_waits_a_minute_and_a_half_for_each_listing_still_ends_what_is_replaced()
     }
 }
 
+/// What needs the listing for an end that cannot be taken back: a former place, and a retirement.
+#[test]
+fn what_waits_a_minute_and_a_half_for_each_listing_still_leaves_a_place_and_retires() {
+    for edit in [Event::Move(0, false), Event::Retire(0)] {
+        for mut plan in [plain(), at_workos()] {
+            plan.draft.credentials[0].every_h = 24;
+            let events = [
+                (10 * MINUTE, Event::Trouble(1, Trouble::ThrottledLists, 3 * DAY)),
+                (HOUR, edit),
+                (HOUR + MINUTE, Event::Reload(0)),
+                (3 * DAY, Event::Once),
+            ];
+            assert_eq!(violations(plan, &events), [""; 0], "{edit:?}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "the sweep still ends what AWSPREVIOUS refers to when its lease was taken off"]
 fn a_credential_whose_lease_was_taken_off_is_not_ended_while_a_label_refers_to_it() {

@@ -23,6 +23,11 @@
 //! What is not in it: the loop of `cli::run` with its service manager and signals, the HTTP client
 //! and TLS below the requests (sockets know no paused time), and the scheduler.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tokio's paused clock is this world's time, and shortening a trace has a limit in real time"
+)]
+
 mod blind;
 mod declare;
 mod events;

@@ -46,7 +46,7 @@ const VISIT_MAX: Duration = Duration::from_secs(3_600);
 /// No verb may take longer.
 const VERB_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// A leaked value is replaced in this time where nothing that it needs is in trouble.
-const EMERGENCY_MAX: Duration = Duration::from_secs(120);
+const EMERGENCY_MAX: Duration = Duration::from_secs(30);
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(200);
 const UNREACHED_PAUSE: Duration = Duration::from_secs(30);
 

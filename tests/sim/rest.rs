@@ -51,9 +51,13 @@ impl Judge {
     /// Judges in between what has a bound whatever goes on slowly: `up` is since when a daemon has run.
     pub fn in_between(&mut self, services: &Services, statuses: &BTreeMap<Name, Status>, up: Duration) {
         self.now = services.time.elapsed();
-        let live = self.credentials.iter().filter(|(_, one)| one.ours && one.died.is_none() && !one.current);
-        let live: Vec<(CredentialKey, SecretKey)> =
-            live.filter_map(|(key, one)| Some((key.clone(), one.secret.clone()?))).collect();
+        let live = self.credentials.iter().filter(|(_, one)| one.ours && one.died.is_none());
+        let ends = |secret: &SecretKey, current: bool| !current || self.secrets[secret].retired.is_some();
+        let live: Vec<(CredentialKey, SecretKey)> = live
+            .filter_map(|(key, one)| {
+                Some((key.clone(), one.secret.clone().filter(|secret| ends(secret, one.current))?))
+            })
+            .collect();
         for (key, secret) in live {
             let known = &self.secrets[&secret];
             let Some(one) = known.one.clone().filter(|_| !self.is_disturbed(&secret)) else { continue };
@@ -62,7 +66,13 @@ impl Judge {
             let Some(works) = works.into_iter().collect::<Option<Vec<_>>>() else { continue };
             // What a person typed last, too, counts anew.
             let credential = &self.credentials[&key];
-            let latest = works.into_iter().chain([credential.born]).chain(credential.ceased).chain(known.people).max();
+            let latest = works
+                .into_iter()
+                .chain([credential.born])
+                .chain(credential.ceased)
+                .chain(known.retired)
+                .chain(known.people)
+                .max();
             let bound = Duration::from_secs((one.overlap_h + 2 + evidence_h(&one)) * 3_600) + SLACK;
             let late = latest.filter(|since| self.now.saturating_sub(*since) > bound);
             if let Some(since) = late.filter(|_| status.is_some_and(|status| !is_loud(status))) {

@@ -51,7 +51,8 @@ impl Plan {
         let draft = Draft::drawn(&mut dice);
         let (_, events) = events::drawn(&mut dice);
         let list = [HOUR, 2 * HOUR, 4 * HOUR][dice.usize(..3)];
-        Self { draft, events, cadence: Cadence { list, compare: 6 * HOUR } }
+        let compare = [6 * HOUR, 12 * HOUR][dice.usize(..2)];
+        Self { draft, events, cadence: Cadence { list, compare } }
     }
 }
 
