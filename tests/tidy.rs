@@ -42,7 +42,6 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("src/cli/plan.rs", "run"),
     ("src/cli/rotate.rs", "run"),
     ("src/rotation/reason.rs", "words"),
-    ("src/sandbox/secrets_manager/mod.rs", "handle"),
     ("src/vendors/chatbotkit/judge.rs", "judge"),
 ];
 
@@ -57,8 +56,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("sandbox/keycard", &["oauth", "wire"]),
     ("sandbox/secrets_manager", &["checks", "settings", "state", "wire"]),
     ("sandbox/secrets_manager", &["list", "reads"]),
-    ("stores/aws", &["classify", "signin"]),
-    ("stores/aws", &["signing", "time"]),
     ("vendors/keycard", &["types", "wire"]),
 ];
 

@@ -8,7 +8,6 @@ mod meter;
 mod raw;
 mod services;
 
-use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -224,7 +223,8 @@ async fn open(declaration: &str, clock: &Arc<SkippingClock>) -> Arc<Engine> {
     let loaded = config::load_text(&[("bench.toml", declaration)]);
     let mut declared = loaded.unwrap_or_else(|report| panic!("{}", report.render(false))).declaration;
     for target in declared.targets.values_mut() {
-        target.pacing.writes_per_second = NonZeroU32::new(100_000).expect("it is not zero");
+        target.pacing.writes_percent = 200_000;
+        target.pacing.reads_percent = 200_000;
     }
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Engine::open(Arc::new(declared), clock).await.expect("the services are there"))

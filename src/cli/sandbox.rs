@@ -229,7 +229,7 @@ async fn serve_only(sandbox: &Sandbox, printer: &Printer) -> anyhow::Result<u8> 
             say("");
             say("For other clients, in another terminal:");
             say(format_args!("  export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://{aws}"));
-            say(format_args!("  export AWS_ENDPOINT_URL_STS=http://{aws}"));
+            say(format_args!("  export AWS_ENDPOINT_URL_STS=http://{}", sandbox.sts_address()));
             say(
                 "  export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1",
             );

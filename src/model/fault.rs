@@ -26,6 +26,17 @@ pub enum Class {
     Bug,
 }
 
+/// What in AWS keeps everybody from a secret, where an answer says so by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Hindrance {
+    /// The KMS key neither encrypts nor decrypts: it is disabled, pending deletion or gone.
+    KeyUnusable,
+    /// The KMS key is not for this caller.
+    KeyDenied,
+    /// The secret is scheduled for deletion, so nobody can read it.
+    ScheduledForDeletion,
+}
+
 /// One failed call: what was being tried, what came back, and its class. Never holds a secret nor
 /// a raw body of the other side.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,12 +53,22 @@ pub struct Fault {
     pub request: Option<String>,
     /// What a person can do about it; apart from the sentence.
     pub hint: Option<String>,
+    /// What keeps everybody from the secret, if that is what the answer says.
+    pub hindrance: Option<Hindrance>,
 }
 
 impl Fault {
     /// A fault with neither code, request id nor hint.
     pub fn new(class: Class, doing: impl Into<String>, answer: impl Into<String>) -> Self {
-        Self { class, doing: doing.into(), answer: answer.into(), code: None, request: None, hint: None }
+        Self {
+            class,
+            doing: doing.into(),
+            answer: answer.into(),
+            code: None,
+            request: None,
+            hint: None,
+            hindrance: None,
+        }
     }
 
     /// With the other side's own code.
@@ -68,6 +89,13 @@ impl Fault {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// With what keeps everybody from the secret.
+    #[must_use]
+    pub fn with_hindrance(mut self, hindrance: Hindrance) -> Self {
+        self.hindrance = Some(hindrance);
         self
     }
 

@@ -51,6 +51,8 @@ pub struct Secret {
     pub changed: Timestamp,
     /// Why it must not be touched.
     pub obstacle: Option<Obstacle>,
+    /// The Regions that hold replicas of it; while there are any, AWS refuses to delete it.
+    pub replicas: Vec<String>,
     /// The KMS key; `None` for the account's default key.
     pub kms_key_id: Option<String>,
     /// Its description.

@@ -478,6 +478,7 @@ mod tests {
             ]),
             changed: Timestamp::default(),
             obstacle: None,
+            replicas: Vec::new(),
             kms_key_id: None,
             description: None,
         };

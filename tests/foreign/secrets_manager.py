@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Walks the sandbox's Secrets Manager with boto3, a client that is not ours, and asserts what AWS documents.
 
-    secrets_manager.py http://127.0.0.1:7701 [--region eu-central-1] [--access-key AKIDEXAMPLE]
+    secrets_manager.py http://127.0.0.1:7701 http://127.0.0.1:7709 [--region eu-central-1] [--access-key AKIDEXAMPLE]
 
 Needs boto3. The sandbox must run without faults, quotas and deny list. Every run uses new names, so it
 can be repeated. The last line is `N passed, M failed`; the exit code is 1 if anything failed.
@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 options = argparse.ArgumentParser()
 options.add_argument("endpoint")
+options.add_argument("sts_endpoint")
 options.add_argument("--region", default="eu-central-1")
 options.add_argument("--access-key", default="AKIDEXAMPLE")
 options = options.parse_args()
@@ -34,7 +35,7 @@ def client(service, region=options.region):
     return boto3.client(
         service,
         region_name=region,
-        endpoint_url=options.endpoint,
+        endpoint_url=options.sts_endpoint if service == "sts" else options.endpoint,
         aws_access_key_id=options.access_key,
         aws_secret_access_key="whatever",
         config=Config(retries={"max_attempts": 1}, parameter_validation=False),

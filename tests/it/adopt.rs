@@ -517,7 +517,7 @@ async fn what_can_not_be_adopted_is_refused_with_what_to_do_and_nothing_is_writt
     says(&[(&format!("adopt app {id}"), 0, &["the next rotation stores the declared shape"])], &path).await;
     // Binary, and nothing at all.
     for (body, words) in [
-        (json!({ "Name": "app", "SecretBinary": "AAEC" }), &["its value is binary, or there is none"][..]),
+        (json!({ "Name": "app", "SecretBinary": "AAEC" }), &["its value is binary, and not a text"][..]),
         (json!({ "Name": "app" }), &["no version of the secret is current"]),
     ] {
         let stage = Stage::one().await;

@@ -2,7 +2,6 @@
 //! the counts of what was called.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -237,7 +236,8 @@ async fn open(declaration: &str, clock: &Arc<HandClock>) -> Arc<Engine> {
     let mut declared = loaded.declaration;
     for target in declared.targets.values_mut() {
         // The pace is kept in real time, and no test waits.
-        target.pacing.writes_per_second = NonZeroU32::new(100_000).unwrap();
+        target.pacing.writes_percent = 200_000;
+        target.pacing.reads_percent = 200_000;
         target.pacing.read_wait = Duration::from_millis(1);
     }
     let clock: Arc<dyn Clock> = clock.clone();

@@ -341,6 +341,7 @@ impl Lens {
             tags: BTreeMap::new(),
             changed: ours.changed,
             obstacle: None,
+            replicas: Vec::new(),
             kms_key_id: None,
             description: None,
         };

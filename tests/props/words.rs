@@ -115,6 +115,7 @@ fn seen(tags: BTreeMap<String, String>) -> view::Secret {
         tags,
         changed: Timestamp::from_seconds(1_795_000_000),
         obstacle: None,
+        replicas: Vec::new(),
         kms_key_id: None,
         description: None,
     };

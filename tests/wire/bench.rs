@@ -218,7 +218,7 @@ pub async fn store(
     target.ca_file = ca_file.map(Into::into);
     target.proxy = proxy;
     target.pacing =
-        Pacing { read_wait: Duration::ZERO, writes_per_second: 1_000_000.try_into().unwrap(), ..target.pacing };
+        Pacing { read_wait: Duration::ZERO, writes_percent: 1_000_000, reads_percent: 1_000_000, ..target.pacing };
     Store::connect(&target, services.clock()).await
 }
 

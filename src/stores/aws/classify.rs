@@ -21,87 +21,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::call::{Call, THROTTLING, chain, is_code, throttles};
 use super::signin::no_credentials;
 use super::signing::Seen;
 use super::wire::{InTheClear, TooLarge, Unsent};
-use crate::model::fault::{Class, Fault};
+use crate::model::fault::{Class, Fault, Hindrance};
 use crate::model::unreached::Unreached;
-
-/// What losing the answer means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Effect {
-    /// Nothing: ask again.
-    Read,
-    /// That nobody knows whether it was applied.
-    Write,
-}
-
-/// One call, for its messages.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    /// As in an IAM action: `secretsmanager:PutSecretValue`.
-    pub(super) action: &'static str,
-    pub(super) effect: Effect,
-    /// What is being tried, for whom.
-    pub(super) doing: String,
-    /// Whether it is signed with the moment of a look, so that AWS refusing the signature for its
-    /// age means: look again. A put of a value is not among them, whatever its signature: there
-    /// `Taken` says that another value is in the slot, and what was made for it gets revoked.
-    pub(super) looked: bool,
-}
-
-impl Call {
-    pub(super) fn read(action: &'static str, doing: impl Into<String>) -> Self {
-        Self { action, effect: Effect::Read, doing: doing.into(), looked: false }
-    }
-
-    pub(super) fn write(action: &'static str, doing: impl Into<String>) -> Self {
-        Self { action, effect: Effect::Write, doing: doing.into(), looked: false }
-    }
-
-    /// A write that was decided on a look and is signed with its moment.
-    pub(super) fn after_look(action: &'static str, doing: impl Into<String>) -> Self {
-        Self { looked: true, ..Self::write(action, doing) }
-    }
-
-    pub(super) fn fault(&self, class: Class, answer: impl Into<String>) -> Fault {
-        Fault::new(class, self.doing.clone(), answer)
-    }
-
-    /// The SDK panicked. Before sending that is a mistake of the set-up which will not heal.
-    pub(super) fn panicked(&self, seen: &Seen) -> Fault {
-        let answer = "the AWS SDK could not handle something that it was given";
-        match seen.sent_at {
-            None => self.fault(Class::Rejected, answer),
-            Some(_) => self.lost(seen, answer),
-        }
-        .with_hint("look for odd characters in the AWS settings: access keys, Region, endpoint URLs, profile files")
-    }
-
-    /// The answer does not say whether it was done.
-    pub(super) fn lost(&self, seen: &Seen, answer: impl Into<String>) -> Fault {
-        let class = match self.effect {
-            Effect::Read => Class::Retry { after: seen.retry_after },
-            Effect::Write => Class::InDoubt,
-        };
-        self.fault(class, answer).with_request(seen.request.clone())
-    }
-}
-
-/// Codes of refusals over a quota of requests (AWS SDK reference guide, retry behaviour).
-pub(super) const THROTTLED: &[&str] = &[
-    "BandwidthLimitExceeded",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-];
 
 /// Codes of a signature that is too old or too new, whatever its text says.
 const SKEWED: &[&str] = &["RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"];
@@ -166,7 +91,13 @@ where
             None => call.lost(seen, "the connection failed"),
         },
         // Our own mistake (or no region, no endpoint): nothing was sent.
-        SdkError::ConstructionFailure(_) => call.fault(Class::Rejected, "the request can't be built"),
+        SdkError::ConstructionFailure(_) if chain(error).any(|cause| cause.to_string().contains("FIPS and custom")) => {
+            call.fault(Class::Rejected, "FIPS endpoints and an endpoint of one's own exclude each other")
+                .with_hint("unset AWS_USE_FIPS_ENDPOINT, or name the FIPS endpoint itself as `endpoint_url`")
+        }
+        SdkError::ConstructionFailure(_) => call
+            .fault(Class::Rejected, "the request can't be built")
+            .with_hint("check the Region, `endpoint_url`, and the AWS_ENDPOINT_URL… and AWS_USE_… variables"),
         _ if seen.sent_at.is_some() => call.lost(seen, "an unknown kind of failure"),
         _ => call.fault(Class::Retry { after: None }, "an unknown kind of failure before sending"),
     }
@@ -175,13 +106,13 @@ where
 fn by_code(call: &Call, seen: &Seen, status: u16, code: Option<&str>, message: &str) -> Fault {
     let Some(code) = code.filter(|code| is_code(code)) else {
         let fault = match status {
-            429 => call.fault(Class::Retry { after: seen.retry_after }, "throttled"),
+            429 => call.fault(Class::Retry { after: seen.retry_after }, THROTTLING),
             _ => call.lost(seen, "an answer that AWS would not give"),
         };
         return fault.with_code(format!("HTTP {status}")).with_request(seen.request.clone());
     };
-    let fault = if THROTTLED.contains(&code) {
-        call.fault(Class::Retry { after: seen.retry_after }, "throttled")
+    let fault = if throttles(code) {
+        call.fault(Class::Retry { after: seen.retry_after }, THROTTLING)
     } else if INTERNAL.contains(&code) || status >= 500 {
         call.lost(seen, "AWS had an internal failure")
     } else if is_skewed(code, message) {
@@ -207,7 +138,10 @@ fn denied(call: &Call, code: &str, message: &str) -> Fault {
     let action = call.action;
     if code.starts_with("AccessDenied") && message.contains("KMS") {
         let hint = "allow kms:Decrypt and kms:GenerateDataKey on the secret's key, in this role's policy or the key's";
-        return call.fault(Class::Denied, "access to the KMS key is denied").with_hint(hint);
+        return call
+            .fault(Class::Denied, "access to the KMS key is denied")
+            .with_hint(hint)
+            .with_hindrance(Hindrance::KeyDenied);
     }
     if code.starts_with("AccessDenied") || code == "NotAuthorized" || code == "UnauthorizedException" {
         return call.fault(Class::Denied, "access denied").with_hint(format!(
@@ -236,17 +170,18 @@ fn refused(call: &Call, code: &str, message: &str) -> Fault {
             call.fault(Class::Gone, "the version does not have that label")
         }
         "InvalidRequestException" if message.contains("deletion") => rejected("the secret is scheduled for deletion")
-            .with_hint("restore it, or wait until it is gone; a name stays taken until then"),
+            .with_hint("restore it, or wait until it is gone; a name stays taken until then")
+            .with_hindrance(Hindrance::ScheduledForDeletion),
         "InvalidRequestException" => rejected("the secret's state does not allow it"),
         // A page token that is not known any more: list again from the start.
         "InvalidNextTokenException" => call.fault(Class::Retry { after: None }, "the page token is not known"),
         "LimitExceededException" => rejected("a quota of Secrets Manager is reached")
             .with_hint("versions and labels of one secret and secrets of one account are limited: delete what nobody uses, or ask AWS for more"),
         "EncryptionFailure" => {
-            rejected("the KMS key can't encrypt").with_hint(HINT_KEY)
+            rejected("the KMS key can't encrypt").with_hint(HINT_KEY).with_hindrance(Hindrance::KeyUnusable)
         }
         "DecryptionFailure" => {
-            rejected("the KMS key can't decrypt").with_hint(HINT_KEY)
+            rejected("the KMS key can't decrypt").with_hint(HINT_KEY).with_hindrance(Hindrance::KeyUnusable)
         }
         "MalformedPolicyDocumentException" => rejected("the policy document is malformed"),
         "ValidationException" | "InvalidParameterException" => rejected("an argument is not valid"),
@@ -283,20 +218,11 @@ fn by_transport(call: &Call, seen: &Seen, error: &(dyn Error + 'static), timeout
     call.lost(seen, if timeout { "no answer in time" } else { "the connection broke before the answer" })
 }
 
-/// An error and all that caused it.
-pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The other side's text goes into messages only in this form.
-pub(super) fn is_code(text: &str) -> bool {
-    (1..=80).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::call::Effect;
     use super::*;
 
     fn class(action: &'static str, effect: Effect, status: u16, code: Option<&str>, message: &str) -> Fault {
@@ -357,8 +283,19 @@ mod tests {
         let quoting = "1 validation error: Value 'hunter2' at 'secretString' failed";
         let fault = class("secretsmanager:PutSecretValue", Effect::Write, 400, Some("ValidationException"), quoting);
         assert!(!format!("{fault:?}").contains("hunter2"));
+        for (code, hindrance) in [
+            ("DecryptionFailure", Some(Hindrance::KeyUnusable)),
+            ("EncryptionFailure", Some(Hindrance::KeyUnusable)),
+            ("ResourceNotFoundException", None),
+        ] {
+            assert_eq!(class("x", Effect::Read, 400, Some(code), "").hindrance, hindrance, "{code}");
+        }
+        let deleted =
+            class("x", Effect::Read, 400, Some("InvalidRequestException"), "because it was marked for deletion.");
+        assert_eq!(deleted.hindrance, Some(Hindrance::ScheduledForDeletion));
         let kms = class("x", Effect::Write, 400, Some("AccessDeniedException"), "Access to KMS is not allowed");
         assert_eq!(kms.to_string(), "trying: access to the KMS key is denied (AccessDeniedException)");
+        assert_eq!(kms.hindrance, Some(Hindrance::KeyDenied));
         assert!(kms.hint.unwrap().contains("kms:Decrypt"));
     }
 }

@@ -12,10 +12,10 @@ use aws_sdk_secretsmanager::config::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use super::classify::Call;
+use super::call::Call;
 use super::keys::Checked;
-use super::pacing::{Pacer, Pacing};
-use super::role::Role;
+use super::pacing::{Counted, Pacer, Pacing};
+use super::role::{Role, session_name};
 use super::time::AwsTime;
 use super::wire::{NoCertificates, Wire, is_loopback};
 use super::{Inner, Store};
@@ -80,6 +80,13 @@ pub struct AssumeRole {
     pub arn: String,
     /// What its trust policy may ask for.
     pub external_id: Option<String>,
+}
+
+impl AssumeRole {
+    /// The account that its ARN names.
+    fn account(&self) -> Option<String> {
+        self.arn.split(':').nth(4).map(str::to_owned)
+    }
 }
 
 /// Where the caller's credentials come from.
@@ -164,6 +171,11 @@ impl Store {
         if let Some(url) = &target.endpoint_url {
             secrets = secrets.endpoint_url(url);
         }
+        let counted = Counted {
+            account: target.account.clone().or_else(|| target.assume_role.as_ref().and_then(AssumeRole::account)),
+            region: region.clone(),
+            endpoint: target.endpoint_url.clone(),
+        };
         Ok(Self(Arc::new(Inner {
             target: target.name.clone(),
             account: target.account.clone(),
@@ -172,7 +184,7 @@ impl Store {
             client: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
             sts: opening.sts(&base),
             time,
-            pacer: Pacer::new(target.pacing),
+            pacer: Pacer::new(target.pacing, counted),
         })))
     }
 
@@ -257,8 +269,10 @@ impl Opening<'_> {
                 Some(reqwest::Proxy::all(url).map_err(|_| self.fault(Class::Rejected, "the proxy is not a URL"))?)
             }
         };
-        let wire = Wire::new(pem.as_ref().map(|pem| pem.as_slice()), proxy)
-            .map_err(|NoCertificates| self.fault(Class::Rejected, "the CA file holds no PEM certificate"))?;
+        let wire = Wire::new(pem.as_ref().map(|pem| pem.as_slice()), proxy).map_err(|NoCertificates| {
+            self.fault(Class::Rejected, "the CA file holds no PEM certificate")
+                .with_hint("it must have lines of `-----BEGIN CERTIFICATE-----`")
+        })?;
         let wire = wire.over(self.over.cloned());
         // The sandbox, and whatever else is reached in the clear on this machine, needs no certificates.
         if self.target.endpoint_url.as_ref().is_some_and(|url| !url.starts_with("https:")) {
@@ -343,22 +357,6 @@ const NO_STS: &str = "it is not declared where the sandbox's STS is";
 const HINT_STS: &str =
     "add `sts_endpoint_url` beside `endpoint_url`; `keyferry sandbox` serves STS at http://127.0.0.1:7709";
 
-/// By which CloudTrail tells one replica's session from another's: the host (on Kubernetes the pod),
-/// and the process.
-fn session_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    session_name_of(&host, std::process::id())
-}
-
-/// STS takes at most 64 of letters, digits and `_+=,.@-`.
-fn session_name_of(host: &str, process: u32) -> String {
-    let plain = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
-    let host: String = host.trim().chars().filter(plain).collect();
-    // Pods of one set differ in the end of their names.
-    let kept = &host[host.len().saturating_sub(40)..];
-    format!("keyferry-{kept}-{process}")
-}
-
 /// Whether requests may be sent to this URL; the text is never repeated, since it may hold a
 /// password. `in_clear`: plain http may be spoken beyond this machine, too.
 fn check_endpoint(text: &str, in_clear: bool) -> Result<(), &'static str> {
@@ -383,6 +381,22 @@ fn check_endpoint(text: &str, in_clear: bool) -> Result<(), &'static str> {
 mod tests {
     use super::*;
 
+    fn plain() -> Target {
+        Target {
+            name: TargetName::new("t").unwrap(),
+            region: None,
+            account: None,
+            assume_role: None,
+            endpoint_url: None,
+            allow_http: false,
+            sts_endpoint_url: None,
+            credentials: Credentials::Sandbox,
+            proxy: None,
+            ca_file: None,
+            pacing: Pacing::default(),
+        }
+    }
+
     #[test]
     fn a_leaky_environment_is_refused_by_name() {
         assert_eq!(refuse_leaky(|_| false), Ok(()));
@@ -390,20 +404,6 @@ mod tests {
             let fault = refuse_leaky(|asked| asked == variable).unwrap_err();
             assert!(fault.answer.contains(variable) && fault.class == Class::Rejected);
         }
-    }
-
-    #[test]
-    fn a_session_is_named_for_its_host_and_process() {
-        let pod = "billing-keyferry-deployment-with-a-long-name-7c9f8d6b5-x2x4z";
-        for (host, name) in [
-            ("box-1\n", "keyferry-box-1-7"),
-            ("", "keyferry--7"),
-            ("straße/eins", "keyferry-straeeins-7"),
-            (pod, "keyferry-loyment-with-a-long-name-7c9f8d6b5-x2x4z-7"),
-        ] {
-            assert_eq!(session_name_of(host, 7), name);
-        }
-        assert!(session_name_of(pod, u32::MAX).len() <= 64);
     }
 
     #[test]
@@ -419,19 +419,7 @@ mod tests {
             (Some("nonsense"), false),
             (None, false),
         ] {
-            let target = Target {
-                name: TargetName::new("t").unwrap(),
-                region: None,
-                account: None,
-                assume_role: None,
-                endpoint_url: endpoint.map(Into::into),
-                allow_http: false,
-                sts_endpoint_url: None,
-                credentials: Credentials::Sandbox,
-                proxy: None,
-                ca_file: None,
-                pacing: Pacing::default(),
-            };
+            let target = Target { endpoint_url: endpoint.map(Into::into), ..plain() };
             assert_eq!(Opening { target: &target, over: None }.check_endpoints().is_ok(), fine, "{endpoint:?}");
             let plain = endpoint.is_some_and(|url| url.starts_with("http:"));
             assert!(!fine || target.is_loopback() == plain, "{endpoint:?}");

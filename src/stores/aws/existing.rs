@@ -4,7 +4,7 @@
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 
 use super::Store;
-use super::classify::Call;
+use super::call::Call;
 use super::observe::{summary, tags};
 use crate::model::fault::Fault;
 use crate::model::name::SecretName;
@@ -48,7 +48,7 @@ impl Store {
                 Err(_) => Existing::Strange { name: text.clone() },
                 Ok(name) => Existing::Named {
                     summary: summary(name, &entry, tags(entry.tags()))
-                        .ok_or_else(|| call.lost(seen, "a secret without ARN or date"))?,
+                        .ok_or_else(|| call.strange(seen, "a secret without ARN or date"))?,
                     created: super::observe::timestamp(entry.created_date()),
                     kms_key_id: entry.kms_key_id().map(Into::into),
                 },

@@ -12,6 +12,7 @@
 //! | `claim` | what claims and tombstones look like |
 //! | `signing` | when requests are signed; [`Fence`] |
 //! | `time` | which dates of AWS's are believed |
+//! | `call` | one call, and how its failures are worded |
 //! | `classify` | from answers to faults |
 //! | `signin` | why there were no credentials to sign with |
 //! | `role` | the declared role |
@@ -43,6 +44,7 @@
 //! | [`Store::tag`], [`Store::untag`] | everything that was seen: tags know no compare | the fence |
 //! | [`Store::delete_secret`] | everything that was seen | the fence |
 
+mod call;
 mod caught;
 mod claim;
 mod classify;
@@ -70,8 +72,9 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use self::call::{Call, is_throttled};
 use self::caught::{Panicked, caught};
-use self::classify::{Call, classify, refuses_signature};
+use self::classify::{classify, refuses_signature};
 use self::pacing::Pacer;
 use self::signing::{Probe, Seen};
 use self::time::{AwsTime, Unbelievable};
@@ -140,11 +143,10 @@ impl Store {
     {
         let pacer = &self.0.pacer;
         let mut wait = pacer.pacing.read_wait;
-        let mut tries_left = pacer.pacing.read_tries_max.max(1);
-        loop {
+        for sent in 1.. {
             let probe = Probe::new(&self.0.time);
             let result = {
-                let _permit = pacer.read().await;
+                let _permit = pacer.turn(call).await;
                 caught(send(probe.clone())).await
             };
             let seen = probe.seen();
@@ -152,15 +154,19 @@ impl Store {
                 Ok(answer) => return Ok((answer, seen)),
                 Err(fault) => fault,
             };
-            tries_left -= 1;
             let Class::Retry { after } = fault.class else { return Err(fault) };
-            let pause = after.unwrap_or(wait);
-            if tries_left == 0 || pause > READ_WAIT_MAX {
+            let pause = after.unwrap_or_else(|| pacer.jittered(call, wait));
+            let tries_max = match is_throttled(&fault) {
+                true => pacer.pacing.throttled_tries_max,
+                false => pacer.pacing.read_tries_max,
+            };
+            if sent >= tries_max || pause > READ_WAIT_MAX {
                 return Err(fault);
             }
             tokio::time::sleep(pause).await;
-            wait *= 2;
+            wait = (wait * 2).min(READ_WAIT_MAX);
         }
+        unreachable!("the last try returns")
     }
 
     /// Sends a write, exactly once, and gives AWS's date of the answer with it.
@@ -171,7 +177,7 @@ impl Store {
     {
         let probe = Probe::new(&self.0.time);
         let result = {
-            let _permit = self.0.pacer.write().await;
+            let _permit = self.0.pacer.turn(call).await;
             caught(send(probe.clone())).await
         };
         let seen = probe.seen();
@@ -191,15 +197,19 @@ impl Store {
     {
         let time = &self.0.time;
         match sent.map_err(|Panicked| call.panicked(seen))? {
-            Ok(answer) => match time.hear(seen, false) {
+            Ok(answer) => match time.hear(seen.date, seen.sent_at, false) {
                 Ok(()) => Ok(answer),
                 Err(odd) => Err(call.lost(seen, odd.to_string()).with_hint(Unbelievable::HINT)),
             },
             Err(error) => {
-                if let Err(odd) = time.hear(seen, refuses_signature(&error)) {
+                if let Err(odd) = time.hear(seen.date, seen.sent_at, refuses_signature(&error)) {
                     tracing::debug!(target = %self.0.target, "{odd}");
                 }
-                Err(classify(call, seen, &error))
+                let fault = classify(call, seen, &error);
+                if is_throttled(&fault) {
+                    self.0.pacer.throttled(call);
+                }
+                Err(fault)
             }
         }
     }

@@ -10,13 +10,13 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, SecretVersionsListEntry, Tag};
 use aws_smithy_types::DateTime;
 
-use super::classify::Call;
+use super::call::{Call, is_strange};
 use super::proof::Returnable;
 use super::signing::Seen;
 use super::{Store, claim};
 use crate::model::attempt::Attempt;
 use crate::model::fault::{Class, Fault};
-use crate::model::label::{Label, TAG_DEPLOYMENT};
+use crate::model::label::{Label, TAG_ATTEMPT, TAG_DEPLOYMENT};
 use crate::model::name::{Arn, Deployment, SecretName, VersionId};
 use crate::model::observed::{Claim, Obstacle, Secret, Summary, Version};
 use crate::model::secret::SecretValue;
@@ -51,7 +51,9 @@ impl Store {
                 // A name that no declaration can have is nobody's here, whatever its tags say.
                 && let Some(name) = entry.name().and_then(|name| SecretName::new(name).ok())
             {
-                fleet.push(summary(name, &entry, tags).ok_or_else(|| call.lost(seen, "a secret without ARN or date"))?);
+                fleet.push(
+                    summary(name, &entry, tags).ok_or_else(|| call.strange(seen, "a secret without ARN or date"))?,
+                );
             }
             Ok(())
         })
@@ -82,7 +84,7 @@ impl Store {
             for entry in page.secret_list.unwrap_or_default() {
                 each(entry, &seen)?;
             }
-            match page.next_token {
+            match more(page.next_token) {
                 None => return Ok(()),
                 Some(next) if token.as_ref() == Some(&next) => return Err(endless(call)),
                 Some(next) => token = Some(next),
@@ -105,17 +107,32 @@ impl Store {
                 wait *= 2;
             }
             let Some((described, seen)) = self.describe(&call, name).await? else { return Ok(None) };
-            let secret =
-                secret(name, &described).ok_or_else(|| call.lost(&seen, "a description that can't be right"))?;
+            let secret = secret(name, &described).map_err(|odd| call.strange(&seen, odd))?;
             let Some(listed) = self.versions(name, &secret).await? else { continue };
             let labels = labels_of(described.version_ids_to_stages.unwrap_or_default());
             let shown = labels_of(listed.iter().map(|version| (version.id.to_string(), texts(&version.labels))));
             let unlisted = secret.obstacle.is_some() && listed.is_empty();
             if unlisted || labels == shown {
-                return Ok(Some(Secret { versions: listed, ..secret }));
+                let secret = Secret { versions: listed, ..secret };
+                self.check_first(&secret).await?;
+                return Ok(Some(secret));
             }
         }
         Err(call.fault(Class::Retry { after: None }, "its description and its list of versions do not agree"))
+    }
+
+    /// A secret that was just made has no version at AWS. Some emulators give it one without a value,
+    /// which would look like one that somebody wrote by hand.
+    async fn check_first(&self, secret: &Secret) -> Result<(), Fault> {
+        let [only] = secret.versions.as_slice() else { return Ok(()) };
+        if only.labels != [Label::Current] || !secret.tags.contains_key(TAG_ATTEMPT) || secret.obstacle.is_some() {
+            return Ok(());
+        }
+        match self.current(&secret.arn, &only.id).await {
+            // Whoever rotates need not be allowed to read it.
+            Err(fault) if is_strange(&fault) => Err(fault),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn describe(&self, call: &Call, name: &SecretName) -> Result<Option<(DescribeSecretOutput, Seen)>, Fault> {
@@ -151,17 +168,20 @@ impl Store {
                 }
                 Err(fault) => return Err(fault),
             };
-            if page.arn() != Some(secret.arn.as_str()) {
-                return Ok(None);
+            match page.arn() {
+                Some(arn) if arn == secret.arn.as_str() => {}
+                // The secret was deleted and made again in between.
+                Some(arn) if Arn::new(arn).is_ok() => return Ok(None),
+                _ => return Err(call.strange(&seen, "no ARN of a secret")),
             }
             for entry in page.versions() {
-                let version = version(entry).ok_or_else(|| call.lost(&seen, "a version without id or date"))?;
+                let version = version(entry).ok_or_else(|| call.strange(&seen, "a version without id or date"))?;
                 let again = versions.insert(version.id.clone(), version.clone());
                 if again.is_some_and(|before| before != version) {
                     return Ok(None);
                 }
             }
-            match page.next_token {
+            match more(page.next_token) {
                 None => {
                     let mut versions: Vec<Version> = versions.into_values().collect();
                     versions.sort_by(|one, other| (one.created, &one.id).cmp(&(other.created, &other.id)));
@@ -240,7 +260,7 @@ impl Store {
         if answer.arn() != Some(arn.as_str()) || answer.version_id() != Some(version.as_str()) {
             return Err(call.lost(&seen, "the value of another version"));
         }
-        text(call, answer)
+        text(call, &seen, answer)
     }
 
     /// The current value of a secret that feeds another, and which version it is.
@@ -254,7 +274,7 @@ impl Store {
         let (answer, seen) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
         let version = answer.version_id().and_then(|id| VersionId::new(id).ok());
         let version = version.ok_or_else(|| call.lost(&seen, "a value without its version's id"))?;
-        text(&call, answer).map(|value| (version, value))
+        text(&call, &seen, answer).map(|value| (version, value))
     }
 
     /// The current value of any secret, for admin secrets that are kept in AWS only; with `key`,
@@ -266,8 +286,8 @@ impl Store {
         let call =
             Call::read("secretsmanager:GetSecretValue", format!("read AWS secret {secret} in {}", self.0.region));
         let request = self.0.client.get_secret_value().secret_id(secret).version_stage(Label::Current.to_string());
-        let (answer, _) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
-        let value = text(&call, answer)?;
+        let (answer, seen) = self.read(&call, |probe| request.clone().customize().interceptor(probe).send()).await?;
+        let value = text(&call, &seen, answer)?;
         let Some(key) = key else { return Ok(value) };
         let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(value.expose())
             .map_err(|_| call.fault(Class::Rejected, "its value is not a JSON object, so it has no members"))?;
@@ -306,10 +326,17 @@ fn endless(call: &Call) -> Fault {
     call.fault(Class::Retry { after: None }, "a listing without end")
 }
 
-fn text(call: &Call, answer: GetSecretValueOutput) -> Result<SecretValue, Fault> {
-    match answer.secret_string {
-        Some(text) => Ok(SecretValue::new(text)),
-        None => Err(call.fault(Class::Rejected, "its value is binary, or there is none")),
+/// The token of the next page; an empty one, as emulators send it, ends a listing.
+fn more(token: Option<String>) -> Option<String> {
+    token.filter(|token| !token.is_empty())
+}
+
+fn text(call: &Call, seen: &Seen, answer: GetSecretValueOutput) -> Result<SecretValue, Fault> {
+    match (answer.secret_string, answer.secret_binary) {
+        (Some(text), _) => Ok(SecretValue::new(text)),
+        (None, Some(_)) => Err(call.fault(Class::Rejected, "its value is binary, and not a text")),
+        // A version never is without one at AWS.
+        (None, None) => Err(call.strange(seen, "a version without a value")),
     }
 }
 
@@ -348,12 +375,13 @@ fn version(entry: &SecretVersionsListEntry) -> Option<Version> {
     })
 }
 
-/// A description without its versions; `None` when it can't be the secret that was asked for.
-fn secret(name: &SecretName, described: &DescribeSecretOutput) -> Option<Secret> {
+/// A description without its versions, or what in it AWS would not say.
+fn secret(name: &SecretName, described: &DescribeSecretOutput) -> Result<Secret, &'static str> {
     if described.name() != Some(name.as_str()) {
-        return None;
+        return Err("the name of another secret");
     }
-    let arn = Arn::new(described.arn()?).ok()?;
+    let arn = described.arn().and_then(|arn| Arn::new(arn).ok()).ok_or("no ARN of a secret")?;
+    let changed = described.last_changed_date().or(described.created_date());
     let obstacle = obstacle(&Signs {
         arn: &arn,
         deleted: timestamp(described.deleted_date()),
@@ -362,12 +390,14 @@ fn secret(name: &SecretName, described: &DescribeSecretOutput) -> Option<Secret>
         partner_type: described.r#type(),
         rotation_enabled: described.rotation_enabled(),
     });
-    Some(Secret {
+    let replicas = described.replication_status().iter().filter_map(|replica| replica.region());
+    Ok(Secret {
         name: name.clone(),
         versions: Vec::new(),
         tags: tags(described.tags()),
-        changed: timestamp(described.last_changed_date().or(described.created_date()))?,
+        changed: timestamp(changed).ok_or("neither a date of change nor of creation")?,
         obstacle,
+        replicas: replicas.map(Into::into).collect(),
         kms_key_id: described.kms_key_id().map(Into::into),
         description: described.description().map(Into::into),
         arn,

@@ -60,3 +60,38 @@ impl ProvideCredentials for Role {
         Provided::new(self.take_on())
     }
 }
+
+/// By which CloudTrail tells one replica's session from another's: the host (on Kubernetes the pod),
+/// and the process.
+pub(super) fn session_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    session_name_of(&host, std::process::id())
+}
+
+/// STS takes at most 64 of letters, digits and `_+=,.@-`.
+fn session_name_of(host: &str, process: u32) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
+    let host: String = host.trim().chars().filter(plain).collect();
+    // Pods of one set differ in the end of their names.
+    let kept = &host[host.len().saturating_sub(40)..];
+    format!("keyferry-{kept}-{process}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_named_for_its_host_and_process() {
+        let pod = "billing-keyferry-deployment-with-a-long-name-7c9f8d6b5-x2x4z";
+        for (host, name) in [
+            ("box-1\n", "keyferry-box-1-7"),
+            ("", "keyferry--7"),
+            ("straße/eins", "keyferry-straeeins-7"),
+            (pod, "keyferry-loyment-with-a-long-name-7c9f8d6b5-x2x4z-7"),
+        ] {
+            assert_eq!(session_name_of(host, 7), name);
+        }
+        assert!(session_name_of(pod, u32::MAX).len() <= 64);
+    }
+}

@@ -9,11 +9,12 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::classify::{Call, THROTTLED, chain, is_code};
+use super::call::{Call, chain, is_code, throttles};
 use super::keys::OddKey;
 use super::role::NotGiven;
 use super::wire::Unsent;
 use crate::model::fault::{Class, Fault};
+use crate::model::unreached::Unreached;
 
 /// The fault of a call that could not be signed. `variable` reads the environment.
 pub(super) fn no_credentials(
@@ -67,7 +68,7 @@ fn refused_by_sts(call: &Call, cause: &CredentialsError, variable: impl Fn(&str)
     let file = filled(&variable, "AWS_WEB_IDENTITY_TOKEN_FILE").filter(|file| plain(file));
     let file = file.map_or_else(|| "the token file".to_owned(), |file| format!("the token file {file}"));
     let denied = |answer: String, hint: String| call.fault(Class::Denied, answer).with_hint(hint);
-    let fault = if THROTTLED.contains(&code.as_str()) {
+    let fault = if throttles(&code) {
         call.fault(Class::Retry { after: None }, format!("STS is throttled, so {role} could not be taken on"))
     } else if is_web && code.starts_with("ExpiredToken") {
         denied(
@@ -127,6 +128,13 @@ fn without_sts(call: &Call, cause: &CredentialsError, variable: impl Fn(&str) ->
         }
         CredentialsError::InvalidConfiguration(_) => denied("the configuration of the AWS credentials is not valid")
             .with_hint("check the profile files and the AWS_* environment variables"),
+        _ if find::<Unsent>(cause).is_some() => {
+            let unreached = Unreached::of(cause);
+            let why = unreached.map_or_else(String::new, |unreached| format!(": {}", unreached.answer));
+            let hint = unreached.and_then(|unreached| unreached.hint).map_or_else(|| looked_at(variable), Into::into);
+            let answer = format!("no AWS credentials: what gives them could not be reached{why}");
+            call.fault(Class::Retry { after: None }, answer).with_hint(hint)
+        }
         _ if transient => {
             call.fault(Class::Retry { after: None }, "no AWS credentials in time").with_hint(looked_at(variable))
         }

@@ -18,7 +18,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::TimeSource;
 
-use super::signing::Seen;
 use crate::model::time::{Clock, Timestamp};
 
 /// An answer that took longer than this tells the time of a moment long past: the process slept
@@ -118,12 +117,17 @@ impl AwsTime {
         *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the clock by an answer, where its date can be believed. One that took long does not set
-    /// a clock that is set already.
-    pub(super) fn hear(&self, seen: &Seen, signature_refused: bool) -> Result<(), Unbelievable> {
-        let Some(said) = seen.date else { return Ok(()) };
+    /// Sets the clock by the date of an answer to what was sent then, where it can be believed. One
+    /// that took long does not set a clock that is set already.
+    pub(super) fn hear(
+        &self,
+        date: Option<Timestamp>,
+        sent_at: Option<Duration>,
+        signature_refused: bool,
+    ) -> Result<(), Unbelievable> {
+        let Some(said) = date else { return Ok(()) };
         let at = self.monotonic();
-        let sent = seen.sent_at.unwrap_or(at);
+        let sent = sent_at.unwrap_or(at);
         let heard = self.heard();
         let expected = heard.map_or_else(|| self.0.clock.wall(), |heard| heard.anchor.after(at));
         let possible = (DATE_MIN..DATE_MAX).contains(&said);
@@ -195,8 +199,9 @@ mod tests {
         }
     }
 
-    fn seen(time: &AwsTime, date: Timestamp) -> Seen {
-        Seen { date: Some(date), sent_at: Some(time.monotonic()), ..Seen::default() }
+    /// Hears a date in an answer that came at once.
+    fn hear(time: &AwsTime, date: Timestamp, signature_refused: bool) -> Result<(), Unbelievable> {
+        time.hear(Some(date), Some(time.monotonic()), signature_refused)
     }
 
     #[test]
@@ -213,7 +218,7 @@ mod tests {
         ] {
             let time = AwsTime::new(Arc::new(Hand::default()), local);
             let date = Timestamp::from_seconds(WALL.seconds() + off);
-            assert_eq!(time.hear(&seen(&time, date), false).is_ok(), believed, "{local} {date}");
+            assert_eq!(hear(&time, date, false).is_ok(), believed, "{local} {date}");
             assert_eq!(time.now(), believed.then_some(date));
         }
     }
@@ -233,10 +238,10 @@ mod tests {
         ] {
             let clock = Arc::new(Hand::default());
             let time = AwsTime::new(clock.clone(), true);
-            time.hear(&seen(&time, WALL), false).unwrap();
+            hear(&time, WALL, false).unwrap();
             clock.0.store(3_000, Ordering::SeqCst);
             let date = Timestamp::from_seconds(WALL.seconds() + 3_000 + off);
-            assert_eq!(time.hear(&seen(&time, date), signature_refused).is_ok(), believed, "{off}");
+            assert_eq!(hear(&time, date, signature_refused).is_ok(), believed, "{off}");
             let expected = if believed { date } else { WALL.plus(Duration::from_secs(3_000)) };
             assert_eq!(time.now(), Some(expected), "{off} {signature_refused}");
         }
@@ -245,8 +250,8 @@ mod tests {
     #[test]
     fn small_steps_do_not_add_up() {
         let time = AwsTime::new(Arc::new(Hand::default()), true);
-        let step = |minutes: u64| seen(&time, WALL.plus(Duration::from_secs(60 * minutes)));
-        let believed: Vec<bool> = (0..9).map(|minutes| time.hear(&step(minutes), false).is_ok()).collect();
+        let step = |minutes: u64| hear(&time, WALL.plus(Duration::from_secs(60 * minutes)), false);
+        let believed: Vec<bool> = (0..9).map(|minutes| step(minutes).is_ok()).collect();
         assert_eq!(believed, [true, true, true, true, true, true, false, false, false]);
     }
 
@@ -254,10 +259,10 @@ mod tests {
     fn a_late_answer_is_possible_and_sets_no_clock() {
         let clock = Arc::new(Hand::default());
         let time = AwsTime::new(clock.clone(), true);
-        time.hear(&seen(&time, WALL), false).unwrap();
-        let early = seen(&time, WALL);
+        hear(&time, WALL, false).unwrap();
+        let sent = time.monotonic();
         clock.0.store(3_000, Ordering::SeqCst);
-        assert_eq!(time.hear(&early, false), Ok(()));
+        assert_eq!(time.hear(Some(WALL), Some(sent), false), Ok(()));
         assert_eq!(time.now(), Some(WALL.plus(Duration::from_secs(3_000))));
     }
 

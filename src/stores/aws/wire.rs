@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -199,19 +200,25 @@ fn lost(error: reqwest::Error) -> ConnectorError {
     if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
 }
 
+/// Instance metadata over IPv6, and the agent that gives pods of EKS their credentials.
+const NEAR_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)];
+
 /// Hosts that no proxy can know: this machine and its link.
 pub(super) fn is_near(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     is_loopback(host)
-        || bare.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_link_local())
-        || bare.eq_ignore_ascii_case("fd00:ec2::254")
+        || match bare.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_link_local(),
+            Ok(IpAddr::V6(address)) => NEAR_V6.contains(&address),
+            Err(_) => false,
+        }
 }
 
 /// This machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl HttpClient for Wire {
@@ -262,6 +269,10 @@ mod tests {
             ("LOCALHOST", true, true),
             ("169.254.169.254", false, true),
             ("[fd00:ec2::254]", false, true),
+            ("[fd00:ec2::23]", false, true),
+            ("[FD00:0ec2:0:0:0:0:0:23]", false, true),
+            ("[fd00:ec2::24]", false, false),
+            ("[fe80::1]", false, false),
             ("localhost.example.com", false, false),
             ("10.0.0.1", false, false),
             ("sts.amazonaws.com", false, false),

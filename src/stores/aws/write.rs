@@ -10,8 +10,8 @@ use aws_smithy_types::retry::RetryConfig;
 use uuid::Uuid;
 
 use super::Store;
+use super::call::Call;
 use super::claim::{self, TOMBSTONE, TooLong};
-use super::classify::Call;
 use super::proof::{Adoptable, Published, Removable, Returnable, Stages, Unpublished};
 use super::signing::Fence;
 use super::time::system_time;

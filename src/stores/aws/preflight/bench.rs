@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use uuid::Uuid;
 
 use super::super::Store;
-use super::super::classify::Call;
+use super::super::call::Call;
 use super::super::classify::{LATE, SKEW};
 use super::super::signing::Probe;
 use crate::model::fault::{Class, Fault};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType};
 use aws_smithy_types::DateTime;
 
-use super::super::classify::Call;
+use super::super::call::Call;
 use super::super::signing::Fence;
 use super::super::write::{fenced, tag};
 use super::bench::{Bench, CURRENT, LOOK_PAUSE, Patience, SEEN_MAX, VALUE, refusal, unseen};

@@ -73,7 +73,8 @@ fn target(endpoint_url: &str) -> Target {
         proxy: None,
         ca_file: None,
         pacing: Pacing {
-            writes_per_second: 1_000_000.try_into().unwrap(),
+            writes_percent: 1_000_000,
+            reads_percent: 1_000_000,
             read_wait: Duration::ZERO,
             ..Pacing::default()
         },
@@ -111,6 +112,7 @@ fn secret(versions: Vec<Version>) -> Secret {
         tags: BTreeMap::new(),
         changed: Timestamp::from_seconds(START),
         obstacle: None,
+        replicas: Vec::new(),
         kms_key_id: None,
         description: None,
     }

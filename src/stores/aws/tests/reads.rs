@@ -30,16 +30,16 @@ async fn signing_follows_aws_and_not_the_wall_clock() {
 }
 
 #[tokio::test]
-async fn reads_are_tried_three_times_and_only_where_that_can_help() {
+async fn reads_are_tried_again_and_only_where_that_can_help() {
     for (reply, tries, class) in [
-        (refuse(400, "ThrottlingException", ""), 3, Class::Retry { after: None }),
+        (refuse(400, "ThrottlingException", ""), 6, Class::Retry { after: None }),
         (refuse(500, "InternalServiceError", ""), 3, Class::Retry { after: None }),
         (Reply::HangUp, 3, Class::Retry { after: None }),
         (Reply::Answer(200, "{".into(), ""), 3, Class::Retry { after: None }),
         (refuse(400, "AccessDeniedException", ""), 1, Class::Denied),
         (refuse(400, "InvalidRequestException", ""), 1, Class::Rejected),
     ] {
-        let world = world(std::iter::repeat_n(reply.clone(), 5)).await;
+        let world = world(std::iter::repeat_n(reply.clone(), 8)).await;
         let fault = world.store.observe(&name()).await.unwrap_err();
         assert_eq!((fault.class, world.responder.requests().len()), (class, tries), "{reply:?}");
     }
@@ -140,6 +140,57 @@ async fn the_fleet_is_listed_to_the_last_page_and_compared_exactly() {
     let same = || ok(json!({"SecretList": [], "NextToken": "same"}));
     [same(), same(), same()].into_iter().for_each(|reply| world.responder.then(reply));
     assert_eq!(world.store.fleet(&prod).await.unwrap_err().answer, "a listing without end");
+}
+
+#[tokio::test]
+async fn an_answer_that_aws_would_not_give_is_named() {
+    let labels = json!({BASE: ["AWSCURRENT"]});
+    let version = || json!([{"VersionId": BASE, "VersionStages": ["AWSCURRENT"], "CreatedDate": 1}]);
+    let with_arn = |arn: Value| ok(json!({"ARN": arn, "Name": "app/key", "Versions": version()}));
+    let fresh = || {
+        ok(json!({"ARN": ARN, "Name": "app/key", "VersionIdsToStages": labels, "CreatedDate": 5,
+        "Tags": [{"Key": "keyferry:attempt", "Value": "1:nonce:5"}]}))
+    };
+    let nothing = || ok(json!({"ARN": ARN, "Name": "app/key", "VersionId": BASE}));
+    let described_as = |key: &str, value: Value| {
+        let mut body = json!({"ARN": ARN, "Name": "app/key", "CreatedDate": 5});
+        body[key] = value;
+        ok(body)
+    };
+    for (script, says) in [
+        (
+            vec![described(&labels), with_arn(json!("app/key"))],
+            "the answer of ListSecretVersionIds has no ARN of a secret",
+        ),
+        (vec![described(&labels), with_arn(Value::Null)], "the answer of ListSecretVersionIds has no ARN of a secret"),
+        (vec![described_as("ARN", json!("app/key"))], "the answer of DescribeSecret has no ARN of a secret"),
+        (vec![described_as("Name", json!("other"))], "the answer of DescribeSecret has the name of another secret"),
+        (vec![described_as("CreatedDate", Value::Null)], "neither a date of change nor of creation"),
+        // A secret that was just made, with a version that nobody put there.
+        (
+            vec![fresh(), listed(&version(), None), nothing(), nothing(), nothing()],
+            "the answer of GetSecretValue has a version without a value",
+        ),
+    ] {
+        let world = world(script).await;
+        let fault = world.store.observe(&name()).await.unwrap_err();
+        assert!(fault.answer.contains(says) && fault.hint.is_some(), "{fault} instead of {says}");
+    }
+    // An empty token ends a listing, and whoever may not read the fresh version is not told anything.
+    let denied = refuse(400, "AccessDeniedException", "");
+    let world = world([fresh(), listed(&version(), Some("")), denied]).await;
+    assert!(world.store.observe(&name()).await.unwrap().is_some());
+    world.responder.then(ok(json!({"SecretList": [], "NextToken": ""})));
+    assert_eq!(world.store.fleet(&Deployment::new("prod").unwrap()).await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn replicas_are_observed() {
+    let mut body = json!({"ARN": ARN, "Name": "app/key", "CreatedDate": 5});
+    body["ReplicationStatus"] = json!([{"Region": "eu-west-1", "Status": "InSync"}, {"Region": "us-west-2"}]);
+    let world = world([ok(body), listed(&json!([]), None)]).await;
+    let secret = world.store.observe(&name()).await.unwrap().unwrap();
+    assert_eq!((secret.replicas, secret.obstacle), (vec!["eu-west-1".to_owned(), "us-west-2".into()], None));
 }
 
 #[tokio::test]
