@@ -261,27 +261,8 @@ async fn handle(
     };
     let effect = service.world.fault(SERVICE, asked.name());
     let record = |region: &str, outcome: &str| service.world.record(SERVICE, asked.name(), region, outcome);
-    match &effect {
-        Some(Effect::DropBefore) => {
-            record("", "dropped before");
-            return line.cut();
-        }
-        Some(Effect::Throttle { retry_after }) => {
-            record("", "ThrottlingException");
-            return throttle(&service, &asked, retry_after.as_deref());
-        }
-        Some(Effect::Refuse { status, code }) => {
-            record("", code);
-            let error = AwsError::new(code, "Refused by a fault rule of the sandbox.").with_status(*status);
-            return service.refuse(&asked, &error);
-        }
-        Some(Effect::Pretend { status, body }) => {
-            record("", "pretended");
-            let answer = Response::builder().status(*status).body(Body::from(body.clone()));
-            return answer.unwrap_or_else(|_| line.cut());
-        }
-        Some(Effect::DropAfter | Effect::FailAfter | Effect::Delay { .. } | Effect::Body(_) | Effect::Stale) | None => {
-        }
+    if let Some(answer) = struck(&service, &asked, &line, effect.as_ref()) {
+        return answer;
     }
     let stale = effect == Some(Effect::Stale);
     let (region, outcome) = service.perform(&parts, &body, &asked, stale);
@@ -318,6 +299,34 @@ async fn handle(
     match outcome {
         Ok(answer) => service.respond(&asked, 200, answer),
         Err(error) => service.refuse(&asked, &error),
+    }
+}
+
+/// What a fault answers instead of the service, before the call is applied.
+fn struck(service: &SecretsManager, asked: &Asked, line: &Line, effect: Option<&Effect>) -> Option<Response> {
+    let record = |region: &str, outcome: &str| service.world.record(SERVICE, asked.name(), region, outcome);
+    match effect {
+        Some(Effect::DropBefore) => {
+            record("", "dropped before");
+            Some(line.cut())
+        }
+        Some(Effect::Throttle { retry_after }) => {
+            record("", "ThrottlingException");
+            Some(throttle(service, asked, retry_after.as_deref()))
+        }
+        Some(Effect::Refuse { status, code }) => {
+            record("", code);
+            let error = AwsError::new(code, "Refused by a fault rule of the sandbox.").with_status(*status);
+            Some(service.refuse(asked, &error))
+        }
+        Some(Effect::Pretend { status, body }) => {
+            record("", "pretended");
+            let answer = Response::builder().status(*status).body(Body::from(body.clone()));
+            Some(answer.unwrap_or_else(|_| line.cut()))
+        }
+        Some(Effect::DropAfter | Effect::FailAfter | Effect::Delay { .. } | Effect::Body(_) | Effect::Stale) | None => {
+            None
+        }
     }
 }
 
