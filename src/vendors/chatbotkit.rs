@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
 
-use super::http::{Endpoint, Line};
+use super::http::{Endpoint, Line, Shared};
 use super::{Call, Ended, Grounds, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Marking, Proof};
@@ -188,8 +188,8 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         run_as: instance.options.text("run_as").map(Into::into),
         partner: instance.options.text("child_path") == Some("partner"),
         keyring: instance.keyring,
-        line: instance.client.line(),
-        token: tokio::sync::Mutex::new(None),
+        line: Line::new(instance.client),
+        token: Shared::default(),
         name: instance.name,
     }))
 }
@@ -203,12 +203,12 @@ struct ChatBotKit {
     keyring: Arc<dyn Keyring>,
     line: Line,
     // Read again when it is refused.
-    token: tokio::sync::Mutex<Option<HeaderValue>>,
+    token: Shared<HeaderValue>,
 }
 
 impl Vendor for ChatBotKit {
     fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()> {
-        Box::pin(async move {
+        self.whole("checking a place", async move {
             match place.type_name {
                 TOKEN => self.check_user(self.user(place)?).await,
                 _ => self.check_record(&self.spot(place)?).await,
@@ -217,7 +217,7 @@ impl Vendor for ChatBotKit {
     }
 
     fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing> {
-        Box::pin(async move {
+        self.whole("listing what is", async move {
             match place.type_name {
                 TOKEN => self.tokens(self.user(place)?).await,
                 _ => self.record(&self.spot(place)?).await,
@@ -226,7 +226,7 @@ impl Vendor for ChatBotKit {
     }
 
     fn create<'a>(&'a self, place: Place<'a>, mark: &'a Mark) -> Call<'a, Minted> {
-        Box::pin(async move {
+        self.whole("creating a credential", async move {
             match place.type_name {
                 TOKEN => self.mint(self.user(place)?, mark).await,
                 _ => Err(self.not_minted("creating")),
@@ -235,7 +235,7 @@ impl Vendor for ChatBotKit {
     }
 
     fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict> {
-        Box::pin(async move {
+        self.whole("logging in with a candidate", async move {
             match place.type_name {
                 TOKEN => self.log_in(self.user(place)?, outputs).await,
                 _ => Err(self.not_minted("logging in with")),
@@ -249,7 +249,7 @@ impl Vendor for ChatBotKit {
     }
 
     fn set<'a>(&'a self, place: Place<'a>, mark: &'a Mark, outputs: &'a Outputs) -> Call<'a, Verdict> {
-        Box::pin(async move {
+        self.whole("setting a value", async move {
             let spot = self.spot(place)?;
             self.put(&spot, mark, outputs).await
         })
@@ -264,7 +264,7 @@ impl Vendor for ChatBotKit {
     }
 
     fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId, _: Grounds) -> Call<'a, Ended> {
-        Box::pin(async move {
+        self.whole("ending a credential", async move {
             match place.type_name {
                 TOKEN => self.delete(self.user(place)?, id).await,
                 _ => Err(self.not_minted("revoking")),
@@ -274,6 +274,15 @@ impl Vendor for ChatBotKit {
 }
 
 impl ChatBotKit {
+    /// One whole call, in bounded time.
+    fn whole<'a, T: 'a>(
+        &'a self,
+        verb: &'static str,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'a,
+    ) -> Call<'a, T> {
+        Box::pin(async move { self.line.whole(format!("{verb} at chatbotkit `{}`", self.name), Box::pin(work)).await })
+    }
+
     /// Rotation never asks for this; a record is deleted by a person.
     fn not_minted(&self, doing: &str) -> Fault {
         let doing = format!("{doing} a secret of chatbotkit `{}`", self.name);

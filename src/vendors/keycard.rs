@@ -21,7 +21,7 @@ use reqwest::Method;
 use reqwest::header::HeaderValue;
 
 use self::types::{Content, Wanted};
-use super::http::{self, Effect, Endpoint, Line, Request};
+use super::http::{self, Effect, Endpoint, Line, Request, Shared};
 use super::{Call, Ended, Grounds, Instance, Minted, Place, Spec, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::fault::{Class, Fault};
@@ -83,9 +83,9 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         name: instance.name,
         base,
         keyring: instance.keyring,
-        line: instance.client.line(),
+        line: Line::new(instance.client),
         clock: instance.clock,
-        token: tokio::sync::Mutex::new(None),
+        token: Shared::default(),
         zones: Mutex::default(),
         named: Mutex::default(),
     }))
@@ -97,8 +97,7 @@ struct Keycard {
     keyring: Arc<dyn Keyring>,
     line: Line,
     clock: Arc<dyn Clock>,
-    // Held across a fetch, so that one fetch serves everybody who waits.
-    token: tokio::sync::Mutex<Option<api::Token>>,
+    token: Shared<api::Token>,
     // Both caches hold what a declared name resolved to, until a 404 puts it in doubt.
     zones: Mutex<HashMap<String, Zone>>,
     named: Mutex<HashMap<(String, names::Collection, String), String>>,
@@ -121,7 +120,7 @@ struct Spot<'a> {
 
 impl Vendor for Keycard {
     fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()> {
-        Box::pin(async move {
+        self.whole("checking a place", async move {
             let spot = self.spot(place)?;
             self.forget(&spot);
             let zone = self.zone(&spot).await?;
@@ -131,7 +130,7 @@ impl Vendor for Keycard {
     }
 
     fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing> {
-        Box::pin(async move {
+        self.whole("listing what is", async move {
             let spot = self.spot(place)?;
             let listing = self.credentials(&spot).await;
             self.forget_if_gone(&spot, listing)
@@ -139,7 +138,7 @@ impl Vendor for Keycard {
     }
 
     fn create<'a>(&'a self, place: Place<'a>, mark: &'a Mark) -> Call<'a, Minted> {
-        Box::pin(async move {
+        self.whole("creating a credential", async move {
             let spot = self.spot(place)?;
             let minted = self.mint(&spot, mark).await;
             self.forget_if_gone(&spot, minted)
@@ -147,7 +146,7 @@ impl Vendor for Keycard {
     }
 
     fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict> {
-        Box::pin(async move {
+        self.whole("logging in with a candidate", async move {
             let spot = self.spot(place)?;
             match spot.wanted {
                 Wanted::Password { resource } => self.log_in(&spot, resource, outputs).await,
@@ -169,7 +168,7 @@ impl Vendor for Keycard {
     }
 
     fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId, _: Grounds) -> Call<'a, Ended> {
-        Box::pin(async move {
+        self.whole("ending a credential", async move {
             let spot = self.spot(place)?;
             // Not asked for the application: a credential may outlive our reading of it.
             let deleted = self.delete(&spot, id).await;
@@ -179,6 +178,15 @@ impl Vendor for Keycard {
 }
 
 impl Keycard {
+    /// One whole call, in bounded time.
+    fn whole<'a, T: 'a>(
+        &'a self,
+        verb: &'static str,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'a,
+    ) -> Call<'a, T> {
+        Box::pin(async move { self.line.whole(format!("{verb} at keycard `{}`", self.name), Box::pin(work)).await })
+    }
+
     fn spot<'a>(&self, place: Place<'a>) -> Result<Spot<'a>, Fault> {
         let missing = |what: &str| {
             let doing = format!("reading a credential's options for keycard `{}`", self.name);
@@ -253,7 +261,7 @@ impl Keycard {
                 Ok(Minted { id, outputs })
             }
             _ => {
-                let id = http::checked_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
+                let id = answer.shown_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
                 let said = "answered with a credential that lacks its id, its secret, its name or our application";
                 Err(Fault::new(Class::InDoubt, request.doing(), format!("{said}{id}")))
             }

@@ -20,9 +20,10 @@ use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde_json::json;
 
-use super::http::{self, Answer, Effect, Endpoint, Line, Request, lock};
+use super::http::{self, Answer, Effect, Endpoint, Line, Request, Shared, lock};
 use super::{Call, Ended, Grounds, Instance, Minted, Place, Spec, Type, Vendor, Verdict};
 use crate::model::attempt::Mark;
 use crate::model::capability::{Capabilities, Marking, Proof};
@@ -122,9 +123,9 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         name: instance.name,
         base,
         keyring: instance.keyring,
-        line: instance.client.line(),
+        line: Line::new(instance.client),
         clock: instance.clock,
-        key: tokio::sync::Mutex::new(None),
+        key: Shared::default(),
         applications: Mutex::default(),
         domains: Mutex::default(),
         probes: Mutex::default(),
@@ -138,8 +139,7 @@ struct WorkOs {
     keyring: Arc<dyn Keyring>,
     line: Line,
     clock: Arc<dyn Clock>,
-    // Held across a read, so that one read serves everybody who waits.
-    key: tokio::sync::Mutex<Option<api::Key>>,
+    key: Shared<HeaderValue>,
     // What a declared application resolved to, until a 404 puts it in doubt.
     applications: Mutex<HashMap<(String, String), Application>>,
     // What an AuthKit domain says about itself.
@@ -169,7 +169,7 @@ struct Spot<'a> {
 
 impl Vendor for WorkOs {
     fn check<'a>(&'a self, place: Place<'a>) -> Call<'a, ()> {
-        Box::pin(async move {
+        self.whole("checking a place", async move {
             let spot = self.spot(place)?;
             self.forget(&spot);
             let application = self.application(&spot).await?;
@@ -183,14 +183,14 @@ impl Vendor for WorkOs {
     }
 
     fn whereabouts<'a>(&'a self, place: Place<'a>) -> Call<'a, Option<String>> {
-        Box::pin(async move {
+        self.whole("looking up a place", async move {
             let spot = self.spot(place)?;
             Ok(Some(self.application(&spot).await?.id))
         })
     }
 
     fn list<'a>(&'a self, place: Place<'a>) -> Call<'a, Listing> {
-        Box::pin(async move {
+        self.whole("listing what is", async move {
             let spot = self.spot(place)?;
             let listing = async {
                 let application = self.application(&spot).await?;
@@ -201,14 +201,14 @@ impl Vendor for WorkOs {
     }
 
     fn provable<'a>(&'a self, place: Place<'a>) -> Call<'a, Proof> {
-        Box::pin(async move {
+        self.whole("asking what can be proved", async move {
             let spot = self.spot(place)?;
             self.proof(&spot).await
         })
     }
 
     fn create<'a>(&'a self, place: Place<'a>, _: &'a Mark) -> Call<'a, Minted> {
-        Box::pin(async move {
+        self.whole("creating a credential", async move {
             let spot = self.spot(place)?;
             let minted = self.mint(&spot).await;
             self.forget_if_gone(&spot, minted)
@@ -216,7 +216,7 @@ impl Vendor for WorkOs {
     }
 
     fn verify<'a>(&'a self, place: Place<'a>, outputs: &'a Outputs) -> Call<'a, Verdict> {
-        Box::pin(async move {
+        self.whole("logging in with a candidate", async move {
             let spot = self.spot(place)?;
             self.log_in(&spot, outputs).await
         })
@@ -231,7 +231,7 @@ impl Vendor for WorkOs {
     }
 
     fn revoke<'a>(&'a self, place: Place<'a>, id: &'a VendorId, grounds: Grounds) -> Call<'a, Ended> {
-        Box::pin(async move {
+        self.whole("ending a credential", async move {
             let spot = self.spot(place)?;
             self.delete(&spot, id, grounds).await
         })
@@ -239,6 +239,15 @@ impl Vendor for WorkOs {
 }
 
 impl WorkOs {
+    /// One whole call, in bounded time.
+    fn whole<'a, T: 'a>(
+        &'a self,
+        verb: &'static str,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'a,
+    ) -> Call<'a, T> {
+        Box::pin(async move { self.line.whole(format!("{verb} at workos `{}`", self.name), Box::pin(work)).await })
+    }
+
     fn spot<'a>(&self, place: Place<'a>) -> Result<Spot<'a>, Fault> {
         let missing = |what: &str| {
             let doing = format!("reading a credential's options for workos `{}`", self.name);
@@ -298,7 +307,7 @@ impl WorkOs {
         let created: wire::Created = answer.json().ok_or_else(|| self.fault(&request, &answer))?;
         let id = VendorId::new(&created.id).ok();
         let (Some(id), Some(http::Sealed(secret))) = (id, created.secret.filter(|sealed| !sealed.0.is_empty())) else {
-            let id = http::checked_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
+            let id = answer.shown_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
             let said = "answered with a client secret that lacks its id or its value";
             return Err(Fault::new(Class::InDoubt, request.doing(), format!("{said}{id}")));
         };

@@ -245,7 +245,7 @@ impl Bench {
                 let ended = quiet(vendor.revoke(self.place(), &minted.id, Grounds::Listed).await)?;
                 if ended != Ended::Confirmed {
                     // The vendor's word, or the listing's, but not yet a confirmation.
-                    return Err(Fault::new(Class::Gone, "ending it", format!("{ended:?}")));
+                    return Err(Fault::new(Class::Gone, "ending what is at `app`", format!("{ended:?}")));
                 }
                 assert!(!self.live().contains(minted.id.as_str()), "{}: ended, it says", self.what());
             }

@@ -282,7 +282,8 @@ impl<'a> Guest<'a> {
         let began = self.clock.monotonic();
         let ended = self.vendor.revoke(place(self.credential), id, Grounds::Tracked).await?;
         if ended != Ended::Confirmed {
-            return Ok((Sight::not_held("the vendor does not know what it just made"), ()));
+            let answer = "the vendor does not know what it just made";
+            return Err(Fault::new(Class::Gone, "revoking the throw-away credential", answer));
         }
         self.alive.store(false, Ordering::SeqCst);
         Ok((Sight::held(format!("confirmed in {} ms", self.since(began))), ()))

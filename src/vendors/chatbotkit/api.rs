@@ -57,18 +57,14 @@ impl ChatBotKit {
 
     /// The `Authorization` header; read anew where there is none yet or `refused` was it.
     async fn token(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, Fault> {
-        let mut kept = self.token.lock().await;
-        if let Some(token) = kept.as_ref().filter(|token| Some(*token) != refused) {
-            return Ok(token.clone());
-        }
-        let read = self.keyring.read("token").await?;
-        let header = http::bearer(&read).ok_or_else(|| {
-            let doing = format!("reading the admin secret `token` of [vendors.{}]", self.name);
-            Fault::new(Class::Denied, doing, "it has characters that no token has")
-                .with_hint("an API token is `sk-` and 64 hex digits, without a line end")
-        })?;
-        *kept = Some(header.clone());
-        Ok(header)
+        let doing = format!("reading the admin secret `token` of [vendors.{}]", self.name);
+        let read = async {
+            http::bearer(&self.keyring.read("token").await?).ok_or_else(|| {
+                Fault::new(Class::Denied, &doing, "it has characters that no token has")
+                    .with_hint("an API token is `sk-` and 64 hex digits, without a line end")
+            })
+        };
+        self.token.get(|token| Some(token) != refused, self.line.token(&doing, read)).await
     }
 
     /// Walks a list to its end, which is a page with less than was asked for: a cursor is there on

@@ -153,8 +153,8 @@ fn the_hosted_service_has_no_api_in_front_and_a_path_is_refused() {
             run_as: None,
             partner: false,
             keyring: Arc::new(Hands(AtomicUsize::new(0), |_| String::new())),
-            line: Client::loopback_only(Limits::default()).line(),
-            token: tokio::sync::Mutex::new(None),
+            line: Line::new(Client::loopback_only(Limits::default())),
+            token: Shared::default(),
         };
         assert_eq!(driver.url("x", &["secret", "list"]).unwrap().as_str(), url);
     }

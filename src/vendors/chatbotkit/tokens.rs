@@ -80,7 +80,7 @@ impl ChatBotKit {
                 Ok(Minted { id, outputs })
             }
             _ => {
-                let id = http::checked_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
+                let id = answer.shown_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));
                 let said = format!("answered with a token that lacks its id or its text{id}");
                 Err(Fault::new(Class::InDoubt, doing, said))
             }

@@ -7,7 +7,8 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::{Effect, Request};
+use super::hidden::Hidden;
+use super::request::{Effect, Request};
 use crate::model::fault::{Class, Fault};
 use crate::model::time::Timestamp;
 
@@ -19,6 +20,7 @@ enum Content {
     Whole(Zeroizing<Vec<u8>>),
     TooLarge { bytes_max: usize },
     BrokeOff,
+    RepeatsASecret,
 }
 
 /// One answer. Its body may hold a secret: it is wiped when dropped and never printed.
@@ -29,6 +31,7 @@ pub struct Answer {
     request: Option<String>,
     html: bool,
     content: Content,
+    hidden: Hidden,
 }
 
 impl Answer {
@@ -49,7 +52,23 @@ impl Answer {
                 Err(_) => break Content::BrokeOff,
             }
         };
-        Self { status, date, retry_after, request, html, content }
+        Self { status, date, retry_after, request, html, content, hidden: Hidden::default() }
+    }
+
+    /// The same answer, from which nothing is shown that repeats a secret that was sent. A body that
+    /// does so outside of the fields that are there for one is not used at all.
+    pub(super) fn hiding(mut self, hidden: &Hidden) -> Self {
+        self.hidden = hidden.clone();
+        self.request = self.request.filter(|id| hidden.permits(id));
+        if self.json::<serde_json::Value>().is_some_and(|body| hidden.is_repeated_in(&body)) {
+            self.content = Content::RepeatsASecret;
+        }
+        self
+    }
+
+    /// A checked id of the other side that may be shown.
+    pub fn shown_id(&self, text: &str) -> Option<String> {
+        checked_id(text).filter(|id| self.hidden.permits(id))
     }
 
     /// The HTTP status.
@@ -77,7 +96,7 @@ impl Answer {
     pub fn json<T: DeserializeOwned>(&self) -> Option<T> {
         match &self.content {
             Content::Whole(bytes) => serde_json::from_slice(bytes).ok(),
-            Content::TooLarge { .. } | Content::BrokeOff => None,
+            Content::TooLarge { .. } | Content::BrokeOff | Content::RepeatsASecret => None,
         }
     }
 
@@ -102,10 +121,7 @@ impl Answer {
     /// vendor's own words: an undocumented status, a page of something in front of the vendor, a
     /// body that is about something else. `wanted` says what would have been an answer.
     pub fn unproved(&self, request: &Request, wanted: &str) -> Fault {
-        let class = match request.effect() {
-            Effect::Nothing => Class::Retry { after: self.retry_after },
-            Effect::Idempotent | Effect::Once => Class::InDoubt,
-        };
+        let class = self.unclear(request.effect());
         let said = format!("answered {} with {}, which proves nothing; {wanted}", self.status, self.content_in_words());
         Fault::new(class, request.doing(), said).with_request(self.request.clone())
     }
@@ -140,11 +156,15 @@ impl Answer {
         }
     }
 
-    fn class(&self, effect: Effect) -> Class {
-        let unclear = match effect {
+    fn unclear(&self, effect: Effect) -> Class {
+        match effect {
             Effect::Nothing => Class::Retry { after: self.retry_after },
             Effect::Idempotent | Effect::Once => Class::InDoubt,
-        };
+        }
+    }
+
+    fn class(&self, effect: Effect) -> Class {
+        let unclear = self.unclear(effect);
         match self.status {
             // Sent to us before anything was looked at; and a throttle says so by its meaning.
             429 => Class::Retry { after: self.retry_after },
@@ -161,6 +181,7 @@ impl Answer {
         match &self.content {
             Content::TooLarge { bytes_max } => format!("a body over {bytes_max} bytes"),
             Content::BrokeOff => "a body that broke off".into(),
+            Content::RepeatsASecret => "a body that repeats a secret that was sent".into(),
             Content::Whole(bytes) if bytes.is_empty() => "an empty body".into(),
             Content::Whole(_) if self.html => "an HTML page".into(),
             Content::Whole(_) if self.tells_an_error() => "an error in its body".into(),
@@ -170,7 +191,8 @@ impl Answer {
 
     fn field(&self, names: &[&str], check: fn(&str) -> Option<String>) -> Option<String> {
         let body: serde_json::Value = self.json()?;
-        names.iter().find_map(|name| check(body.get(name)?.as_str()?))
+        let found = names.iter().find_map(|name| check(body.get(name)?.as_str()?))?;
+        self.hidden.permits(&found).then_some(found)
     }
 }
 

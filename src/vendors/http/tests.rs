@@ -1,7 +1,13 @@
 //! What is sent, and what each answer means, against a scripted listener.
 
 use super::responder::{Reply, Responder, json, reply};
+use std::time::Duration;
+
+use reqwest::Method;
+
 use super::*;
+use crate::model::fault::{Class, Fault};
+use crate::model::secret::SecretValue;
 
 const RETRY: Class = Class::Retry { after: None };
 
@@ -19,7 +25,7 @@ fn limits() -> Limits {
 }
 
 fn line() -> Line {
-    Client::loopback_only(limits()).line()
+    Line::new(Client::loopback_only(limits()))
 }
 
 fn request(base: &str, effect: Effect) -> Request {
@@ -168,11 +174,119 @@ async fn one_instance_has_so_many_calls_in_flight_and_no_more() {
     for in_flight_max in [1, 2] {
         let responder = Responder::start(|_, _| Reply::Stall(Vec::new())).await;
         let request = request(&responder.base, Effect::Once);
-        let line = Client::loopback_only(Limits { in_flight_max, ..limits() }).line();
+        let line = Line::new(Client::loopback_only(Limits { in_flight_max, ..limits() }));
         tokio::select! {
             _ = line.send(&request) => {}
             _ = line.send(&request) => {}
         }
         assert_eq!(responder.seen().len(), in_flight_max);
+    }
+}
+
+#[tokio::test]
+async fn a_whole_call_ends_in_time_whatever_it_waits_for() {
+    let moment = Duration::from_millis(200);
+    let short = Limits { call_max: moment, total_timeout: Duration::from_secs(60), ..limits() };
+    let throttled = || reply(429, "Retry-After: 60\r\n", "");
+    let drip = || Reply::Stall(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\n[1".to_vec());
+    let over = "no answer before the time for the whole call was over";
+    for (reply, effect, class, said) in [
+        (Reply::Stall(Vec::new()), Effect::Nothing, RETRY, over),
+        (Reply::Stall(Vec::new()), Effect::Once, Class::InDoubt, over),
+        (drip(), Effect::Idempotent, Class::InDoubt, over),
+        (throttled(), Effect::Nothing, Class::Retry { after: Some(Duration::from_secs(60)) }, "answered 429"),
+    ] {
+        let responder = Responder::start(move |_, _| reply.clone()).await;
+        let request = request(&responder.base, effect);
+        let line = Line::new(Client::loopback_only(short));
+        let send = async { line.send(&request).await.map(|answer| answer.fault(&request)) };
+        let fault = tokio::time::timeout(Duration::from_secs(20), line.whole("listing".into(), send)).await;
+        let fault = fault.expect("it has a bound").unwrap_or_else(|fault| fault);
+        assert_eq!((fault.class, fault.answer.as_str()), (class, said));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_something_else_than_an_answer_ends_in_time_too() {
+    let line = Line::new(Client::loopback_only(Limits::default()));
+    let waits = || std::future::pending::<Result<(), Fault>>();
+    let fault = line.whole("listing at x".into(), waits()).await.unwrap_err();
+    assert_eq!(
+        (fault.class, fault.to_string().as_str()),
+        (RETRY, "listing at x: it took over 120 s, all tries and waits together")
+    );
+    let fault = line.token("fetching a token", waits()).await.unwrap_err();
+    assert_eq!((fault.class, fault.answer.contains("over 25 s")), (RETRY, true));
+    // A place that is never free: nothing was sent.
+    let line = Line::new(Client::loopback_only(Limits { in_flight_max: 0, ..Limits::default() }));
+    let request = request("http://127.0.0.1:1", Effect::Once);
+    let fault = line.whole("x".into(), async { line.send(&request).await.map(drop) }).await.unwrap_err();
+    assert_eq!((fault.class, fault.answer.starts_with("not sent: ")), (RETRY, true), "{fault}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_fetch_serves_everybody_who_waits_and_so_does_its_failure() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    for good in [true, false] {
+        let (shared, fetches) = (Arc::new(Shared::default()), Arc::new(AtomicUsize::new(0)));
+        let get = || {
+            let (shared, fetches) = (Arc::clone(&shared), Arc::clone(&fetches));
+            async move {
+                let fetch = async {
+                    fetches.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_secs(25)).await;
+                    if good { Ok(7) } else { Err(Fault::new(RETRY, "fetching", "no answer")) }
+                };
+                shared.get(|_| true, fetch).await.is_ok()
+            }
+        };
+        let mut waiters = tokio::task::JoinSet::new();
+        (0..10).for_each(|_| drop(waiters.spawn(get())));
+        let all = tokio::time::timeout(Duration::from_secs(26), waiters.join_all()).await;
+        assert_eq!(all.expect("one after another would take longer"), [good; 10]);
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+        // Who comes later asks again, but only after a failure.
+        assert_eq!(get().await, good);
+        assert_eq!(fetches.load(Ordering::SeqCst), if good { 1 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn no_word_of_an_answer_repeats_a_secret_that_was_sent() {
+    const TOKEN: &str = "kfcanary-admin-0123456789";
+    const SECRET: &str = "kfcanary-login-9876543210";
+    for word in [TOKEN, SECRET, "kfcanary-admin", "x-kfcanary-login-9876543210", "x-kfcanary-admin-0123456789-y"] {
+        let body = serde_json::json!({"error": word, "code": word, "request_id": word, "message": word});
+        for answer in [
+            reply(403, &format!("X-Request-Id: {word}\r\n"), &body.to_string()),
+            reply(400, "", &serde_json::json!({"code": word.replace('-', "_"), "requestId": word}).to_string()),
+            reply(200, &format!("Request-Id: {word}\r\n"), &serde_json::json!([{"id": word}]).to_string()),
+        ] {
+            let responder = Responder::start(move |_, _| answer.clone()).await;
+            let url = Endpoint::parse(&responder.base).unwrap().url();
+            let request = |doing: &str, value| {
+                Request::new(doing, Method::GET, url.clone(), Effect::Nothing).authorization(value)
+            };
+            let calls = [
+                request("listing", bearer(&SecretValue::new(TOKEN)).unwrap()),
+                request("logging in", basic(&SecretValue::new("app"), &SecretValue::new(SECRET))),
+                // What was sent a moment ago counts as well.
+                request("listing again", bearer(&SecretValue::new("kfcanary-renewed-555")).unwrap()),
+            ];
+            let line = line();
+            for request in &calls {
+                let answer = line.send(request).await.unwrap();
+                let fault = answer.fault(request);
+                if request.doing() == "listing" && word.contains("login") {
+                    continue;
+                }
+                let shown = format!("{fault} {fault:?} {:?}", answer.shown_id(word));
+                assert!(!shown.contains("kfcanary-"), "{shown}");
+                assert!(
+                    word.len() < TOKEN.len() || answer.json::<serde_json::Value>().is_none_or(|body| body.is_object())
+                );
+            }
+        }
     }
 }

@@ -28,7 +28,6 @@ const ENTRY_COUNT_MAX: usize = 100_000;
 pub(super) struct Token {
     header: HeaderValue,
     renew_at: Duration,
-    number: u64,
 }
 
 impl Keycard {
@@ -73,40 +72,34 @@ impl Keycard {
         let effect = request.effect();
         let token = http::prepared(request.doing(), effect, self.token(None)).await?;
         let number = uuid::Uuid::new_v4().to_string();
-        let request = request.header("x-client-request-id", number).authorization(token.header);
+        let request = request.header("x-client-request-id", number).authorization(token.header.clone());
         let answer = self.line.send(&request).await?;
         if answer.status() != 401 {
             return Ok((request, answer));
         }
-        let token = http::prepared(request.doing(), effect, self.token(Some(token.number))).await?;
+        let token = http::prepared(request.doing(), effect, self.token(Some(&token.header))).await?;
         let request = request.authorization(token.header);
         let answer = self.line.send(&request).await?;
         Ok((request, answer))
     }
 
-    /// The management token, fetched when there is none, it is about to expire, or the one with
-    /// the number `refused` was refused.
-    async fn token(&self, refused: Option<u64>) -> Result<Token, Fault> {
-        let mut cached = self.token.lock().await;
-        let mut number = 1;
-        if let Some(token) = &mut *cached {
-            if Some(token.number) == refused {
-                token.renew_at = Duration::ZERO;
-            }
-            if self.clock.monotonic() < token.renew_at {
-                return Ok(token.clone());
-            }
-            number = token.number + 1;
-        }
+    /// The management token, fetched when there is none, it is about to expire, or it is the one that
+    /// was refused.
+    async fn token(&self, refused: Option<&HeaderValue>) -> Result<Token, Fault> {
+        let usable = |token: &Token| Some(&token.header) != refused && self.clock.monotonic() < token.renew_at;
         let doing = format!("fetching a management token at keycard `{}`", self.name);
+        self.token.get(usable, self.line.token(&doing, self.fetched(&doing))).await
+    }
+
+    async fn fetched(&self, doing: &str) -> Result<Token, Fault> {
         let asked_at = self.clock.monotonic();
         let pair = self.pair().await?;
-        let (mut request, mut answer) = self.fetch(&doing, &pair).await?;
+        let (mut request, mut answer) = self.fetch(doing, &pair).await?;
         if matches!(answer.status(), 400 | 401 | 403) {
             // Perhaps it was replaced while we read it, half old and half new.
             let again = self.pair().await?;
             if again != pair {
-                (request, answer) = self.fetch(&doing, &again).await?;
+                (request, answer) = self.fetch(doing, &again).await?;
             }
         }
         let found: Option<wire::Token> = if answer.is_success() { answer.json() } else { None };
@@ -117,10 +110,7 @@ impl Keycard {
         let life = found.expires_in.map_or(TOKEN_LIFE_DEFAULT, |seconds| {
             Duration::from_secs_f64(seconds.clamp(0.0, TOKEN_LIFE_MAX.as_secs_f64()))
         });
-        let renew_at = asked_at + life - RENEW_AHEAD.min(life / 2);
-        let token = Token { header, renew_at, number };
-        *cached = Some(token.clone());
-        Ok(token)
+        Ok(Token { header, renew_at: asked_at + life - RENEW_AHEAD.min(life / 2) })
     }
 
     async fn pair(&self) -> Result<(SecretValue, SecretValue), Fault> {

@@ -7,47 +7,36 @@ use super::super::http::{self, Answer, Request};
 use super::WorkOs;
 use crate::model::fault::{Class, Fault};
 
-/// The API key, ready for the header.
-#[derive(Clone)]
-pub(super) struct Key {
-    header: HeaderValue,
-    number: u64,
-}
-
 impl WorkOs {
     /// One call with the API key. After a 401 the key is read again, and if it is another one by
     /// now, the call is sent once more.
     pub(super) async fn call(&self, request: Request) -> Result<(Request, Answer), Fault> {
         let effect = request.effect();
         let key = http::prepared(request.doing(), effect, self.key(None)).await?;
-        let request = request.authorization(key.header.clone());
+        let request = request.authorization(key.clone());
         let answer = self.line.send(&request).await?;
         if answer.status() != 401 {
             return Ok((request, answer));
         }
-        let again = http::prepared(request.doing(), effect, self.key(Some(key.number))).await?;
-        if again.header == key.header {
+        let again = http::prepared(request.doing(), effect, self.key(Some(&key))).await?;
+        if again == key {
             return Ok((request, answer));
         }
-        let request = request.authorization(again.header);
+        let request = request.authorization(again);
         let answer = self.line.send(&request).await?;
         Ok((request, answer))
     }
 
-    /// The key, read when there is none yet or the one with the number `refused` was refused.
-    async fn key(&self, refused: Option<u64>) -> Result<Key, Fault> {
-        let mut cached = self.key.lock().await;
-        if let Some(key) = cached.as_ref().filter(|key| Some(key.number) != refused) {
-            return Ok(key.clone());
-        }
-        let number = cached.as_ref().map_or(1, |key| key.number + 1);
-        let header = http::bearer(&self.keyring.read("api_key").await?).ok_or_else(|| {
-            let doing = format!("reading `api_key` of workos `{}`", self.name);
-            Fault::new(Class::Denied, doing, "it has characters that no header may hold").with_hint(self.hint_key())
-        })?;
-        let key = Key { header, number };
-        *cached = Some(key.clone());
-        Ok(key)
+    /// The key, ready for the header; read when there is none yet or it is the one that was refused.
+    async fn key(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, Fault> {
+        let doing = format!("reading `api_key` of workos `{}`", self.name);
+        let read = async {
+            http::bearer(&self.keyring.read("api_key").await?).ok_or_else(|| {
+                let answer = "it has characters that no header may hold";
+                Fault::new(Class::Denied, &doing, answer).with_hint(self.hint_key())
+            })
+        };
+        self.key.get(|key| Some(key) != refused, self.line.token(&doing, read)).await
     }
 
     fn hint_key(&self) -> String {
