@@ -1,9 +1,11 @@
 //! Where admin secrets come from. Read again at every ask: a replaced file, variable or secret is
 //! picked up without a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::files::{self, Content, Refused};
 use crate::model::fault::{Class, Fault};
@@ -12,6 +14,8 @@ use crate::model::option::{Options, Reference};
 use crate::model::secret::{Keyring, Read, SecretValue};
 use crate::stores::aws::Store;
 
+/// Longest wait for a file.
+const READ_MAX: Duration = Duration::from_secs(5);
 /// Longest admin secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 65_536;
 
@@ -82,7 +86,7 @@ async fn raw(
                 }
             }
         }
-        Reference::File(path) => read(path).map_err(|Refused { answer, remedy }| {
+        Reference::File(path) => read(path).await.map_err(|Refused { answer, remedy }| {
             let standard = || format!("put the secret there, readable for keyferry's user, or correct `{option}`");
             missing(answer, remedy.unwrap_or_else(standard))
         }),
@@ -91,6 +95,7 @@ async fn raw(
             let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
                 .ok_or_else(|| missing("$CREDENTIALS_DIRECTORY is not set".into(), hint.clone()))?;
             read(&PathBuf::from(folder).join(name))
+                .await
                 .map_err(|Refused { answer, remedy }| missing(answer, remedy.unwrap_or(hint)))
         }
         Reference::AwsSecret { target, name, key } => {
@@ -127,11 +132,83 @@ impl Keyring for References {
     }
 }
 
+/// Reads a small file, waiting for it no longer than a bound.
+async fn read(path: &Path) -> Result<SecretValue, Refused> {
+    read_within(READ_MAX, path, read_now).await
+}
+
+/// Reads in a thread of its own: a mount that hangs must not hold a thread that others need, nor the
+/// end of the process. While a read of a file hangs, that file is not read again.
+async fn read_within(
+    most: Duration,
+    path: &Path,
+    work: impl FnOnce(&Path) -> Result<SecretValue, Refused> + Send + 'static,
+) -> Result<SecretValue, Refused> {
+    static HANGING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let hanging = || HANGING.lock().unwrap_or_else(PoisonError::into_inner);
+    let refused = |answer: String| Err(Refused { answer, remedy: None });
+    let shown = path.display();
+    if hanging().contains(path) {
+        return refused(format!("an earlier read of `{shown}` still hangs"));
+    }
+    let (owned, (answer, answered)) = (path.to_owned(), tokio::sync::oneshot::channel());
+    let thread = std::thread::Builder::new().name("keyferry-file".into()).spawn(move || {
+        let read = work(&owned);
+        // Sent first: whoever notes it as hanging looks once more for the answer after that.
+        let _ = answer.send(read);
+        HANGING.lock().unwrap_or_else(PoisonError::into_inner).remove(&owned);
+    });
+    if let Err(error) = thread {
+        return refused(format!("no thread could be started to read `{shown}`: {}", error.kind()));
+    }
+    let mut answered = answered;
+    match tokio::time::timeout(most, &mut answered).await {
+        Ok(read) => read.unwrap_or_else(|_| refused(format!("the read of `{shown}` ended without a result"))),
+        Err(_) => {
+            hanging().insert(path.to_owned());
+            match answered.try_recv() {
+                // It ended just now, perhaps before it was noted as hanging.
+                Ok(read) => {
+                    hanging().remove(path);
+                    read
+                }
+                Err(_) => refused(format!("`{shown}` could not be read within {} s", most.as_secs())),
+            }
+        }
+    }
+}
+
 /// The text of a file that may be trusted.
-fn read(path: &Path) -> Result<SecretValue, Refused> {
+fn read_now(path: &Path) -> Result<SecretValue, Refused> {
     let bytes = files::read_trusted(path, Content::Secret, SECRET_BYTES_MAX)?;
     let shown = path.display();
     let text = std::str::from_utf8(&bytes);
     let text = text.map_err(|_| Refused { answer: format!("`{shown}` is not UTF-8 text"), remedy: None })?;
     Ok(SecretValue::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_hangs_has_a_bound_and_is_not_begun_twice() {
+        let (let_go, held) = mpsc::channel::<()>();
+        let path = Path::new("/mnt/hung/secret");
+        let hung = read_within(Duration::from_millis(20), path, move |_| {
+            let _ = held.recv();
+            Ok(SecretValue::new("late"))
+        });
+        assert!(hung.await.err().unwrap().answer.contains("could not be read within"));
+        let again = read_within(Duration::from_secs(5), path, |_| unreachable!("it hangs")).await;
+        assert_eq!(again.err().unwrap().answer, "an earlier read of `/mnt/hung/secret` still hangs");
+        let other = read_within(Duration::from_secs(5), Path::new("/etc/other"), |_| Ok(SecretValue::new("x"))).await;
+        assert!(other.is_ok(), "another file is read meanwhile");
+        drop(let_go);
+        while read_within(Duration::from_secs(5), path, |_| Ok(SecretValue::new("y"))).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
 }

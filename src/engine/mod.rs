@@ -95,8 +95,8 @@ pub struct Engine {
     note: std::sync::OnceLock<Note>,
     /// Credentials whose secrets the last listing showed with something under way.
     begun: std::sync::Mutex<BTreeSet<Name>>,
-    /// By credential that is said to be alone in its place, the others that are made there, too.
-    crowds: std::sync::Mutex<BTreeMap<Name, Vec<Name>>>,
+    /// Which credentials are made in one place, as far as vendors told.
+    neighbours: std::sync::Mutex<company::Neighbours>,
     /// Whether another declaration is in force: what was begun under this one is finished.
     replaced: AtomicBool,
     client: http::Client,
@@ -153,7 +153,7 @@ impl Engine {
             stores: BTreeMap::new(),
             vendors: BTreeMap::new(),
             clock,
-            crowds: std::sync::Mutex::default(),
+            neighbours: std::sync::Mutex::default(),
             replica: Uuid::new_v4().to_string(),
             board: Arc::default(),
             stopping: Arc::default(),

@@ -75,7 +75,7 @@ impl Engine {
             judged: Mutex::default(),
             note: OnceLock::new(),
             begun: Mutex::default(),
-            crowds: Mutex::default(),
+            neighbours: Mutex::default(),
             replaced: AtomicBool::new(false),
             client: self.client.clone(),
             unopened,

@@ -38,6 +38,22 @@ impl SecretValue {
         self.0.len()
     }
 
+    /// What is odd about the text for something that a vendor hands out, without showing it.
+    pub fn oddity(&self) -> Option<&'static str> {
+        let text = self.0.as_str();
+        let object = text.trim_start().starts_with('{') && text.trim_end().ends_with('}');
+        match text {
+            "" => Some("it is empty"),
+            _ if text.starts_with('\u{feff}') => Some("it begins with a byte-order mark"),
+            _ if object => Some("it is a JSON object: name the `key` in it that holds the secret"),
+            _ if text.ends_with(['\n', '\r']) => Some("it ends in a line end"),
+            _ if text.starts_with(['"', '\'']) && text.ends_with(['"', '\'']) => Some("it stands in quotation marks"),
+            _ if text.trim() != text => Some("it has white space around it"),
+            _ if text.chars().any(char::is_whitespace) => Some("it has white space in it"),
+            _ => None,
+        }
+    }
+
     /// Whether there is no text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -80,6 +96,29 @@ mod tests {
             ("", ""),
         ] {
             assert!(SecretValue::new(text).without_line_end() == SecretValue::new(value), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_line_end_is_left_out_and_what_is_odd_is_told_without_the_text() {
+        for (given, kept, odd) in [
+            ("sk-1", "sk-1", None),
+            ("sk-1\n", "sk-1", None),
+            ("sk-1\r\n", "sk-1", None),
+            ("sk-1\n\n", "sk-1\n", Some("it ends in a line end")),
+            ("\u{feff}sk-1\n", "\u{feff}sk-1", Some("it begins with a byte-order mark")),
+            (
+                "{\"a\": \"sk-1\"}\n",
+                "{\"a\": \"sk-1\"}",
+                Some("it is a JSON object: name the `key` in it that holds the secret"),
+            ),
+            ("\"sk-1\"", "\"sk-1\"", Some("it stands in quotation marks")),
+            (" sk-1", " sk-1", Some("it has white space around it")),
+            ("sk 1", "sk 1", Some("it has white space in it")),
+            ("\n", "", Some("it is empty")),
+        ] {
+            let value = SecretValue::new(given).without_line_end();
+            assert_eq!((value.expose(), value.oddity()), (kept, odd), "{given:?}");
         }
     }
 }

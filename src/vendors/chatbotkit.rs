@@ -11,6 +11,21 @@
 //! - A child account's token is shown once and has a name and `meta` of our choice: our mark goes
 //!   there. Its own account's tokens no API token can touch.
 //!
+//! What proves that a call had its effect; any other answer is a fault, and in doubt where the call
+//! changes something:
+//!
+//! | call | answer that proves it | everything else means |
+//! |---|---|---|
+//! | a list | 200 with `items`, and a cursor where they are not empty, to a page with less than was asked for | no list, never a short one |
+//! | fetch | 200 with the id or alias asked for; 404 `NOT_FOUND` as an error of ChatBotKit: not there | not known |
+//! | create a record | 200 with an id, then the proof below | in doubt; 409: looked up again |
+//! | update a record | 200 with the same id, then the proof below | in doubt |
+//! | proof of a record | a fetch that shows our mark and all that is declared, and `authenticated` from verify | tried again; shown otherwise: not as set |
+//! | create a token | 200 with an id and a token that fits into a header | in doubt, unless refused with 4xx |
+//! | delete a token | 200 with the same id | in doubt, unless refused with 4xx |
+//! | | 404 `NOT_FOUND`, and the account is there | that account has no such token |
+//! | log in | 404 `NOT_FOUND` for a record that nobody has: good; 401 `NOT_AUTHENTICATED`: bad | says nothing about the token |
+//!
 //! | file | |
 //! |---|---|
 //! | `api` | single calls: the token they carry, pages, faults with a hint |
@@ -21,7 +36,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a vendor driver sends the values it is given")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reqwest::header::HeaderValue;
 
@@ -190,6 +205,7 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         keyring: instance.keyring,
         line: Line::new(instance.client),
         token: Shared::default(),
+        odd: Mutex::default(),
         name: instance.name,
     }))
 }
@@ -204,6 +220,8 @@ struct ChatBotKit {
     line: Line,
     // Read again when it is refused.
     token: Shared<HeaderValue>,
+    // What is odd about the token that was read last.
+    odd: Mutex<Option<&'static str>>,
 }
 
 impl Vendor for ChatBotKit {

@@ -11,6 +11,21 @@
 //!   is about the pair; `invalid_target`, `access_denied` and their like come after the login.
 //! - The other types hold no secret: each is proved by being shown as declared. A change of what
 //!   one says is a new credential before the old one goes, never a PATCH (`types.rs` says why).
+//!
+//! What proves that a call had its effect; any other answer is a fault, and in doubt where the call
+//! changes something:
+//!
+//! | call | answer that proves it | everything else means |
+//! |---|---|---|
+//! | service account's token | 200 with a token that is not empty | no token; 4xx with an OAuth error: the pair is refused |
+//! | a list | 200 with `items` and `page_info`, to a page that says it is the last; no cursor twice | no list, never a short one |
+//! | list credentials | the same, each entry of this application with its id and date; a `Date` header; entries of other applications alone: another list | no listing |
+//! | read zone, application, provider | 200 with the id asked for; an error of Keycard with 400, 404 or 422: no such id | not known |
+//! | read credential | 200 with the id asked for; 404 as an error of Keycard, with the zone seen: not there | says nothing |
+//! | create | 200 or 201 with id, our application and name, and a secret where the type has one | in doubt, unless refused with 4xx |
+//! | delete | 204 without a body | in doubt, unless refused with 4xx |
+//! | | 404 as an error of Keycard, and the zone is there | that zone has no such credential |
+//! | log in | 200 with a token, or an OAuth error that comes after the login: good; `invalid_client`: bad | says nothing about the pair |
 
 #![expect(clippy::disallowed_methods, reason = "a vendor driver checks the pair it logs in with")]
 
@@ -86,6 +101,7 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         line: Line::new(instance.client),
         clock: instance.clock,
         token: Shared::default(),
+        odd: Mutex::default(),
         zones: Mutex::default(),
         named: Mutex::default(),
     }))
@@ -98,6 +114,8 @@ struct Keycard {
     line: Line,
     clock: Arc<dyn Clock>,
     token: Shared<api::Token>,
+    // Which of the admin secrets that were read last is odd, and why.
+    odd: Mutex<Option<(&'static str, &'static str)>>,
     // Both caches hold what a declared name resolved to, until a 404 puts it in doubt.
     zones: Mutex<HashMap<String, Zone>>,
     named: Mutex<HashMap<(String, names::Collection, String), String>>,
@@ -126,6 +144,15 @@ impl Vendor for Keycard {
             let zone = self.zone(&spot).await?;
             self.application(&spot, &zone).await?;
             self.content(&spot, &zone).await.map(drop)
+        })
+    }
+
+    fn whereabouts<'a>(&'a self, place: Place<'a>) -> Call<'a, Option<String>> {
+        self.whole("looking up a place", async move {
+            let spot = self.spot(place)?;
+            let zone = self.zone(&spot).await?;
+            let application = self.application(&spot, &zone).await?;
+            Ok(Some(format!("{}/{application}", zone.id)))
         })
     }
 
@@ -209,18 +236,23 @@ impl Keycard {
         let content = if spot.is_complete() { Some(self.content(spot, &zone).await?) } else { None };
         let mut credentials = Vec::new();
         let mut known = HashSet::new();
-        let mut unreadable = 0_usize;
+        let (mut unreadable, mut others) = (0_usize, 0_usize);
         let request = || Request::new(&doing, Method::GET, url.clone(), Effect::Nothing);
         let at = self
             .walk(request, |entry| match wire::listed(entry, &application, content.as_ref()) {
                 // A page border can move under a walk and show an entry twice.
                 Ok(Some(listed)) if known.insert(listed.id.clone()) => credentials.push(listed),
-                Ok(_) => {}
+                Ok(Some(_)) => {}
+                Ok(None) => others += 1,
                 Err(()) => unreadable += 1,
             })
             .await?;
         if unreadable > 0 {
             let answer = format!("{unreadable} of the listed credentials can't be read, so the list is not used");
+            return Err(Fault::new(Class::Retry { after: None }, doing, answer));
+        }
+        if credentials.is_empty() && others > 0 {
+            let answer = "everything in the list is of other applications, so it is not the list that was asked for";
             return Err(Fault::new(Class::Retry { after: None }, doing, answer));
         }
         let Some(at) = at else {
@@ -247,9 +279,8 @@ impl Keycard {
         if !answer.is_success() {
             return Err(self.refused(&request, &answer, &content));
         }
-        let created: wire::Created = answer.json().ok_or_else(|| self.fault(&request, &answer))?;
-        let foreign = created.application_id.as_ref().is_some_and(|owner| *owner != application);
-        let good = !foreign && content.is_named(&created.identifier, mark.as_str());
+        let created: wire::Created = answer.proof(&[200, 201]).ok_or_else(|| self.fault(&request, &answer))?;
+        let good = created.application_id == application && content.is_named(&created.identifier, mark.as_str());
         match (VendorId::new(&created.id).ok(), minted(&content, &created)) {
             (Some(id), Some(outputs)) if good => {
                 let outputs = outputs
@@ -296,11 +327,13 @@ impl Keycard {
         let mut found = None;
         if let Some(id) = piece("credential_id") {
             let url = self.url(&doing, &["zones", &zone.id, "application-credentials", &id])?;
-            let (request, answer) = self.call(Request::new(doing, Method::GET, url, Effect::Nothing)).await?;
-            if answer.is_success() {
-                found = Some(answer.json::<wire::Credential>().ok_or_else(|| self.fault(&request, &answer))?);
-            } else if !matches!(answer.status(), 404 | 410) {
-                return Err(self.fault(&request, &answer));
+            let (request, answer) = self.call(Request::new(&doing, Method::GET, url, Effect::Nothing)).await?;
+            if answer.status() == 404 && wire::is_refusal(&answer) {
+                // Of the credential, and not of its zone.
+                self.described(&doing, &zone.id).await?;
+            } else {
+                let shown: Option<wire::Credential> = answer.proof(&[200]);
+                found = Some(shown.filter(|shown| shown.id == id).ok_or_else(|| self.fault(&request, &answer))?);
             }
         } else if let Some(client_id) = piece("client_id") {
             let url =
@@ -336,8 +369,7 @@ impl Keycard {
         if answer.status() == 404 {
             self.forget(spot);
         }
-        let granted = || answer.json::<wire::Granted>().is_some_and(|granted| granted.token.is_some());
-        if answer.is_success() && granted() {
+        if answer.proof::<wire::Granted>(&[200]).is_some_and(|granted| granted.is_granted()) {
             return Ok(Verdict::Good);
         }
         judge(answer.status(), answer.error_word()).ok_or_else(|| {

@@ -12,6 +12,21 @@
 //! - A machine's application proves a secret by logging in at the customer's AuthKit domain. One
 //!   that signs people in has no login of its own; there, introspection is asked with the secret and
 //!   with a made-up one, and only where the two answers differ does the first say anything.
+//!
+//! What proves that a call had its effect; any other answer is a fault, and in doubt where the call
+//! changes something:
+//!
+//! | call | answer that proves it | everything else means |
+//! |---|---|---|
+//! | list secrets | 200, an array; each entry a client secret with its id and date; a `Date` header | no listing, never a short one |
+//! | create | 200 or 201 with the id and a secret that is not empty | in doubt, unless refused with 4xx |
+//! | delete | 204 without a body | in doubt, unless refused with 4xx |
+//! | | 404 as an error of WorkOS that names no other id | WorkOS knows no such secret; only with the application seen |
+//! | get application | 200 with the id or client id asked for; an error of WorkOS with 400, 404 or 422: no such id | not known |
+//! | list applications | 200 with `data` and `list_metadata.after`, to a page whose `after` is null; no cursor twice | no list |
+//! | discovery | 200 with the issuer and endpoints at the domain itself | not known |
+//! | token | 200 with a token that is not empty: good; 4xx `invalid_client` about a known client: bad | says nothing about the secret |
+//! | introspection | 200 with `active`: let in; 4xx `invalid_client` about a known client: refused | says nothing about the secret |
 
 #![expect(clippy::disallowed_methods, reason = "a vendor driver sends the secrets that it proves")]
 
@@ -126,6 +141,7 @@ fn connect(instance: Instance) -> Result<Arc<dyn Vendor>, Fault> {
         line: Line::new(instance.client),
         clock: instance.clock,
         key: Shared::default(),
+        odd: Mutex::default(),
         applications: Mutex::default(),
         domains: Mutex::default(),
         probes: Mutex::default(),
@@ -140,6 +156,8 @@ struct WorkOs {
     line: Line,
     clock: Arc<dyn Clock>,
     key: Shared<HeaderValue>,
+    // What is odd about the key that was read last.
+    odd: Mutex<Option<&'static str>>,
     // What a declared application resolved to, until a 404 puts it in doubt.
     applications: Mutex<HashMap<(String, String), Application>>,
     // What an AuthKit domain says about itself.
@@ -268,7 +286,7 @@ impl WorkOs {
         let doing = format!("listing client secrets {}", spot.at);
         let url = self.url(&doing, &["connect", "applications", &application.id, "client_secrets"])?;
         let (request, answer) = self.call(Request::new(&doing, Method::GET, url, Effect::Nothing)).await?;
-        let entries: Option<Vec<serde_json::Value>> = if answer.is_success() { answer.json() } else { None };
+        let entries: Option<Vec<serde_json::Value>> = answer.proof(&[200]);
         let entries = entries.ok_or_else(|| self.fault(&request, &answer))?;
         let unusable = |why: String| Fault::new(Class::Retry { after: None }, &doing, why);
         let mut credentials = Vec::with_capacity(entries.len());
@@ -304,7 +322,7 @@ impl WorkOs {
         if !answer.is_success() {
             return Err(self.refused(spot, &application, &request, &answer).await);
         }
-        let created: wire::Created = answer.json().ok_or_else(|| self.fault(&request, &answer))?;
+        let created: wire::Created = answer.proof(&[200, 201]).ok_or_else(|| self.fault(&request, &answer))?;
         let id = VendorId::new(&created.id).ok();
         let (Some(id), Some(http::Sealed(secret))) = (id, created.secret.filter(|sealed| !sealed.0.is_empty())) else {
             let id = answer.shown_id(&created.id).map_or(String::new(), |id| format!("; its id is {id}"));

@@ -456,3 +456,30 @@ async fn a_secret_of_another_application_is_not_deleted_whatever_asks_for_it() {
     assert_eq!(ended, keyferry::vendors::Ended::NotListed);
     assert_eq!(stage.live_credentials(), 2);
 }
+
+/// Another instance that takes connections and never answers.
+#[tokio::test]
+async fn an_instance_at_another_address_that_never_answers_delays_nobody() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mute = format!("http://{}", listener.local_addr().unwrap());
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&connections);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            held.push(stream);
+        }
+    });
+    let twin = client_secret("twin").replace("vendor = \"workos\"", "vendor = \"mute\"");
+    let instance =
+        format!("[vendors.mute]\nkind = \"workos\"\nbase_url = \"{mute}\"\napi_key = {{ sandbox = true }}\n");
+    let declared = format!("{}{twin}", client_secret("app"));
+    let stage = Stage::edited(&declared, |text| text.replace("[defaults]\n", &format!("{instance}[defaults]\n"))).await;
+    let app = stage.engine.declaration().credentials.iter().filter(|one| one.name.as_str() == "app").cloned().collect();
+    let visit = Visit { vendor: AskVendor::Always, dry: false, request: None };
+    let visited = stage.engine.visit_all(app, visit, |_, _| {});
+    tokio::time::timeout(Duration::from_secs(15), visited).await.expect("nobody waits for the mute one");
+    assert_eq!(row(&stage, "app").state, "ok");
+    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 0, "it can not name the same place");
+}

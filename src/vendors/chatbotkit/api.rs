@@ -59,9 +59,12 @@ impl ChatBotKit {
     async fn token(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, Fault> {
         let doing = format!("reading the admin secret `token` of [vendors.{}]", self.name);
         let read = async {
-            http::bearer(&self.keyring.read("token").await?).ok_or_else(|| {
-                Fault::new(Class::Denied, &doing, "it has characters that no token has")
-                    .with_hint("an API token is `sk-` and 64 hex digits, without a line end")
+            let token = self.keyring.read("token").await?;
+            *http::lock(&self.odd) = token.oddity();
+            http::bearer(&token).ok_or_else(|| {
+                let hint = "an API token is `sk-` and 64 hex digits, without a line end";
+                let hint = token.oddity().map_or(hint.into(), |odd| format!("{odd}; {hint}"));
+                Fault::new(Class::Denied, &doing, "it has characters that no token has").with_hint(hint)
             })
         };
         self.token.get(|token| Some(token) != refused, self.line.token(&doing, read)).await
@@ -82,8 +85,8 @@ impl ChatBotKit {
                 next = next.query("cursor", cursor);
             }
             let (sent, answer) = self.call(next).await?;
-            let page: Option<wire::Page> = if answer.is_success() { answer.json() } else { None };
-            let page = page.ok_or_else(|| self.fault(&sent, &answer))?;
+            let page: Option<wire::Page> = answer.proof(&[200]);
+            let page = page.filter(wire::Page::is_whole).ok_or_else(|| self.fault(&sent, &answer))?;
             if page_index == 0 {
                 at = answer.date();
             }
@@ -131,6 +134,10 @@ impl ChatBotKit {
         }
         let name = &self.name;
         match answer.status() {
+            401 if http::lock(&self.odd).is_some() => {
+                let odd = http::lock(&self.odd).unwrap_or_default();
+                fault.with_hint(format!("check `token` of [vendors.{name}]: {odd}"))
+            }
             401 => fault.with_hint(format!(
                 "check `token` of [vendors.{name}]: a person makes a new one in ChatBotKit, no API can{}",
                 if self.run_as.is_some() { "; and that `run_as` is a child of its account" } else { "" }

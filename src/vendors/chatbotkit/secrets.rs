@@ -18,6 +18,7 @@ use super::super::{Place, Verdict};
 use super::{ChatBotKit, wire};
 use crate::model::attempt::Mark;
 use crate::model::fault::{Class, Fault};
+use crate::model::name::VendorId;
 use crate::model::observed::Listing;
 use crate::model::option::{Object, Options};
 use crate::model::payload::Outputs;
@@ -117,11 +118,14 @@ impl ChatBotKit {
                 if record.kind == "personal" && spot.kind == "shared" {
                     // An update is judged by the stored kind: with this one, the value would be dropped.
                     let doing = format!("making the record shared {}", spot.at);
-                    self.update(&doing, &record.id, json!({ "alias": spot.alias, "kind": "shared" })).await?;
+                    let body = json!({ "alias": spot.alias, "kind": "shared" });
+                    let path = ["secret", &record.id, "update"];
+                    self.update(self.post(&doing, &path, Effect::Idempotent, body)?, &record.id).await?;
                 }
                 let doing = format!("setting the value {}", spot.at);
                 let body = self.body(spot, mark, outputs, Some(&record));
-                self.update(&doing, &record.id, body).await?
+                let request = self.post(&doing, &["secret", &record.id, "update"], Effect::Idempotent, body)?;
+                self.update(hiding(request, spot, outputs), &record.id).await?
             }
         };
         let verdict = self.prove(spot, mark, &id, outputs).await?;
@@ -140,6 +144,9 @@ impl ChatBotKit {
         let (request, answer) = self.call(self.get(&doing, &["secret", &reference, "fetch"])?).await?;
         if !Self::is_absent(&answer) {
             let record: wire::Record = self.read(&request, &answer)?;
+            if record.alias.as_deref() != Some(spot.alias) {
+                return Err(Fault::new(Class::Retry { after: None }, doing, "answered with a record of another alias"));
+            }
             if !record.is_managed() {
                 let answer = "a record has this alias that keyferry did not make; it was not touched";
                 return Err(Fault::new(Class::Rejected, doing, answer).with_hint(format!(
@@ -179,26 +186,33 @@ impl ChatBotKit {
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, request: &Request, answer: &Answer) -> Result<T, Fault> {
-        let read = if answer.is_success() { answer.json() } else { None };
-        read.ok_or_else(|| self.fault(request, answer))
+        answer.proof(&[200]).ok_or_else(|| self.fault(request, answer))
     }
 
     async fn create_record(&self, spot: &Spot<'_>, mark: &Mark, outputs: &Outputs) -> Result<String, Fault> {
         let doing = format!("creating the record {}", spot.at);
         let request = self.post(&doing, &["secret", "create"], Effect::Once, self.body(spot, mark, outputs, None))?;
+        let request = hiding(request, spot, outputs);
         let (request, answer) = self.call(request).await?;
         if answer.status() == 409 {
             // The alias was free a moment ago: look again whose it is now.
             let fault = self.fault(&request, &answer);
             return Err(Fault { class: Class::Taken, ..fault });
         }
-        self.read::<wire::Done>(&request, &answer).map(|done| done.id)
+        let done: wire::Done = self.read(&request, &answer)?;
+        match VendorId::new(&done.id) {
+            Ok(_) => Ok(done.id),
+            Err(_) => Err(answer.unproved(&request, "only the id of the record confirms its create")),
+        }
     }
 
-    async fn update(&self, doing: &str, id: &str, body: Value) -> Result<String, Fault> {
-        let request = self.post(doing, &["secret", id, "update"], Effect::Idempotent, body)?;
+    async fn update(&self, request: Request, id: &str) -> Result<String, Fault> {
         let (request, answer) = self.call(request).await?;
-        self.read::<wire::Done>(&request, &answer).map(|done| done.id)
+        let done: wire::Done = self.read(&request, &answer)?;
+        match done.id == id {
+            true => Ok(done.id),
+            false => Err(answer.unproved(&request, "only the id of this record confirms its update")),
+        }
     }
 
     /// What is sent: all that is declared, and the alias in any case.
@@ -243,6 +257,9 @@ impl ChatBotKit {
         let doing = format!("looking at what was set {}", spot.at);
         let (request, answer) = self.call(self.get(&doing, &["secret", id, "fetch"])?).await?;
         let record: wire::Record = self.read(&request, &answer)?;
+        if record.id != id {
+            return Err(answer.unproved(&request, "another record was shown"));
+        }
         let again = |answer: String| Err(Fault::new(Class::Retry { after: None }, &doing, answer));
         if record.mark() != Some(mark.as_str()) {
             return again("the record carries another mark: someone set it meanwhile, or this read is old".into());
@@ -273,7 +290,10 @@ impl ChatBotKit {
             return Ok(Some("it is no private key that ChatBotKit can sign with"));
         }
         let verified: wire::Verified = self.read(&request, &answer)?;
-        Ok((verified.status != "authenticated").then_some("no value is stored"))
+        if verified.id != id {
+            return Err(answer.unproved(&request, "another record was asked about"));
+        }
+        Ok((verified.status == wire::Status::Unauthenticated).then_some("no value is stored"))
     }
 
     /// Whether the record stands in the declared blueprint.
@@ -335,14 +355,18 @@ impl ChatBotKit {
         let path = ["skillset", skillset, "ability", ability, "update"];
         let request = self.post(&doing, &path, Effect::Idempotent, json!({ "linkedSecretId": id }))?;
         let (request, answer) = self.call(request).await?;
-        if !answer.is_success() {
-            return Err(self.fault(&request, &answer));
-        }
+        self.read::<wire::Done>(&request, &answer)?;
         match self.linked(spot, skillset, ability).await? {
             Some(linked) if linked == id => Ok(()),
             Some(_) | None => Err(Fault::new(Class::Retry { after: None }, doing, "the link is not there yet")),
         }
     }
+}
+
+/// The request, whose answer may not get any of the sent values printed.
+fn hiding(request: Request, spot: &Spot<'_>, outputs: &Outputs) -> Request {
+    let pieces = spot.options.pieces().into_iter().map(|piece| piece.output).filter(|name| *name != "client_id");
+    pieces.filter_map(|name| outputs.get(name)).fold(request, |request, value| request.hiding(&value))
 }
 
 /// The first thing about a record that is not as declared, as far as a fetch shows it. Pieces that

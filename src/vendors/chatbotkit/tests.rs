@@ -155,6 +155,7 @@ fn the_hosted_service_has_no_api_in_front_and_a_path_is_refused() {
             keyring: Arc::new(Hands(AtomicUsize::new(0), |_| String::new())),
             line: Line::new(Client::loopback_only(Limits::default())),
             token: Shared::default(),
+            odd: Mutex::default(),
         };
         assert_eq!(driver.url("x", &["secret", "list"]).unwrap().as_str(), url);
     }
@@ -305,6 +306,37 @@ async fn a_tokens_end_counts_only_in_the_vendors_words_and_a_refused_admin_token
     let fault = quiet(stage.vendor.revoke(place(TOKEN, &options), &id, Grounds::Tracked).await).unwrap_err();
     assert_eq!((fault.class, stage.responder.count("POST")), (Class::Denied, 1), "the same one is not tried again");
     assert!(fault.hint.is_some_and(|hint| hint.contains("[vendors.main]")));
+}
+
+#[tokio::test]
+async fn no_odd_answer_to_any_call_is_taken_for_one() {
+    let mark = Mark::new(&arn(), Attempt::derive(&arn(), &None, 1));
+    let shown = record(mark.as_str());
+    let well = move |seen: &Seen| match seen.line.split(' ').nth(1).unwrap() {
+        path if path.starts_with("/api/v1/secret/") && path.ends_with("/fetch") => answer(200, &shown),
+        _ => answer(200, &json!({ "id": SECRET_ID, "status": "authenticated" })),
+    };
+    let update = format!("/api/v1/secret/{SECRET_ID}/update ");
+    let verify = format!("/api/v1/secret/{SECRET_ID}/verify ");
+    let fetch = format!("/api/v1/secret/{SECRET_ID}/fetch ");
+    let calls =
+        ["/token/list?", "/token/create ", "/user/child%2F1/fetch ", "/secret/@crm/fetch ", &update, &fetch, &verify];
+    for call in calls.map(str::to_owned) {
+        for (status, body, reply) in odd_answers() {
+            let (well, odd) = (well.clone(), call.clone());
+            let stage = Stage::new(move |seen| if seen.line.contains(&odd) { reply.clone() } else { well(seen) }).await;
+            let (user, bearer) = (user(), bearer());
+            let fault = match call.as_str() {
+                "/token/list?" => quiet(stage.vendor.list(place(TOKEN, &user)).await).err(),
+                "/token/create " => quiet(stage.vendor.create(place(TOKEN, &user), &mark).await).err(),
+                "/user/child%2F1/fetch " => quiet(stage.vendor.check(place(TOKEN, &user)).await).err(),
+                _ => quiet(stage.vendor.set(place(SECRET, &bearer), &mark, &value()).await).err(),
+            };
+            let fault = fault.unwrap_or_else(|| panic!("{call}: {status} {body}"));
+            assert!(fault.heals_by_itself() || status >= 400, "{call}: {status} {body}: {fault}");
+            assert!(fault.class != Class::Gone, "{call}: {status} {body}: these are not ChatBotKit's words");
+        }
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ impl ChatBotKit {
     pub(super) async fn check_user(&self, user: &str) -> Result<(), Fault> {
         let doing = format!("looking up the child account {}", self.at(user));
         let (request, answer) = self.call(self.get(&doing, &self.path(&[user, "fetch"]))?).await?;
-        if answer.is_success() { Ok(()) } else { Err(self.fault(&request, &answer)) }
+        let shown: Option<wire::Done> = answer.proof(&[200]);
+        shown.filter(|shown| shown.id == user).map(drop).ok_or_else(|| self.fault(&request, &answer))
     }
 
     pub(super) async fn tokens(&self, user: &str) -> Result<Listing, Fault> {
@@ -70,7 +71,7 @@ impl ChatBotKit {
         });
         let request = self.post(&doing, &self.path(&[user, "token", "create"]), Effect::Once, body)?;
         let (request, answer) = self.call(request).await?;
-        let created: Option<wire::Created> = if answer.is_success() { answer.json() } else { None };
+        let created: Option<wire::Created> = answer.proof(&[200]);
         let created = created.ok_or_else(|| self.fault(&request, &answer))?;
         let token = created.token.0;
         match VendorId::new(&created.id) {

@@ -28,6 +28,14 @@ pub(super) struct Error {
 #[derive(Deserialize)]
 pub(super) struct Page {
     pub items: Vec<Value>,
+    cursor: Option<String>,
+}
+
+impl Page {
+    /// A page that holds something has a cursor, the last one, too.
+    pub(super) fn is_whole(&self) -> bool {
+        self.items.is_empty() || self.cursor.is_some()
+    }
 }
 
 /// Answer of a create, an update, a delete.
@@ -46,7 +54,15 @@ pub(super) struct Created {
 /// Answer of `verify`.
 #[derive(Deserialize)]
 pub(super) struct Verified {
-    pub status: String,
+    pub id: String,
+    pub status: Status,
+}
+
+#[derive(Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    Authenticated,
+    Unauthenticated,
 }
 
 /// An ability's link.

@@ -76,7 +76,7 @@ impl Answer {
         self.status
     }
 
-    /// Whether the status is 2xx.
+    /// Whether the status is 2xx. That is no proof of anything yet: see [`Answer::proof`].
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -141,7 +141,9 @@ impl Answer {
     /// The fault that this answer is: for a status other than 2xx, or for a 2xx whose content was
     /// not what `request` needs.
     pub fn fault(&self, request: &Request) -> Fault {
-        let said = if self.is_success() {
+        let said = if self.is_success() && !matches!(self.status, 200 | 201 | 204) {
+            format!("answered {}, which is not documented for this call", self.status)
+        } else if self.is_success() {
             format!("answered {} with {}", self.status, self.content_in_words())
         } else if (300..400).contains(&self.status) {
             format!("answered {}, a redirect, which is never followed", self.status)
@@ -169,10 +171,11 @@ impl Answer {
             // Sent to us before anything was looked at; and a throttle says so by its meaning.
             429 => Class::Retry { after: self.retry_after },
             401 | 403 | 407 => Class::Denied,
-            404 | 410 => Class::Gone,
+            // Something in front of the vendor has its own 404.
+            404 if self.json::<serde_json::Map<String, serde_json::Value>>().is_some() => Class::Gone,
             400 | 402 | 405 | 406 | 409 | 411..=417 | 422 | 431 => Class::Rejected,
             300..=399 if effect == Effect::Nothing => Class::Rejected,
-            // 2xx with other content, 408, 5xx and whatever has no agreed meaning.
+            // 2xx with other content, a page with status 404, 408, 5xx and whatever has no agreed meaning.
             _ => unclear,
         }
     }

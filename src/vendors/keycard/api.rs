@@ -43,7 +43,7 @@ impl Keycard {
         let mut entry_count = 0;
         for page_index in 0..PAGE_COUNT_MAX {
             let (sent, answer) = self.call(request_next.query("limit", PAGE_LIMIT)).await?;
-            let page: Option<wire::Page> = if answer.is_success() { answer.json() } else { None };
+            let page: Option<wire::Page> = answer.proof(&[200]);
             let page = page.ok_or_else(|| self.fault(&sent, &answer))?;
             if page_index == 0 {
                 at = answer.date();
@@ -102,8 +102,10 @@ impl Keycard {
                 (request, answer) = self.fetch(doing, &again).await?;
             }
         }
-        let found: Option<wire::Token> = if answer.is_success() { answer.json() } else { None };
-        let Some(found) = found else { return Err(self.unfetched(&request, &answer)) };
+        let found: Option<wire::Token> = answer.proof(&[200]);
+        let Some(found) = found.filter(|found| !found.access_token.0.is_empty()) else {
+            return Err(self.unfetched(&request, &answer));
+        };
         let header = http::bearer(&found.access_token.0).ok_or_else(|| {
             Fault::new(Class::Retry { after: None }, doing, "answered with a token that no header can hold")
         })?;
@@ -114,7 +116,10 @@ impl Keycard {
     }
 
     async fn pair(&self) -> Result<(SecretValue, SecretValue), Fault> {
-        Ok((self.keyring.read("client_id").await?, self.keyring.read("client_secret").await?))
+        let (id, secret) = (self.keyring.read("client_id").await?, self.keyring.read("client_secret").await?);
+        let odd = |name: &'static str, value: &SecretValue| value.oddity().map(|odd| (name, odd));
+        *http::lock(&self.odd) = odd("client_id", &id).or_else(|| odd("client_secret", &secret));
+        Ok((id, secret))
     }
 
     async fn fetch(&self, doing: &str, pair: &(SecretValue, SecretValue)) -> Result<(Request, Answer), Fault> {
@@ -147,6 +152,9 @@ impl Keycard {
 
     fn hint_pair(&self) -> String {
         let name = &self.name;
+        if let Some((option, odd)) = *http::lock(&self.odd) {
+            return format!("check `{option}` of [vendors.{name}]: {odd}");
+        }
         format!("check `client_id` and `client_secret` of [vendors.{name}]: a service account's, not an application's")
     }
 

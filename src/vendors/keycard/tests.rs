@@ -557,6 +557,36 @@ async fn an_endless_list_is_given_up() {
 }
 
 #[tokio::test]
+async fn no_odd_answer_to_any_call_is_taken_for_one() {
+    for start in [TOKEN, "GET /zones?", "GET /zones/z1 ", "GET /zones/z1/applications?", LIST, CREATE, LOGIN] {
+        for (status, body, reply) in odd_answers() {
+            let stage = stage_where(start, reply).await;
+            let fault = match start {
+                CREATE => stage.create().await.err(),
+                LOGIN => stage.verify("kf-1", "CANARY-x").await.err(),
+                _ => stage.list().await.err(),
+            };
+            let fault = fault.unwrap_or_else(|| panic!("{start}: {status} {body}"));
+            assert!(fault.heals_by_itself() || status >= 400, "{start}: {status} {body}: {fault}");
+            assert!(start != CREATE || status >= 400 || fault.class == Class::InDoubt, "{status} {body}: {fault}");
+            let page = !body.starts_with('{');
+            assert!(fault.class != Class::Gone || !page, "{start}: {status} {body}: a page is no word on the place");
+        }
+    }
+    // The list of another application is no empty list.
+    let fault = stage_where(LIST, answer(200, &list_of(&[entry("c9", "a2")]))).await.list().await.unwrap_err();
+    assert!(fault.heals_by_itself() && fault.answer.contains("other applications"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_place_is_the_same_by_slug_and_by_id() {
+    for (zone, application) in [("prod", "app"), ("z1", "app"), ("prod", "a1"), ("z1", "a1")] {
+        let stage = Stage::new(|_| None).await.option("zone", zone).option("application", application);
+        assert_eq!(stage.keycard.whereabouts(stage.place()).await, Ok(Some("z1/a1".into())), "{zone} {application}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_says_good_bad_or_nothing() {
     let bad = || Some(Verdict::Bad { answer: "invalid_client".into() });
     let good = || Some(Verdict::Good);

@@ -3,7 +3,6 @@
 //! be told from a broken answer.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::super::http::{Answer, Sealed};
@@ -23,8 +22,13 @@ pub(super) struct Token {
 /// kept (for some resources it is a third party's secret).
 #[derive(Deserialize)]
 pub(super) struct Granted {
-    #[serde(rename = "access_token")]
-    pub token: Option<IgnoredAny>,
+    access_token: Sealed,
+}
+
+impl Granted {
+    pub(super) fn is_granted(&self) -> bool {
+        !self.access_token.0.is_empty()
+    }
 }
 
 /// An error of the management API.
@@ -81,7 +85,8 @@ impl Page {
                 Some(cursor) if !cursor.is_empty() => Next::After(cursor.clone()),
                 Some(_) | None => Next::Unclear,
             },
-            (_, None) if self.page_info.is_none() && self.pagination.is_none() => Next::Unclear,
+            // Every documented shape has it; without it, nothing says that this is the last page.
+            (_, None) if self.page_info.is_none() => Next::Unclear,
             (_, None) => Next::End,
         }
     }
@@ -115,7 +120,7 @@ pub(super) struct OAuth2 {
 /// One application credential of any type. There is no secret in it.
 #[derive(Deserialize)]
 pub(super) struct Credential {
-    id: String,
+    pub id: String,
     pub application_id: String,
     #[serde(rename = "type")]
     pub kind: Option<String>,
@@ -154,7 +159,7 @@ pub(super) struct Created {
     pub id: String,
     pub identifier: String,
     pub password: Option<Sealed>,
-    pub application_id: Option<String>,
+    pub application_id: String,
 }
 
 #[cfg(test)]
@@ -176,7 +181,9 @@ mod tests {
             (json!({"page_info": info(false, json!(null)), "pagination": {"after_cursor": "a"}}), after("a")),
             (json!({"page_info": info(true, json!("e")), "pagination": {"after_cursor": "a"}}), after("a")),
             (json!({"page_info": info(false, json!("e")), "pagination": {"after_cursor": null}}), Next::End),
-            (json!({"pagination": {}}), Next::End),
+            (json!({"pagination": {}}), Next::Unclear),
+            (json!({"pagination": {"after_cursor": null}}), Next::Unclear),
+            (json!({"pagination": {"after_cursor": "a"}}), after("a")),
             (json!({"page_info": info(true, json!(null))}), Next::Unclear),
             (json!({"page_info": info(true, json!(""))}), Next::Unclear),
             (json!({}), Next::Unclear),

@@ -3,7 +3,7 @@
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
-use super::super::http::{self, Answer, Request};
+use super::super::http::{self, Answer, Request, lock};
 use super::WorkOs;
 use crate::model::fault::{Class, Fault};
 
@@ -31,7 +31,9 @@ impl WorkOs {
     async fn key(&self, refused: Option<&HeaderValue>) -> Result<HeaderValue, Fault> {
         let doing = format!("reading `api_key` of workos `{}`", self.name);
         let read = async {
-            http::bearer(&self.keyring.read("api_key").await?).ok_or_else(|| {
+            let key = self.keyring.read("api_key").await?;
+            *lock(&self.odd) = key.oddity();
+            http::bearer(&key).ok_or_else(|| {
                 let answer = "it has characters that no header may hold";
                 Fault::new(Class::Denied, &doing, answer).with_hint(self.hint_key())
             })
@@ -40,7 +42,11 @@ impl WorkOs {
     }
 
     fn hint_key(&self) -> String {
-        format!("check `api_key` of [vendors.{}]: the key of the environment that has the application", self.name)
+        let name = &self.name;
+        match *lock(&self.odd) {
+            Some(odd) => format!("check `api_key` of [vendors.{name}]: {odd}"),
+            None => format!("check `api_key` of [vendors.{name}]: the key of the environment that has the application"),
+        }
     }
 
     /// The fault that an answer of the API is, with what a person can do.

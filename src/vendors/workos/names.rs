@@ -52,10 +52,10 @@ impl WorkOs {
         // What can't be a path's segment can still be a name.
         let Ok(url) = self.base.at(&["connect", "applications", text]) else { return Ok(None) };
         let (request, answer) = self.call(Request::new(doing, Method::GET, url, Effect::Nothing)).await?;
-        if matches!(answer.status(), 400 | 404 | 410 | 422) {
+        if matches!(answer.status(), 400 | 404 | 422) && wire::is_refusal(&answer) {
             return Ok(None);
         }
-        let found: Option<wire::Application> = if answer.is_success() { answer.json() } else { None };
+        let found: Option<wire::Application> = answer.proof(&[200]);
         let found = found.ok_or_else(|| self.fault(&request, &answer))?;
         Ok(Some(found).filter(|one| one.id == text || one.client_id == text))
     }
@@ -78,7 +78,7 @@ impl WorkOs {
         let mut request_next = first();
         for _ in 0..PAGE_COUNT_MAX {
             let (request, answer) = self.call(request_next).await?;
-            let page: Option<wire::Page> = if answer.is_success() { answer.json() } else { None };
+            let page: Option<wire::Page> = answer.proof(&[200]);
             let page = page.ok_or_else(|| self.fault(&request, &answer))?;
             // An entry that can't be read is not one that has this name in a way we know.
             let named = page.data.iter().filter_map(|entry| wire::Application::deserialize(entry).ok());

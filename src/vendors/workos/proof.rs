@@ -115,7 +115,7 @@ impl WorkOs {
         ];
         let request = Request::new(doing, Method::POST, domain.token_endpoint.url(), Effect::Nothing).form(form);
         let answer = self.line.send(&request).await?;
-        if answer.is_success() && answer.json::<wire::Granted>().is_some_and(|granted| granted.token.is_some()) {
+        if answer.proof::<wire::Granted>(&[200]).is_some_and(|granted| granted.is_granted()) {
             return Ok(Some(Verdict::Good));
         }
         match said(&answer).as_deref() {
@@ -142,7 +142,7 @@ impl WorkOs {
         ];
         let request = Request::new(doing, Method::POST, endpoint.url(), Effect::Nothing).form(form);
         let answer = self.line.send(&request).await?;
-        if answer.is_success() && answer.json::<wire::Introspected>().is_some() {
+        if answer.proof::<wire::Introspected>(&[200]).is_some() {
             return Ok(Told::Accepted);
         }
         match said(&answer).as_deref() {
@@ -209,7 +209,7 @@ impl WorkOs {
         let url = address.at(&[".well-known", "openid-configuration"]).expect("fixed segments are valid");
         let request = Request::new(&doing, Method::GET, url, Effect::Nothing);
         let answer = self.line.send(&request).await?;
-        let found: Option<wire::Discovery> = if answer.is_success() { answer.json() } else { None };
+        let found: Option<wire::Discovery> = answer.proof(&[200]);
         let Some(found) = found else {
             let mut fault = answer.fault(&request);
             if matches!(fault.class, Class::Gone | Class::Denied) {

@@ -390,6 +390,37 @@ async fn only_the_documented_answer_to_a_delete_is_one() {
 }
 
 #[tokio::test]
+async fn no_odd_answer_to_any_call_is_taken_for_one() {
+    const READ: &str = "GET /connect/applications/conn_app_1 ";
+    const PAGES: &str = "GET /connect/applications?";
+    const DISCOVERY: &str = "GET /.well-known/";
+    for start in [READ, PAGES, LIST, CREATE, DISCOVERY, TOKEN] {
+        for (status, body, reply) in odd_answers() {
+            if start == LIST && (status, body) == (200, "[]") {
+                continue;
+            }
+            let nothing = answer(404, &json!({"message": "Not Found"}));
+            let stage = Stage::new(move |seen| match &seen.line {
+                line if line.starts_with(start) => Some(reply.clone()),
+                line if start == PAGES && line.starts_with(READ) => Some(nothing.clone()),
+                _ => None,
+            })
+            .await;
+            let fault = match start {
+                CREATE | DISCOVERY => stage.create().await.err(),
+                TOKEN => stage.verify().await.err(),
+                _ => stage.list().await.err(),
+            };
+            let fault = fault.unwrap_or_else(|| panic!("{start}: {status} {body}"));
+            assert!(fault.heals_by_itself() || status >= 400, "{start}: {status} {body}: {fault}");
+            assert!(start != CREATE || status >= 400 || fault.class == Class::InDoubt, "{status} {body}: {fault}");
+            let page = !body.starts_with('{');
+            assert!(fault.class != Class::Gone || !page, "{start}: {status} {body}: a page is no word on the place");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_our_lease_names_is_ended_wherever_it_lives_and_gone_only_in_workos_own_words() {
     let absent = || answer(404, &json!({"message": "Not found.", "code": "entity_not_found", "entity_id": "secret_1"}));
     let plain = || answer(404, &json!({"message": "Not Found"}));

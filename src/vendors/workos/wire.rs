@@ -1,7 +1,6 @@
 //! What the WorkOS API and an AuthKit domain send, as far as we read it. Unknown fields are ignored.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::super::http::{Answer, Sealed};
@@ -18,6 +17,7 @@ pub(super) struct Created {
 
 #[derive(Deserialize)]
 struct Secret {
+    object: Option<String>,
     id: String,
     created_at: String,
     // Documented as always there, and as optional, on two pages.
@@ -27,6 +27,9 @@ struct Secret {
 /// Reads an entry of a list of client secrets.
 pub(super) fn listed(entry: &Value) -> Result<Listed, ()> {
     let secret = Secret::deserialize(entry).map_err(drop)?;
+    if secret.object.is_some_and(|object| object != "connect_application_secret") {
+        return Err(());
+    }
     let date = |text: &str| Timestamp::parse_rfc3339(text).ok_or(());
     Ok(Listed {
         id: VendorId::new(&secret.id).map_err(drop)?,
@@ -37,12 +40,25 @@ pub(super) fn listed(entry: &Value) -> Result<Listed, ()> {
     })
 }
 
-/// An error: both documented shapes have a message, and one names what it is about.
+/// An error: all documented shapes have a message, in one it is several, and one names what it is
+/// about.
 #[derive(Deserialize)]
 struct Refusal {
     #[serde(rename = "message")]
-    _message: String,
+    _message: Sentences,
     entity_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Sentences {
+    One(#[expect(dead_code, reason = "that it is there matters, not what it says")] String),
+    Several(#[expect(dead_code, reason = "that they are there matters, not what they say")] Vec<String>),
+}
+
+/// Whether an answer is an error of the vendor, and not a page of something in front of it.
+pub(super) fn is_refusal(answer: &Answer) -> bool {
+    answer.json::<Refusal>().is_some()
 }
 
 /// Whether an answer with status 404 is the vendor's own word about this id, and not a page of
@@ -87,8 +103,13 @@ pub(super) struct Discovery {
 /// Success of the token endpoint: that there is a token matters, it must not be kept.
 #[derive(Deserialize)]
 pub(super) struct Granted {
-    #[serde(rename = "access_token")]
-    pub token: Option<IgnoredAny>,
+    access_token: Sealed,
+}
+
+impl Granted {
+    pub(super) fn is_granted(&self) -> bool {
+        !self.access_token.0.is_empty()
+    }
 }
 
 /// Success of the introspection endpoint.
