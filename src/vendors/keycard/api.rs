@@ -141,12 +141,12 @@ impl Keycard {
                 fault.class = Class::Denied;
                 fault.with_hint(self.hint_pair())
             }
-            Class::Gone | Class::Rejected => {
+            _ if matches!(fault.class, Class::Gone | Class::Rejected) || answer.status() == 404 => {
                 // Not the credential's zone or application is missing, but Keycard itself.
                 fault.class = Class::Rejected;
                 fault.with_hint(format!("check `base_url` of [vendors.{}]", self.name))
             }
-            Class::Retry { .. } | Class::Taken | Class::InDoubt | Class::Bug => fault,
+            _ => fault,
         }
     }
 

@@ -212,7 +212,7 @@ impl WorkOs {
         let found: Option<wire::Discovery> = answer.proof(&[200]);
         let Some(found) = found else {
             let mut fault = answer.fault(&request);
-            if matches!(fault.class, Class::Gone | Class::Denied) {
+            if matches!(fault.class, Class::Gone | Class::Denied) || answer.status() == 404 {
                 fault.class = Class::Rejected;
             }
             return Err(fault.with_hint(hint_domain(spot)));
