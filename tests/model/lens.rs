@@ -370,7 +370,8 @@ impl Lens {
     }
 
     fn lease(&self, age: Age, slot: SlotV) -> Lease {
-        let made_in = self.config.declared.moves().then(|| PlaceKey::of(site(slot.there)));
+        let place = if self.config.declared.moves() { site(slot.there) } else { &self.policies[0].place };
+        let made_in = Some(PlaceKey::of(place));
         Lease { since: self.date(age), tracked: self.tracked(slot.cred), made_in }
     }
 
