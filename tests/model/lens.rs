@@ -40,6 +40,8 @@ pub struct Ask {
     pub read: bool,
     /// What the declaration says.
     pub said: Said,
+    /// Whether the vendor is compared with: in any case, or only where the decision needs it.
+    pub compare: bool,
 }
 
 /// What came of it.
@@ -230,7 +232,7 @@ impl Lens {
         let mut view = View {
             secret: aws.exists.then(|| self.secret(aws)),
             facts: Facts::default(),
-            compare: false,
+            compare: ask.compare,
             records: true,
             request: ask.request,
             hand: self.hand(ask.hand),

@@ -309,7 +309,8 @@ impl World {
     /// Whether everything has come to rest: nothing is under way or unresolved, nothing lives but
     /// what is current, and `decide` says that it is nobody's turn.
     pub fn clean(&mut self, state: &State) -> bool {
-        let ask = Ask { request: None, hand: Hand::Empty, read: true, said: self.config.declared.at_last() };
+        let ask =
+            Ask { request: None, hand: Hand::Empty, read: true, said: self.config.declared.at_last(), compare: true };
         self.swept(state)
             && self.decide(state.aws, state.place, ask).is_ok_and(|answer| match answer.act {
                 Act::Beyond => true,

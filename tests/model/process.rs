@@ -122,7 +122,8 @@ impl World {
         let asks: Vec<Ask> = requests
             .iter()
             .flat_map(|request| reads.iter().map(|read| (*request, *read)))
-            .flat_map(|(request, read)| said.iter().map(move |said| Ask { request, hand, read, said: *said }))
+            .flat_map(|(request, read)| said.iter().map(move |said| (request, read, *said)))
+            .flat_map(|(request, read, said)| [false, true].map(|compare| Ask { request, hand, read, said, compare }))
             .collect();
         let mut acts: Vec<Act> = Vec::new();
         for &(aws, aws_glance) in &seen {
