@@ -192,7 +192,7 @@ fn long_functions() -> BTreeMap<(String, String), usize> {
 
 /// The name of the function that a line begins.
 fn function(line: &str) -> Option<&str> {
-    let mut words = line.trim_start().split_whitespace().peekable();
+    let mut words = line.split_whitespace().peekable();
     while let Some(word) = words.next() {
         match word {
             "fn" => return words.next()?.split(['(', '<']).next(),
@@ -323,7 +323,7 @@ fn passed_on(modules: &BTreeMap<Module, String>) -> BTreeMap<Module, Module> {
             };
             for origin in paths(module, &whole) {
                 let Some(name) = origin.last() else { continue };
-                let own = [module.as_slice(), &[name.clone()]].concat();
+                let own = [module.as_slice(), std::slice::from_ref(name)].concat();
                 if own != origin {
                     passed.insert(own, origin);
                 }

@@ -100,6 +100,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test compares what is inside")]
     fn one_line_end_is_left_out_and_what_is_odd_is_told_without_the_text() {
         for (given, kept, odd) in [
             ("sk-1", "sk-1", None),

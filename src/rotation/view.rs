@@ -264,9 +264,11 @@ impl Secret {
     }
 
     /// Whether a reader or a promotion may come upon a version of ours whose lease was taken off: what
-    /// was made for it may be in use although nothing tracks it.
+    /// was made for it may be in use although nothing tracks it. What the declaration retires is none:
+    /// there keyferry itself ended the lease.
     pub fn shelters(&self) -> impl Iterator<Item = &Version> {
-        let bare = |version: &&Version| version.referenced() && version.lease().is_none() && version.slot().is_some();
+        let followed = |version: &Version| version.referenced() && !self.ending(&version.id);
+        let bare = move |version: &&Version| followed(version) && version.lease().is_none() && version.slot().is_some();
         self.versions.iter().filter(bare)
     }
 

@@ -105,7 +105,8 @@ async fn a_failed_sign_in_says_which_provider_which_role_which_file_and_what_sts
         ]
     };
     let profile = |name: &str| vec![("AWS_PROFILE", name.to_owned()), ("AWS_CONFIG_FILE", config.clone())];
-    let rows: Vec<(&str, Vec<(&str, String)>, Vec<&str>)> = vec![
+    type Row<'a> = (&'a str, Vec<(&'a str, String)>, Vec<&'a str>);
+    let rows: Vec<Row<'_>> = vec![
         (&roled, keys("AKIDPERSON", "secret", ""), vec!["AccessDenied", ROLE, "sts:AssumeRole", "trust policy"]),
         (&roled, vec![], vec!["no AWS credentials found", "to take on the role", ROLE]),
         (

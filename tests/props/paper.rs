@@ -33,7 +33,7 @@ fn read(text: &str) -> (Option<Loaded>, String) {
     };
     // As every printer does.
     let shown = printable(&report.render(false)).into_owned();
-    assert_eq!(report.to_json().to_string().is_empty(), false);
+    assert!(!report.to_json().to_string().is_empty());
     (loaded, shown)
 }
 

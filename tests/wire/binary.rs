@@ -203,7 +203,7 @@ async fn once_says_what_broke_publishes_nothing_wrong_and_heals() {
             wrong.push(format!("{}: no such call was made, so nothing was tried", tried.what));
         }
         let said = |word: &&str| word.split('|').any(|one| text.contains(one));
-        if !states.contains(&state.as_str()) || state == "retrying" && !tried.words.iter().all(|word| said(&word)) {
+        if !states.contains(&state.as_str()) || state == "retrying" && !tried.words.iter().all(said) {
             wrong.push(format!("{}: {state}: {text}", tried.what));
         }
     }
@@ -251,7 +251,7 @@ async fn once_trusts_whom_it_is_told_to_and_goes_through_the_proxy() {
         let (state, text) = Fleet::said(&facts, &name);
         let wanted = if kind == Certificate::Good { "ok" } else { "retrying" };
         let said = |word: &&str| word.split('|').any(|one| text.contains(one));
-        if state != wanted || state == "retrying" && !words.iter().all(|word| said(&word)) {
+        if state != wanted || state == "retrying" && !words.iter().all(said) {
             wrong.push(format!("{kind:?}: {state}: {text}"));
         }
     }

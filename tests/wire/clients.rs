@@ -39,8 +39,7 @@ fn told_end(outcome: &Result<Ended, Fault>) -> (Becomes, String) {
 /// What is wrong with how a row went; nothing, where it went as it should.
 pub fn compare(row: &str, wanted: Becomes, words: &[&str], (becomes, text): (Becomes, String)) -> Option<String> {
     let said = |word: &&str| word.split('|').any(|one| text.contains(one));
-    let fine =
-        becomes == wanted && (matches!(becomes, Becomes::Good | Becomes::Gone) || words.iter().all(|word| said(&word)));
+    let fine = becomes == wanted && (matches!(becomes, Becomes::Good | Becomes::Gone) || words.iter().all(said));
     (!fine).then(|| format!("{row}: {becomes:?} where it should be {wanted:?} with {words:?}: {text}"))
 }
 

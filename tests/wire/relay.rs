@@ -121,7 +121,7 @@ impl Inner {
             return reset(&stream);
         }
         match &self.tls {
-            None => self.talk(stream, |stream| reset(stream)).await,
+            None => self.talk(stream, reset).await,
             Some(acceptor) => {
                 // A handshake that the client refuses is the row's own point.
                 let Ok(stream) = acceptor.accept(stream).await else { return };

@@ -62,13 +62,13 @@ impl Wants<'_> {
         in_place && waits && self.view.secret.as_ref().is_some_and(|secret| secret.candidate().is_some())
     }
 
-    /// Who else is made there matters where leftovers are told by elimination; never to a value that
-    /// leaked, which is replaced in any company.
+    /// Who else is made there matters where leftovers are told by elimination; never to the claim for a
+    /// value that leaked, which is replaced in any company.
     fn company(&self) -> bool {
         let told_apart =
             self.policy.capabilities.marking == Marking::Unnamed && self.policy.ownership == Ownership::Exclusive;
         let listed = self.rests() && self.view.listing().is_some();
-        told_apart && (listed || self.begins()) && !leak_asked(self.view, self.policy, self.now)
+        told_apart && (listed || self.begins() && !leak_asked(self.view, self.policy, self.now))
     }
 
     /// What nobody could prove is not made in the first place.

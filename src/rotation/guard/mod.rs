@@ -513,7 +513,8 @@ impl Check<'_> {
             (Role::Claim(_) | Role::Other, _) => false,
         };
         let leased = |version: &Version| version.labels.iter().any(|label| matches!(label, Label::Cred(_)));
-        let sheltered = self.secret.versions.iter().any(|one| followed(one) && made_for(one) && !leased(one));
+        let bare = |one: &Version| !leased(one) && !self.begun(&one.id);
+        let sheltered = self.secret.versions.iter().any(|one| followed(one) && made_for(one) && bare(one));
         require(!sheltered, Violation::Referenced)?;
         let empty_slot = |attempt: Attempt| self.version(&attempt.slot_id()).is_none();
         let open = |version: &Version| match &version.role {

@@ -3,6 +3,8 @@
 //! a share of each, evenly spaced, and its targets in one account and Region share it. Paced by
 //! real time: the quota is AWS's, whatever clock a simulation runs on.
 
+#![expect(clippy::disallowed_methods, reason = "a quota is kept in real time, and no date of the protocol comes of it")]
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};

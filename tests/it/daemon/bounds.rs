@@ -290,7 +290,9 @@ async fn a_pipe_where_the_sdk_expects_a_file_is_a_sentence_and_no_hang() {
     let pipe = house.path().with_file_name("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for variable in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"] {
-        let child = house.start_with("status", |command| drop(command.env(variable, &pipe)));
+        let child = house.start_with("status", |command| {
+            command.env(variable, &pipe);
+        });
         let (code, text) = soon(variable, child.output()).await;
         assert!(code == 3 && text.contains(variable) && text.contains("pipe"), "{variable}: {code}\n{text}");
     }
@@ -334,7 +336,9 @@ async fn with_too_few_descriptors_it_says_so_and_does_not_panic() {
 async fn a_variable_of_the_sandboxs_does_nothing_to_any_verb() {
     let house = House::new(&["app"]).await;
     house.declare(&credential("app", ""));
-    let child = house.start_with("once", |command| drop(command.env("KEYFERRY_SANDBOX_PARENT", "1")));
+    let child = house.start_with("once", |command| {
+        command.env("KEYFERRY_SANDBOX_PARENT", "1");
+    });
     let (code, text) = child.output().await;
     assert!(code == 0 && text.contains("app"), "{code}\n{text}");
     assert_eq!(house.live(), 1);

@@ -124,7 +124,9 @@ async fn a_start_that_comes_to_nothing_tells_the_service_manager_why() {
     let house = House::new(&["app"]).await;
     house.write(&house.head().replace("region", "regoin"));
     let ear = Ear::new("broken");
-    let child = house.start_with("run", |command| drop(command.env("NOTIFY_SOCKET", &ear.address)));
+    let child = house.start_with("run", |command| {
+        command.env("NOTIFY_SOCKET", &ear.address);
+    });
     let (code, text) = child.output().await;
     assert!(code == 2 && text.contains("regoin"), "{code}\n{text}");
     ear.hears("STATUS=not started: the declaration has problems: ").await;
