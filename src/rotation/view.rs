@@ -263,9 +263,8 @@ impl Secret {
         }
     }
 
-    /// Whether a reader or a promotion may come upon a version of ours whose lease was taken off: what
-    /// was made for it may be in use although nothing tracks it. What the declaration retires is none:
-    /// there keyferry itself ended the lease.
+    /// Versions of ours without a lease that readers or a promotion may come upon: what was made for one
+    /// may be in use. What the declaration retires is none, for there keyferry itself ended the lease.
     pub fn shelters(&self) -> impl Iterator<Item = &Version> {
         let followed = |version: &Version| version.referenced() && !self.ending(&version.id);
         let bare = move |version: &&Version| followed(version) && version.lease().is_none() && version.slot().is_some();

@@ -8,7 +8,7 @@ use keyferry::engine::reconcile::{AskVendor, Visit};
 use keyferry::model::attempt::Cause;
 use keyferry::model::name::Name;
 use keyferry::rotation::Reason;
-use keyferry::rotation::{Decision, Step};
+use keyferry::rotation::Step;
 use keyferry::sandbox::faults::{Effect, Rule};
 use keyferry::sandbox::keycard::CredentialFact;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ async fn plan(stage: &Stage) -> (&'static str, Option<String>) {
     let own = declared.iter().find(|one| one.name == Name::new("app").unwrap()).unwrap();
     let visited = stage.engine.reconcile(own, Visit { dry: true, vendor: AskVendor::Always, request: None }).await;
     let fault = visited.status.fault.map(|fault| fault.to_string());
-    (visited.planned.as_ref().and_then(Decision::step).map_or("nothing", Step::word), fault)
+    (visited.planned.as_ref().map_or("nothing", |decision| decision.step().map_or("wait", Step::word)), fault)
 }
 
 #[tokio::test]

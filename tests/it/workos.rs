@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyferry::engine::reconcile::{AskVendor, Visit};
 use keyferry::model::name::Name;
-use keyferry::rotation::{Decision, Step};
+use keyferry::rotation::Step;
 use keyferry::sandbox::faults::{Effect, Rule};
 use keyferry::sandbox::workos::{Kind, SecretFact, Settings, settings::LastUsed};
 use keyferry::serve::Row;
@@ -48,7 +48,7 @@ async fn planned(stage: &Stage, name: &str) -> (String, Row) {
     let wanted = stage.engine.declaration().credentials.clone();
     let mut visited = stage.engine.visit_all(wanted, visit, |_, _| {}).await;
     let one = visited.remove(&Name::new(name).unwrap()).unwrap();
-    let step = one.planned.as_ref().and_then(Decision::step).map_or("nothing", Step::word);
+    let step = one.planned.as_ref().map_or("nothing", |decision| decision.step().map_or("wait", Step::word));
     (step.into(), Row::new(&Name::new(name).unwrap(), &one.status))
 }
 

@@ -80,10 +80,10 @@ pub(super) fn noted(view: &View, policy: &Policy, decision: Decision, now: Now) 
 /// the secret's last change.
 fn quiet(secret: &Secret) -> bool {
     let Some(current) = secret.with(&Label::Current) else { return false };
-    let undated = secret.accepted.as_ref().is_some_and(|one| one.version == current.id && one.at.is_none());
+    let accepted = secret.accepted.as_ref().is_some_and(|one| one.version == current.id);
     let adopted = current.slot().is_none();
     let replaced =
         secret.versions.iter().any(|one| one.id != current.id && (one.lease().is_some() || one.has(&Label::Previous)));
     let ours = matches!(secret.owner, Owner::Us | Owner::Stripped);
-    ours && secret.obstacle.is_none() && secret.retiring.is_none() && !((undated || adopted) && replaced)
+    ours && secret.obstacle.is_none() && secret.retiring.is_none() && !((accepted || adopted) && replaced)
 }

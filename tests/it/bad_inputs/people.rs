@@ -258,7 +258,8 @@ async fn a_current_credential_that_somebody_ends_is_told_and_replaced() {
         stage.patient_pass().await;
     }
     stage.sandbox.world.faults.lock().unwrap().clear();
-    stage.clock.advance(HOUR);
+    // What was begun in vain is closed and looked for first.
+    stage.live(2 * HOUR, HOUR / 3).await;
     look(&stage).await;
     let shown = shown(&stage);
     assert_eq!((shown.state, shown.code), ("ok", 0), "{}", shown.text);
