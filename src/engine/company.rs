@@ -9,7 +9,6 @@ use crate::config::VendorInstance;
 use crate::engine::here::Here;
 use crate::engine::reconcile::Run;
 use crate::engine::{Engine, place};
-use crate::model::attempt::Cause;
 use crate::model::capability::Marking;
 use crate::model::credential::Credential;
 use crate::model::fault::{Class, Fault};
@@ -109,10 +108,7 @@ impl Run<'_> {
         }
         // Where one text means one place, `check` has refused a second one.
         let Some(own) = self.engine.whereabouts(self.credential).await? else { return Ok(Some(Company::Alone)) };
-        let (mut others, mut untold) = (self.engine.crowd(&self.credential.name), true);
-        if !self.in_a_hurry() {
-            (others, untold) = self.company_at(&own).await;
-        }
+        let (others, untold) = self.company_at(&own).await;
         let company = match (others.is_empty(), untold) {
             (false, _) => Some(Company::Others),
             (true, true) => None,
@@ -125,12 +121,6 @@ impl Run<'_> {
             None => {}
         }
         Ok(company)
-    }
-
-    /// What leaked is replaced without waiting for anybody who is not needed for it.
-    fn in_a_hurry(&self) -> bool {
-        let leaked = |cause: Cause| cause == Cause::Leaked;
-        self.request.is_some_and(leaked) || self.memory.claims.values().any(|claim| leaked(claim.cause))
     }
 
     /// The others that are made there, and whether some could not be told. All are asked at once.

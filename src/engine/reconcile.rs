@@ -18,7 +18,7 @@ use crate::model::name::{Name, VendorId, VersionId};
 use crate::model::observed::{self, Claim};
 use crate::model::policy::Policy;
 use crate::model::time::Timestamp;
-use crate::rotation::decide::{FRESH_MAX, next_compare};
+use crate::rotation::decide::{FRESH_MAX, TagChange, next_compare};
 use crate::rotation::guard::guard;
 use crate::rotation::leaked::{Outlook, outlook};
 use crate::rotation::tags::Unproved;
@@ -283,7 +283,9 @@ impl Run<'_> {
 
     /// Whether AWS may not show yet what this visit wrote.
     fn lags(&self, decision: &Decision, patience: &mut Patience) -> bool {
-        let may_lag = !self.steps.is_empty() && decision.reason() == Reason::AttemptOpen;
+        let compares = |step: &Step| matches!(step, Step::Tag(TagChange::Compared { .. }));
+        let wrote = self.steps.iter().any(|(step, _)| !compares(step));
+        let may_lag = wrote && decision.reason() == Reason::AttemptOpen;
         let lags = may_lag && decision.step().is_none() && patience.lags > 0 && !self.engine.stopping();
         patience.lags -= u32::from(lags);
         lags

@@ -214,9 +214,9 @@ async fn a_delete_that_comes_late_ends_nothing_else() {
     let decided = Sleep {
         plot: Plot::Rotation,
         kind: Kind::Named,
-        // The last call before it: of the process that creates it is the second, of this one the
-        // fourth.
-        at: ("get_zone", 4, Moment::After),
+        // The last call before it: of the process that creates it is the second, of the one that
+        // compares the fourth, of this one the sixth.
+        at: ("get_zone", 6, Moment::After),
         minutes: 16,
         clocks: Clocks::Services,
         meanwhile: Meanwhile::Another,

@@ -1,6 +1,8 @@
 //! The declaration of a world, drawn from its seed: who issues what, where it goes, how often it is
 //! replaced. It can be edited as a person would, and is read by the reader that ships.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use std::fmt::Write as _;
 
 use keyferry::config::{self, Declaration};
@@ -64,6 +66,13 @@ pub struct Draft {
 }
 
 /// The port of the n-th target.
+/// A number that the worlds of one thread share, and no other thread has.
+fn world_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    OWN.with(|own| own % 250)
+}
+
 fn target_port(number: usize) -> usize {
     7001 + number
 }
@@ -143,7 +152,8 @@ impl Draft {
     /// Address of a target.
     pub fn target_authority(&self, name: &str) -> String {
         let number = self.targets.iter().position(|one| one == name).expect("it is one of them");
-        format!("127.0.0.1:{}", target_port(number))
+        // Targets at one address share one pace, and the time of a world is its own.
+        format!("127.0.{}.1:{}", world_number(), target_port(number))
     }
 
     /// Address of a vendor instance.
