@@ -22,7 +22,6 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "it finds faults that are not mended: those that found.rs ignores"]
 fn seeds() {
     let count = number("KEYFERRY_SIM").unwrap_or(SEED_COUNT);
     let from = number("KEYFERRY_SIM_FROM").unwrap_or(0);
