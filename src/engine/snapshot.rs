@@ -154,7 +154,7 @@ impl Status {
     pub fn turn(&self) -> Turn {
         match (&self.fault, self.reason.turn()) {
             (_, turn @ (Turn::Person | Turn::Paused)) => turn,
-            // A dead value is replaced when the calendar says so, or when a person asks for it.
+            // A dead value is replaced at once; where nothing begins for now, a person can look into it.
             (None, Turn::Nobody) if self.dead => Turn::Person,
             (Some(fault), _) if !fault.heals_by_itself() => Turn::Cause,
             (Some(_), _) => Turn::Keyferry,
